@@ -1,0 +1,1 @@
+"""Guard models: engines that turn (policy, content) pairs into scores."""

@@ -1,0 +1,126 @@
+"""The seam between rules and models: what a rule asks, what an engine answers.
+
+One call judges one content against all policies that share a guard, because that is the unit at which engines save
+work: the encoder scores every built-in category in one pass, the safeguard model keeps every policy's prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from models.errors import EngineError
+
+
+class Tier(StrEnum):
+    """What kind of evidence decided, cheapest first."""
+
+    DETECTOR = "detector"
+    ENCODER = "encoder"
+    DIRECT = "direct"
+    REASONED = "reasoned"
+    REMOTE = "remote"
+
+
+class Effort(StrEnum):
+    """How much a safeguard model may reason before its verdict. ``none`` is tier *direct*."""
+
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A run of text from one place of a message, with the surface it came from (``user``, ``tool_call``, …)."""
+
+    surface: str
+    text: str = field(repr=False)
+    context: bool = False
+    """Shown to the guard so that it understands the rest; not itself under judgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardPolicy:
+    """A policy as an engine needs it."""
+
+    name: str
+    revision: str
+    """Hash of the policy's text: part of every cache key and every record."""
+    text: str = field(repr=False)
+    """The whole policy, for safeguard models."""
+    category: str | None = None
+    """The encoder output that judges it; None: the encoder judges the pair (summary, content)."""
+    summary: str | None = field(default=None, repr=False)
+    """One-line form for the encoder's pair output; None: the beginning of ``text``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One policy's score for one content.
+
+    Attributes:
+        value: Probability that the content violates the policy, in ``[0, 1]``.
+        tier: What kind of evidence decided.
+        calibrated: Whether ``value`` went through a map that was fitted on labelled data.
+        rationale: The model's reasoning, for the audit only; None where there is none.
+        n_tokens: Tokens that were decoded for this score.
+        latency_ms: Time spent on this score inside the engine.
+    """
+
+    value: float
+    tier: Tier
+    calibrated: bool = False
+    rationale: str | None = field(default=None, repr=False)
+    n_tokens: int = 0
+    latency_ms: float = 0.0
+
+
+class Engine(Protocol):
+    """A loaded guard. All methods are called from one event loop and never block it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call to `judge` would be tried now."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """What judged, for the record: name and revision of the model, e.g. ``embedded@1b2c3d4e5f60``."""
+        ...
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the guard is not ready, in one line without content; None when it is."""
+        ...
+
+    async def start(self) -> None:
+        """Begin loading. Returns at once; `ready` turns true when the guard can judge. Never raises for a bad model."""
+        ...
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until the guard is ready or has failed for good; whether it is ready."""
+        ...
+
+    async def close(self) -> None:
+        """Stop the guard and everything it started."""
+        ...
+
+    async def judge(
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
+    ) -> list[Score | EngineError]:
+        """Score one content against several policies.
+
+        Args:
+            passages: The content, in order. At least one is not context.
+            policies: What to judge it against.
+            deadline: On ``time.monotonic()``'s clock; past it the answer is `EngineTimeout`.
+
+        Returns:
+            One entry per policy, in order: a score, or why there is none. Errors that concern the whole call stand in
+            every entry; nothing is raised but `asyncio.CancelledError`, which also cancels the work.
+        """
+        ...

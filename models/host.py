@@ -1,0 +1,346 @@
+"""A guard on this machine: supervises its process and queues the calls.
+
+::
+
+    starting ──ready──▶ ready ──death──▶ down ──back-off──▶ starting
+        └──the model is missing, wrong or not understood──▶ failed (for good)
+
+At most one job is in the process. The others wait here, where a deadline or a caller that leaves removes them at no
+cost, and where they outlive the process: after a death they go to its successor. Only the job that was running is
+lost; it is not tried again by itself (`models.quarantine`).
+
+Nothing here trusts the process to answer. A job without an answer one second after its deadline means that the
+process hangs (or is stopped): it is killed and replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from models import catalog, tasks, wire
+from models.engine import GuardPolicy, Passage, Score
+from models.errors import (
+    ContentTooLong,
+    EngineError,
+    EngineOverloaded,
+    EngineTimeout,
+    EngineUnavailable,
+    ModelLoadError,
+)
+from models.guard_process import COMMAND, GuardProcess, ProcessDied
+from models.quarantine import Quarantine, Quarantined, digest
+from models.specs import LocalSpec
+
+log = structlog.get_logger()
+
+
+class State(StrEnum):
+    """Where a guard's life stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DOWN = "down"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """All in seconds; tests shorten them."""
+
+    first_back_off_s: float = 0.2
+    longest_back_off_s: float = 30.0
+    healthy_after_s: float = 60.0
+    """A process that lived as long was well: its death starts the back-off anew."""
+    load_timeout_s: float = 1800.0
+    """Hashing and loading 65 GB from a slow disk takes minutes."""
+    readiness_wait_s: float = 2.0
+    """How long a call waits for a guard that is starting or restarting."""
+    hang_grace_s: float = 1.0
+    answer_grace_s: float = 0.1
+    """What the answer of a job that ran into its deadline may take to arrive: it can hold scores."""
+    close_grace_s: float = 1.0
+
+
+class _Job:
+    """One call of `LocalEngine.judge`, from its arrival to its answer."""
+
+    def __init__(
+        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float, content: bytes
+    ) -> None:
+        self.job_id = job_id
+        self.passages = passages
+        self.policies = policies
+        self.deadline = deadline
+        self.content = content
+        self.answer: asyncio.Future[list[wire.Entry]] = asyncio.get_running_loop().create_future()
+
+    def settle(self, entries: list[wire.Entry]) -> None:
+        """Give the answer, if anybody still waits for one."""
+        if not self.answer.done():
+            self.answer.set_result(entries)
+
+    def fail(self, error: EngineError) -> None:
+        """Give the same error for every policy."""
+        self.settle([error] * len(self.policies))
+
+
+class LocalEngine:
+    """An `models.engine.Engine` whose model runs in a process of its own.
+
+    Args:
+        spec: Which model, and its limits.
+        command: The process; the number of its socket is appended.
+        timings: Waits and graces.
+    """
+
+    def __init__(self, spec: LocalSpec, *, command: Sequence[str] = COMMAND, timings: Timings | None = None) -> None:
+        self._spec = spec
+        self._command = command
+        self._timings = timings or Timings()
+        self._state = State.DOWN
+        self._changed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._waiting: deque[_Job] = deque()
+        self._n_callers_waiting_for_readiness = 0
+        self._running: _Job | None = None
+        self._process: GuardProcess | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._quarantine = Quarantine()
+        self._job_ids = itertools.count(1)
+        self._model = spec.model
+        self._verified: str | None = None
+        self._last_error: str | None = "not started"
+        self.restarts = 0
+        """How often a process died and was, or will be, replaced."""
+
+    @property
+    def state(self) -> State:
+        """Where the guard's life stands."""
+        return self._state
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process is there with its model loaded."""
+        return self._state is State.READY
+
+    @property
+    def model(self) -> str:
+        """Name and revision of the loaded model; before the first load, the name in the configuration."""
+        return self._model
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the guard is not ready."""
+        return None if self.ready else self._last_error
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the guard, if it runs."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def queue_length(self) -> int:
+        """Calls that wait, the one that is being judged not counted."""
+        return len(self._waiting) + self._n_callers_waiting_for_readiness
+
+    async def start(self) -> None:
+        """Begin loading; a second call does nothing."""
+        if self._supervisor is None and self._state is not State.CLOSED:
+            self._become(State.STARTING, "the model is being loaded")
+            self._supervisor = tasks.own(self._supervise(), name=f"guard {self._spec.name}")
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until the guard is ready or has failed for good; whether it is ready."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._state in (State.STARTING, State.DOWN):
+                    await self._changed.wait()
+        except TimeoutError:
+            pass
+        return self.ready
+
+    async def close(self) -> None:
+        """End the process, within two seconds, and answer everybody who waits."""
+        self._become(State.CLOSED, "closed")
+        supervisor, self._supervisor = self._supervisor, None
+        await tasks.end(supervisor)
+
+    async def judge(
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
+    ) -> list[Score | EngineError]:
+        """Score one content against several policies; see `models.engine.Engine.judge`."""
+        deadline = min(deadline, time.monotonic() + self._spec.timeout_s)
+        job = await self._admit(passages, policies, deadline)
+        if isinstance(job, EngineError):
+            return [job] * len(policies)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic() + self._timings.answer_grace_s):
+                return await job.answer
+        except TimeoutError:
+            return [EngineTimeout("the deadline passed before the guard had a verdict")] * len(policies)
+        finally:
+            self._forget(job)
+
+    async def _admit(
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
+    ) -> _Job | EngineError:
+        """Put a call into the queue, or say why not."""
+        if sum(len(passage.text) for passage in passages) > wire.MAX_FRAME_BYTES:
+            return ContentTooLong(f"the content has more than {wire.MAX_FRAME_BYTES} characters")
+        try:
+            content = digest(passages)
+        except UnicodeEncodeError:
+            return EngineError("the content is not valid Unicode")
+        if self._quarantine.refuses(content):
+            return Quarantined("the guard process died each time it judged this content")
+        if self.queue_length >= self._spec.max_queue:
+            return EngineOverloaded(f"{self._spec.max_queue} calls are waiting for the guard")
+        if not self.ready and (refusal := await self._await_readiness(deadline)) is not None:
+            return refusal
+        job = _Job(next(self._job_ids), passages, policies, deadline, content)
+        self._waiting.append(job)
+        self._wake.set()
+        return job
+
+    async def _await_readiness(self, deadline: float) -> EngineError | None:
+        self._n_callers_waiting_for_readiness += 1
+        try:
+            ready = await self.wait_ready(min(deadline - time.monotonic(), self._timings.readiness_wait_s))
+        finally:
+            self._n_callers_waiting_for_readiness -= 1
+        if ready:
+            return None
+        if time.monotonic() >= deadline:
+            return EngineTimeout("the deadline passed before the guard was ready")
+        return EngineUnavailable(f"the guard is {self._state}")
+
+    def _forget(self, job: _Job) -> None:
+        """The caller has its answer or has gone: take the job out of the queue, or out of the process's hands."""
+        if job is self._running:
+            if self._process is not None:
+                self._process.cancel(job.job_id)
+        elif job in self._waiting:
+            self._waiting.remove(job)
+
+    def _become(self, state: State, reason: str | None = None) -> None:
+        if state is not self._state:
+            log.info("guard_state", guard=self._spec.name, state=state.value, reason=reason, model=self._model)
+        self._state = state
+        if reason is not None:
+            self._last_error = reason
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _supervise(self) -> None:
+        """Life of the guard: one process after the other, until it fails for good or `close` cancels."""
+        delay_s = self._timings.first_back_off_s
+        try:
+            while True:
+                ready_at = None
+                try:
+                    process = await self._start_process()
+                    ready_at = time.monotonic()
+                    reason = await self._feed(process)
+                except ModelLoadError as error:
+                    self._become(State.FAILED, str(error))
+                    return
+                except (EngineError, ProcessDied, OSError) as error:
+                    reason = str(error)
+                await self._end_process()
+                self.restarts += 1
+                self._become(State.DOWN, reason)
+                if ready_at is not None and time.monotonic() - ready_at >= self._timings.healthy_after_s:
+                    delay_s = self._timings.first_back_off_s
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, self._timings.longest_back_off_s)
+                self._become(State.STARTING)
+        except Exception as error:  # our own mistake: nobody may wait for a guard that has no supervisor
+            self._become(State.FAILED, f"the supervisor failed: {type(error).__name__}")
+            raise
+        finally:
+            await self._end_process()
+            for job in self._waiting:
+                job.fail(EngineUnavailable(f"the guard is {self._state}"))
+            self._waiting.clear()
+
+    async def _start_process(self) -> GuardProcess:
+        path = catalog.resolve(self._spec.model)
+        self._process = process = await GuardProcess.start(self._spec, self._command, self._wake)
+        try:
+            self._model, self._verified = await process.load(path, self._verified, self._timings.load_timeout_s)
+        except ProcessDied as error:
+            if not process.dead:
+                raise
+            await process.reap()
+            raise ProcessDied(f"while loading the model, {process.epitaph()}") from error
+        self._become(State.READY)
+        return process
+
+    async def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            # only a process that we end ourselves and that is well is asked; any other is dead, hangs or talks nonsense
+            asked = self._state is State.CLOSED and not process.dead
+            await process.close(self._timings.close_grace_s if asked else 0.0)
+
+    async def _feed(self, process: GuardProcess) -> str:
+        """Give jobs to a process, one at a time, until it dies or has to; why."""
+        while not process.dead:
+            self._wake.clear()
+            job = self._next_job()
+            if job is None:
+                await self._wake.wait()
+            elif not await self._run(process, job):
+                return "the guard process did not answer in time and was killed"
+        await process.reap()
+        return process.epitaph()
+
+    def _next_job(self) -> _Job | None:
+        """The oldest job that is still wanted."""
+        while self._waiting:
+            job = self._waiting.popleft()
+            if job.answer.done():
+                continue
+            if time.monotonic() >= job.deadline:
+                job.fail(EngineTimeout("the deadline passed while the call waited for the guard"))
+                continue
+            if self._quarantine.refuses(job.content):
+                job.fail(Quarantined("the guard process died each time it judged this content"))
+                continue
+            return job
+        return None
+
+    async def _run(self, process: GuardProcess, job: _Job) -> bool:
+        """Have one job judged. False: the process hangs. A job that its caller gave up is waited for all the same."""
+        self._running = job
+        try:
+            answer = process.submit(job.job_id, job.passages, job.policies, job.deadline)
+            async with asyncio.timeout(job.deadline - time.monotonic() + self._timings.hang_grace_s):
+                entries = await answer
+        except wire.WireError:
+            job.fail(ContentTooLong("the content cannot be sent to the guard process"))
+        except ProcessDied:
+            self._quarantine.died(job.content)
+            job.fail(EngineUnavailable("the guard process died while it judged this content"))
+        except TimeoutError:
+            self._quarantine.died(job.content)
+            job.fail(EngineTimeout("the guard did not answer by the deadline"))
+            return False
+        except asyncio.CancelledError:
+            job.fail(EngineUnavailable("the guard was closed"))
+            raise
+        else:
+            self._quarantine.survived(job.content)
+            job.settle(entries)
+        finally:
+            self._running = None
+        return True

@@ -1,0 +1,51 @@
+"""What a configured guard is: the plain values from which engines are built, on either side of the process boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models.engine import Effort
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSpec:
+    """A guard that runs in its own process on this machine through llama.cpp."""
+
+    name: str
+    """The guard's name in the configuration."""
+    engine: str
+    """``encoder`` or ``llama``."""
+    model: str
+    """A name of `models.catalog`, ``embedded``, or a path to a ``.gguf``."""
+    effort: Effort = Effort.LOW
+    """For ``llama``: how long the model may reason."""
+    gpu_layers: int | None = None
+    """Layers to put on the GPU; None: all that fit."""
+    n_ctx: int = 8192
+    """Tokens that one sequence may have: policy, content window and trace together (``llama``)."""
+    threads: int | None = None
+    """Threads for inference; None: half of the cores that this process may use, at least one."""
+    timeout_s: float = 30.0
+    """Longest time for one call of `Engine.judge`; the request's own deadline may be sooner."""
+    max_queue: int = 256
+    """Calls that may wait; one more is `EngineOverloaded`."""
+    max_content_tokens: int = 32768
+    """More than this is `ContentTooLong`: the proxy does not judge what it could not finish."""
+    sha256: str | None = None
+    """Hash that the model file must have; None: the one recorded beside the file, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSpec:
+    """A guard behind an OpenAI-compatible ``/chat/completions``."""
+
+    name: str
+    base_url: str
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    timeout_s: float = 5.0
+    max_connections: int = 64
+    max_content_chars: int = 400_000
+
+
+GuardSpec = LocalSpec | RemoteSpec

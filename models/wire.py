@@ -1,0 +1,189 @@
+"""What the proxy and a guard process say to each other, as bytes. Sans-I/O.
+
+A frame is a length (4 bytes, big-endian) and a JSON object with a ``type``::
+
+    proxy → guard   load    spec, path, verified     once, first
+                    job     id, deadline, passages, policies, new, forget
+                    cancel  id                       the asker has gone
+    guard → proxy   ready   model, verified          the model is loaded
+                    failed  code, message            it cannot be; the process ends
+                    answer  id, entries              one entry per policy, in order
+
+Policies are long and few, so each crosses once per process: ``new`` maps a number to a policy, ``policies`` lists
+numbers. ``forget`` empties the table first; that is how it stays bounded over many reloads of the configuration.
+
+Both ends are ours, yet the guard runs native code on hostile text: whatever it says is checked (`WireError`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from models.engine import Effort, GuardPolicy, Passage, Score, Tier
+from models.errors import ERRORS_BY_CODE, EngineError
+from models.specs import LocalSpec
+
+Message = dict[str, Any]
+Entry = Score | EngineError
+
+LENGTH_BYTES = 4
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""Room for the largest request body (10 MiB) even where JSON needs six bytes for one."""
+MAX_POLICIES = 512
+"""Size at which the table of known policies starts again."""
+
+
+class WireError(Exception):
+    """The other side sent, or was about to be sent, something that is not a message. Holds no content."""
+
+
+def pack(message: Message) -> bytes:
+    """One frame.
+
+    Raises:
+        WireError: Larger than `MAX_FRAME_BYTES`, or a text is not valid Unicode.
+    """
+    try:
+        body = orjson.dumps(message)
+    except TypeError:  # orjson.JSONEncodeError; its message may quote the text
+        raise WireError("a message cannot be written as JSON") from None
+    if len(body) > MAX_FRAME_BYTES:
+        raise WireError(f"a message of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+class FrameReader:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take bytes; return the messages that are now complete.
+
+        Raises:
+            WireError: Over-long or not a JSON object with a ``type``. The stream is lost: close it.
+        """
+        self._buffer += data
+        messages = []
+        while len(self._buffer) >= LENGTH_BYTES:
+            end = LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+            if end > LENGTH_BYTES + MAX_FRAME_BYTES:
+                raise WireError("a frame is over the limit")
+            if len(self._buffer) < end:
+                break
+            messages.append(_message(bytes(self._buffer[LENGTH_BYTES:end])))
+            del self._buffer[:end]
+        return messages
+
+
+def _message(body: bytes) -> Message:
+    try:
+        message = orjson.loads(body)
+    except ValueError:
+        raise WireError("a frame is not JSON") from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise WireError("a frame is not a message")
+    return message
+
+
+def load_message(spec: LocalSpec, path: str, verified: str | None) -> Message:
+    """The first message: what to load. ``verified``: the file state whose hash was already found right."""
+    return {"type": "load", "spec": asdict(spec), "path": path, "verified": verified}
+
+
+def read_spec(message: Message) -> LocalSpec:
+    """The spec of a ``load`` message."""
+    fields = message["spec"]
+    return LocalSpec(**{**fields, "effort": Effort(fields["effort"])})
+
+
+class PolicySender:
+    """The proxy's side of the policy table of one guard process."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[GuardPolicy, int] = {}
+        self._next = 0
+
+    def job_message(
+        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
+    ) -> Message:
+        """A ``job``. It must then be sent, because the policies in it count as known from now on."""
+        forget = len(self._numbers) + len(policies) > MAX_POLICIES
+        if forget:
+            self._numbers.clear()
+        new: dict[str, Message] = {}
+        numbers = []
+        for policy in policies:
+            number = self._numbers.get(policy)
+            if number is None:
+                number = self._numbers[policy] = self._next
+                self._next += 1
+                new[str(number)] = asdict(policy)
+            numbers.append(number)
+        return {
+            "type": "job",
+            "id": job_id,
+            "deadline": deadline,
+            "passages": [[passage.surface, passage.text, passage.context] for passage in passages],
+            "policies": numbers,
+            "new": new,
+            "forget": forget,
+        }
+
+
+class PolicyReceiver:
+    """The guard's side of the policy table."""
+
+    def __init__(self) -> None:
+        self._policies: dict[int, GuardPolicy] = {}
+
+    def read_job(self, message: Message) -> tuple[list[Passage], list[GuardPolicy]]:
+        """The passages and policies of a ``job``; learns its new policies."""
+        if message["forget"]:
+            self._policies.clear()
+        for number, fields in message["new"].items():
+            self._policies[int(number)] = GuardPolicy(**fields)
+        passages = [Passage(surface, text, context) for surface, text, context in message["passages"]]
+        return passages, [self._policies[number] for number in message["policies"]]
+
+
+def answer_message(job_id: int, entries: Sequence[Entry]) -> Message:
+    """An ``answer``."""
+    return {"type": "answer", "id": job_id, "entries": [_write_entry(entry) for entry in entries]}
+
+
+def _write_entry(entry: Entry) -> Message:
+    if isinstance(entry, EngineError):
+        return {"error": entry.code, "message": str(entry)}
+    return asdict(entry)
+
+
+def read_entries(message: Message, n_policies: int) -> list[Entry]:
+    """The entries of an ``answer``; an entry that is not a proper score becomes an error, never a score.
+
+    Raises:
+        WireError: There is not one entry per policy.
+    """
+    entries = message.get("entries")
+    if not isinstance(entries, list) or len(entries) != n_policies:
+        raise WireError(f"an answer does not have {n_policies} entries")
+    return [_read_entry(entry) for entry in entries]
+
+
+def _read_entry(fields: Any) -> Entry:
+    try:
+        if "error" in fields:
+            return ERRORS_BY_CODE.get(fields["error"], EngineError)(str(fields["message"]))
+        score = Score(**{**fields, "tier": Tier(fields["tier"]), "value": float(fields["value"])})
+    except (TypeError, ValueError, KeyError):
+        return EngineError("the guard process gave an entry that cannot be read")
+    # NaN becomes null in JSON and fails above; infinities and anything outside fail here
+    if isinstance(fields["value"], bool) or not math.isfinite(score.value) or not 0.0 <= score.value <= 1.0:
+        return EngineError("the guard process gave a score outside [0, 1]")
+    return score

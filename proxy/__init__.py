@@ -1,0 +1,1 @@
+"""The OpenAI-compatible reverse proxy: wire shapes, routes, upstreams, decisions carried out."""

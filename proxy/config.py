@@ -1,0 +1,293 @@
+"""The configuration file, section by section. The docstrings here are its reference (``docs/configuration.md``)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.engine import Effort
+from rules.content import Surface
+from rules.policy import Threshold
+from rules.rule import Mode, OnError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A closed, frozen section: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Listen(Section):
+    """Where the data port listens."""
+
+    host: str = "127.0.0.1"
+    """Address to bind."""
+    port: Port = 8080
+    """TCP port; 0 picks a free one and prints it."""
+
+
+class Admin(Section):
+    """Where health and metrics are served; never on the data port. Left out: no admin port."""
+
+    host: str = "127.0.0.1"
+    """Address to bind. Without ``token_env`` it must be a loopback address."""
+    port: Port = 8081
+    """TCP port; 0 picks a free one and prints it."""
+    token_env: EnvName | None = None
+    """Environment variable with the bearer token that every call must carry; if the variable is not set, there is no
+    token and only loopback may be bound."""
+
+
+class Upstream(Section):
+    """A model server behind the proxy."""
+
+    base_url: str
+    """OpenAI-compatible base URL, normally ending in ``/v1``; ``demo`` is the built-in echo upstream."""
+    api_key_env: EnvName | None = None
+    """Environment variable with the upstream's key. Left out: the client's own Authorization header goes through."""
+    timeout_s: Seconds = 600
+    """Longest time for one whole call."""
+    connect_timeout_s: Seconds = 10
+    """Longest time to open a connection."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Connections that may be open at once; further requests wait for one, at most ``connect_timeout_s``."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        if value == "demo":
+            return value
+        return check_http_url(value)
+
+
+def check_http_url(value: str) -> str:
+    """A URL that calls may go to, without a trailing slash.
+
+    Raises:
+        ValueError: Another scheme, no host, or credentials, a query or a fragment inside.
+    """
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL with a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must not hold credentials, a query or a fragment (a key belongs into api_key_env)")
+    return value.rstrip("/")
+
+
+class EncoderGuard(Section):
+    """A GGUF classifier: built-in categories in one pass, custom policies as pairs."""
+
+    engine: Literal["encoder"]
+    model: str = "embedded"
+    """``embedded`` (shipped) or a path to a ``.gguf`` classifier."""
+    gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = 0
+    """Layers to put on the GPU."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads for inference; left out: half of the cores."""
+    timeout_s: Seconds = 30
+    """Longest time for judging one content."""
+    max_queue: Annotated[int, Field(ge=1)] = 256
+    """Contents that may wait; one more cannot be judged and takes ``on_error``."""
+    max_content_tokens: Annotated[int, Field(ge=64)] = 131072
+    """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Hash that the model file must have; left out: the one recorded beside the file."""
+
+
+class LlamaGuard(Section):
+    """gpt-oss-safeguard through llama.cpp, in its own process."""
+
+    engine: Literal["llama"]
+    model: str
+    """``gpt-oss-safeguard-20b``, ``gpt-oss-safeguard-120b`` (see ``safeguard models list``) or a path to a ``.gguf``."""
+    effort: Effort = Effort.LOW
+    """How much the model may reason: ``none`` reads the verdict in one forward pass."""
+    gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """Layers to put on the GPU; ``auto``: all."""
+    n_ctx: Annotated[int, Field(ge=512)] = 8192
+    """Tokens for policy, content and reasoning together; longer contents are judged in overlapping windows."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads for inference; left out: half of the cores."""
+    timeout_s: Seconds = 60
+    """Longest time for judging one content."""
+    max_queue: Annotated[int, Field(ge=1)] = 256
+    """Contents that may wait; one more cannot be judged and takes ``on_error``."""
+    max_content_tokens: Annotated[int, Field(ge=64)] = 32768
+    """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Hash that the model file must have; left out: the one recorded beside the file."""
+
+
+class OpenAIGuard(Section):
+    """A safeguard model behind an OpenAI-compatible server (vLLM, llama-server)."""
+
+    engine: Literal["openai"]
+    base_url: str
+    """Base URL; verdicts are asked for at ``{base_url}/chat/completions``."""
+    model: str
+    """Model name as that server knows it."""
+    api_key_env: EnvName | None = None
+    """Environment variable with that server's key."""
+    timeout_s: Seconds = 5
+    """Longest time for one verdict."""
+    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Connections that may be open at once."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        return check_http_url(value)
+
+
+Guard = Annotated[EncoderGuard | LlamaGuard | OpenAIGuard, Field(discriminator="engine")]
+
+
+class PolicyEntry(Section):
+    """A policy: a file, a text or a detector (exactly one of the three)."""
+
+    file: str | None = None
+    """Markdown file; looked up beside the configuration, then among the shipped ones."""
+    text: str | None = None
+    """The policy itself, in plain language."""
+    detector: Literal["patterns", "secrets", "pii"] | None = None
+    """A named detector."""
+    category: str | None = None
+    """Which output of an encoder judges it; left out: the file's own, or the pair (policy, content)."""
+    summary: str | None = None
+    """One-line form that an encoder reads as the policy; left out: the file's own, or the beginning of the text."""
+    refusal_text: str | None = None
+    """What the client is told when this policy refuses."""
+    patterns: tuple[str, ...] = ()
+    """For ``patterns``: regular expressions of a linear-time engine (RE2)."""
+    literals: tuple[str, ...] = ()
+    """For ``patterns``: plain strings."""
+    ignore_case: bool = False
+    """For ``patterns``: match without regard to case."""
+    kinds: tuple[str, ...] | None = None
+    """For ``pii``: which kinds to look for; left out: all."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> PolicyEntry:
+        given = [k for k in ("file", "text", "detector") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of file, text, detector (has {', '.join(given) or 'none'})")
+        if self.detector != "patterns" and (self.patterns or self.literals or self.ignore_case):
+            raise ValueError("patterns, literals and ignore_case belong to `detector: patterns`")
+        if self.detector == "patterns" and not (self.patterns or self.literals):
+            raise ValueError("`detector: patterns` needs patterns or literals")
+        if self.detector != "pii" and self.kinds is not None:
+            raise ValueError("kinds belongs to `detector: pii`")
+        if self.detector is not None and (self.category or self.summary):
+            raise ValueError("category and summary belong to a policy with file or text")
+        return self
+
+
+class RuleEntry(Section):
+    """A policy at one stage: which guard judges it, and what follows from the score."""
+
+    policy: str
+    """Name of a policy."""
+    guard: str | tuple[str, ...] | None = None
+    """Name of a guard, or a cascade of names: all but the last may only pass or escalate. Left out: ``default_guard``."""
+    flag: Threshold | None = None
+    """Score from which on the answer is marked and recorded, and goes through."""
+    rewrite: Threshold | None = None
+    """Score from which on what was found is masked (detectors only)."""
+    refuse: Threshold | None = None
+    """Score from which on the content is refused."""
+    mode: Mode = Mode.ENFORCE
+    """``enforce``; ``shadow``: judged and recorded without any effect; ``off``."""
+    on_error: OnError | None = None
+    """What a failed verdict counts as; left out: the route's."""
+    scope: Annotated[tuple[Surface, ...], Field(min_length=1)] | None = None
+    """Surfaces that the rule reads; left out: the policy's own, or all."""
+
+    @field_validator("flag", "rewrite", "refuse", mode="before")
+    @classmethod
+    def _a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool) or isinstance(value, str):
+            raise ValueError("must be a number from 0 to 1")
+        return value
+
+    @model_validator(mode="after")
+    def _does_something(self) -> RuleEntry:
+        if self.flag is None and self.rewrite is None and self.refuse is None:
+            raise ValueError("needs at least one threshold: flag, rewrite or refuse")
+        return self
+
+
+class Match(Section):
+    """What a route takes: everything given must match."""
+
+    path: str | None = None
+    """Glob on the request path, e.g. ``/eu/v1/*``; what stands before ``/v1`` is not sent to the upstream."""
+    headers: dict[str, str] = {}
+    """Header values, exact; names without regard to case."""
+    models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Globs on the request's ``model``, case-sensitive."""
+
+    @field_validator("path")
+    @classmethod
+    def _has_v1(cls, value: str | None) -> str | None:
+        if value is not None and (not value.startswith("/") or not re.search(r"(^|/)v1(/|$)|^/\*$|\*$", value)):
+            raise ValueError("must begin with / and lead to /v1/…, for example /eu/v1/*")
+        return value
+
+
+class Route(Section):
+    """What happens to the requests that it matches. The first matching route wins; none: 404."""
+
+    name: Name
+    """Its name in records and metrics."""
+    match: Match = Match()
+    """Left out: takes everything."""
+    upstream: str
+    """Name of an upstream."""
+    refusal: Literal["error", "message"] = "error"
+    """``error``: HTTP 400; ``message``: a completion whose text is the refusal. Choose ``message`` behind a gateway that
+    falls back to another model on errors."""
+    refusal_text: str | None = None
+    """What the client is told when no policy says it."""
+    stream: Literal["buffer"] = "buffer"
+    """``buffer``: a streamed completion is held until it is judged as a whole."""
+    on_error: OnError = OnError.REFUSE
+    """What a failed verdict counts as, for rules that do not say."""
+    unknown_fields: Literal["screen", "refuse"] = "screen"
+    """Request fields that are not known: judged and forwarded, or 400."""
+    opaque: OnError = OnError.REFUSE
+    """Images, audio and files, which no guard here can read."""
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 10 * 1024 * 1024
+    """Largest request, and largest completion that is held."""
+    max_event_bytes: Annotated[int, Field(ge=1024, le=1 << 28)] = 1024 * 1024
+    """Largest single event of an upstream's stream."""
+    input: tuple[RuleEntry, ...] = ()
+    """Rules for what goes to the upstream."""
+    output: tuple[RuleEntry, ...] = ()
+    """Rules for what comes back."""
+
+
+class Config(Section):
+    """The whole file."""
+
+    listen: Listen = Listen()
+    """Data port."""
+    admin: Admin | None = None
+    """Admin port."""
+    upstreams: Annotated[dict[Name, Upstream], Field(min_length=1)]
+    """Upstreams by name."""
+    guards: dict[Name, Guard] = {"embedded": EncoderGuard(engine="encoder")}
+    """Guards by name; left out: the shipped one, as ``embedded``."""
+    default_guard: str | None = None
+    """The guard of rules that name none; left out: the only guard, or ``embedded``."""
+    policies: dict[Name, PolicyEntry] = {}
+    """Policies by name."""
+    routes: Annotated[tuple[Route, ...], Field(min_length=1)]
+    """Routes, first match wins."""

@@ -1,0 +1,1 @@
+"""Policies, rules and decisions: what is judged against what, and what follows from the scores."""

@@ -1,0 +1,174 @@
+"""Content: the text of one request or response, leaf by leaf, with the place and the surface it came from.
+
+A *leaf* is one string that will cross to the other side (or an object key). Rules never see the wire object, only
+leaves; a rewrite answers with new texts by path, and the caller puts them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from models.engine import Passage
+
+
+class Surface(StrEnum):
+    """What kind of place a text stands in; a rule's ``scope`` names the surfaces that it reads."""
+
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL_DEFINITION = "tool_definition"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    REASONING = "reasoning"
+    METADATA = "metadata"
+
+
+class LeafKind(StrEnum):
+    """How a leaf relates to the wire object."""
+
+    TEXT = "text"
+    """A string value: a rewrite can replace it."""
+    KEY = "key"
+    """An object key: judged, never rewritten."""
+    DERIVED = "derived"
+    """Another reading of a text leaf (decoded JSON arguments): judged, never rewritten by itself."""
+
+
+Path = tuple[str | int, ...]
+
+
+def show_path(path: Path) -> str:
+    """A path as people write it: ``messages[0].content``.
+
+    >>> show_path(("messages", 0, "content"))
+    'messages[0].content'
+    """
+    out = ""
+    for step in path:
+        out += f"[{step}]" if isinstance(step, int) else f".{step}" if out else step
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One judged string and where it stands."""
+
+    path: Path
+    surface: Surface
+    text: str = field(repr=False)
+    kind: LeafKind = LeafKind.TEXT
+
+    @property
+    def message(self) -> Path:
+        """The message, choice or tool that the leaf belongs to: leaves that share it read as one text."""
+        return self.path[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything of one side of one exchange that a stage's rules may read.
+
+    Attributes:
+        leaves: All strings and keys that will cross, in reading order.
+        opaque: Paths of parts that no guard here can read (images, audio, files).
+    """
+
+    leaves: tuple[Leaf, ...]
+    opaque: tuple[Path, ...] = ()
+
+    def within(self, scope: frozenset[Surface] | None) -> Content:
+        """The part that a rule with this scope reads; None reads everything."""
+        if scope is None:
+            return self
+        return Content(tuple(leaf for leaf in self.leaves if leaf.surface in scope), self.opaque)
+
+    def passages(self, *, context: bool = False) -> list[Passage]:
+        """The content as a guard reads it: the leaves of one message and surface joined, in order.
+
+        Derived leaves are left out (a model reads the raw text), names and keys come as one metadata passage.
+        """
+        out: list[Passage] = []
+        metadata: list[str] = []
+        run: list[str] = []
+        current: tuple[Path, Surface] | None = None
+        for leaf in self.leaves:
+            if leaf.kind is LeafKind.DERIVED or not leaf.text:
+                continue
+            if leaf.surface is Surface.METADATA:
+                metadata.append(leaf.text)
+                continue
+            here = (leaf.message, leaf.surface)
+            if here != current:
+                if run and current is not None:
+                    out.append(Passage(current[1].value, join_parts(run), context))
+                run, current = [], here
+            run.append(leaf.text)
+        if run and current is not None:
+            out.append(Passage(current[1].value, join_parts(run), context))
+        if metadata:
+            out.append(Passage(Surface.METADATA.value, "\n".join(metadata), context))
+        return out
+
+
+def join_parts(parts: Sequence[str]) -> str:
+    """Parts of one message as one text: words cut in two by a part boundary are whole again, other parts get a line each.
+
+    >>> join_parts(["ZQ-MA", "RK", "Next."])
+    'ZQ-MARKNext.'
+    >>> join_parts(["One.", "Two."])
+    'One.\\nTwo.'
+    """
+    if len(parts) == 1:
+        return parts[0]
+    out = parts[0]
+    for part in parts[1:]:
+        inside_word = out[-1:].isalnum() and part[:1].isalnum()
+        out += part if inside_word else "\n" + part
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Several leaves read as one text without separators, so that a match across their seams is seen."""
+
+    text: str = field(repr=False)
+    starts: tuple[int, ...]
+    leaves: tuple[int, ...]
+    """Indices into the content's leaves, one per start."""
+
+    def locate(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Where a span of the joined text lies: (leaf index, start, end) for every leaf that it touches."""
+        bounds = (*self.starts, len(self.text))
+        for i, leaf in enumerate(self.leaves):
+            lo, hi = max(start, bounds[i]), min(end, bounds[i + 1])
+            if lo < hi:
+                yield leaf, lo - bounds[i], hi - bounds[i]
+
+
+def joined_readings(leaves: Sequence[Leaf]) -> list[Joined]:
+    """The ways in which split text can come together again: all texts in order, and each surface by itself.
+
+    Readings that equal an earlier one, and readings of a single leaf, are left out.
+    """
+    texts = [i for i, leaf in enumerate(leaves) if leaf.kind is LeafKind.TEXT and leaf.text]
+    by_surface: dict[Surface, list[int]] = {}
+    for i in texts:
+        by_surface.setdefault(leaves[i].surface, []).append(i)
+    groups = [texts, *by_surface.values()] if len(by_surface) > 1 else [texts]
+    return [_join(leaves, group) for group in groups if len(group) > 1]
+
+
+def _join(leaves: Sequence[Leaf], group: Iterable[int]) -> Joined:
+    starts: list[int] = []
+    parts: list[str] = []
+    at = 0
+    indices = tuple(group)
+    for i in indices:
+        starts.append(at)
+        parts.append(leaves[i].text)
+        at += len(leaves[i].text)
+    return Joined("".join(parts), tuple(starts), indices)

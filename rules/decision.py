@@ -1,0 +1,138 @@
+"""Verdicts and the decision that follows from them. Pure: no I/O, no clock.
+
+A refusal is a value. Three outcomes of a rule are kept apart: a score, an error (nobody could say), and *skipped*
+(another rule had already refused, so nobody was asked).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from models.engine import Tier
+from rules.content import Path
+from rules.detectors import Span
+from rules.rule import Action, Mode, OnError, Rule, Stage
+
+OPAQUE = "opaque-content"
+"""Stands among a decision's policies when content that no guard can read was refused or flagged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A span that a detector found in one leaf."""
+
+    leaf: int
+    """Index into the content's leaves."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One rule's outcome: a score, or an error, or neither (skipped); never both.
+
+    Attributes:
+        rule: The rule that was applied.
+        score: Probability of violation in ``[0, 1]``.
+        error: Code of the `models.errors.EngineError` that stood in the way.
+        tier: What kind of evidence decided.
+        model: What judged: name and revision.
+        calibrated: Whether the score went through a fitted map.
+        rationale: The model's reasoning; for the audit only.
+        findings: What a detector found; what a rewrite masks.
+        latency_ms: How long the verdict took.
+    """
+
+    rule: Rule
+    score: float | None = None
+    error: str | None = None
+    tier: Tier | None = None
+    model: str | None = None
+    calibrated: bool = True
+    rationale: str | None = field(default=None, repr=False)
+    findings: tuple[Finding, ...] = ()
+    latency_ms: float = 0.0
+
+    @property
+    def action(self) -> Action:
+        """What the rule by itself asks for; an error counts as its rule says."""
+        if self.error is not None:
+            return _COUNTS_AS[self.rule.on_error]
+        return Action.FORWARD if self.score is None else self.rule.action_for(self.score)
+
+
+_COUNTS_AS = {OnError.REFUSE: Action.REFUSE, OnError.FLAG: Action.FLAG, OnError.FORWARD: Action.FORWARD}
+
+
+class Cause(StrEnum):
+    """Why a decision refuses."""
+
+    VIOLATION = "violation"
+    """A policy, or unreadable content: the client gets a refusal."""
+    UNDECIDED = "undecided"
+    """A guard could not decide and its rule says ``on_error: refuse``: the client is told to try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One stage's action with all its verdicts and what could not be judged.
+
+    Attributes:
+        stage: Which stage was screened.
+        action: The gravest action that any enforced rule asked for.
+        cause: Why it refuses; None when it does not.
+        policies: Names of the policies that asked for ``action``; empty for forward.
+        verdicts: One per rule that was screened, in the route's order.
+        unjudged: What crosses or was decided without a verdict: paths of opaque parts, names of failed policies. Empty
+            on a refusal.
+        refusal_text: What the deciding policy wants the client to be told; None: the route's text.
+    """
+
+    stage: Stage
+    action: Action
+    cause: Cause | None
+    policies: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    unjudged: tuple[str, ...]
+    refusal_text: str | None = None
+
+
+def decide(
+    stage: Stage, verdicts: Sequence[Verdict], opaque: Sequence[Path] = (), on_opaque: OnError = OnError.REFUSE
+) -> Decision:
+    """Turn a vector of verdicts into one action.
+
+    A violation outranks a guard failure: if one policy refuses, it does not matter that another could not be judged.
+
+    Args:
+        stage: The stage that was screened.
+        verdicts: One per rule; those of rules in shadow do not count.
+        opaque: Paths of the parts that no guard can read.
+        on_opaque: What such parts count as.
+    """
+    counted = [v for v in verdicts if v.rule.mode is Mode.ENFORCE]
+    asks: list[tuple[Action, bool, str]] = [(v.action, v.error is not None, v.rule.policy.name) for v in counted]
+    if opaque:
+        asks.append((_COUNTS_AS[on_opaque], False, OPAQUE))
+    action = max((a for a, _, _ in asks), default=Action.FORWARD)
+    grave = [(failed, name) for a, failed, name in asks if a is action and a is not Action.FORWARD]
+    violated = [name for failed, name in grave if not failed]
+    cause: Cause | None = None
+    if action is Action.REFUSE:
+        cause = Cause.VIOLATION if violated else Cause.UNDECIDED
+    policies = tuple(dict.fromkeys(violated if violated else [name for _, name in grave]))
+    unjudged: tuple[str, ...] = ()
+    if action is not Action.REFUSE:
+        from_errors = [f"policy:{v.rule.policy.name}" for v in counted if v.error is not None]
+        unjudged = (*(f"opaque:{'.'.join(map(str, path))}" for path in opaque), *from_errors)
+    texts = (v.rule.policy.refusal_text for v in counted if v.action is action and v.error is None)
+    return Decision(
+        stage=stage,
+        action=action,
+        cause=cause,
+        policies=policies,
+        verdicts=tuple(verdicts),
+        unjudged=unjudged,
+        refusal_text=next((t for t in texts if t), None) if cause is Cause.VIOLATION else None,
+    )

@@ -1,0 +1,154 @@
+"""A policy: a named text, or a named detector, that says what is a violation.
+
+A policy file is Markdown. What stands between two ``---`` lines at its top is YAML about the policy (title, category,
+summary, refusal text, surfaces); what follows is the text that the safeguard model reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.engine import GuardPolicy
+from rules.content import Surface
+from rules.detectors import Detector
+from rules.errors import PolicyError
+
+SHIPPED = Path(__file__).parent / "policies"
+"""Where the policies that come with the product lie."""
+
+DEFAULT_REFUSAL_TEXT = "This request or its answer goes against the usage policy of this service."
+
+
+class FrontMatter(BaseModel):
+    """What a policy file says about itself, above its text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str | None = None
+    category: str | None = None
+    summary: str | None = None
+    refusal_text: str | None = None
+    surfaces: tuple[Surface, ...] | None = None
+    kind: Literal["policy"] = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is judged.
+
+    Attributes:
+        name: Its name in the configuration; what clients and records call it.
+        revision: Hash of everything that can change a verdict: 12 hexadecimal digits.
+        text: For model policies: the whole text. Empty for detectors.
+        detector: For detector policies: what finds spans.
+        joins: Whether the detector also reads leaves joined without separators.
+        category: The encoder output that judges it; None: the pair output.
+        summary: One-line form for the encoder's pair output.
+        refusal_text: What a client is told when this policy refuses; None: the route's text.
+        surfaces: What a rule reads if it names no scope; None: everything.
+    """
+
+    name: str
+    revision: str
+    text: str = field(default="", repr=False)
+    detector: Detector | None = None
+    joins: bool = True
+    category: str | None = None
+    summary: str | None = None
+    refusal_text: str | None = None
+    surfaces: frozenset[Surface] | None = None
+
+    def for_guard(self) -> GuardPolicy:
+        """The policy as an engine needs it."""
+        return GuardPolicy(self.name, self.revision, self.text, self.category, self.summary)
+
+
+def revision_of(*parts: str) -> str:
+    """Hash of a policy's parts, each with its length so that no two lists of parts meet; 12 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:12]
+
+
+def text_policy(
+    name: str,
+    source: str,
+    *,
+    category: str | None = None,
+    refusal_text: str | None = None,
+    summary: str | None = None,
+) -> Policy:
+    """Build a policy from the content of a policy file, or from a text in the configuration.
+
+    Args:
+        name: The policy's name.
+        source: Text, with or without front matter.
+        category: From the configuration; wins over the front matter.
+        refusal_text: From the configuration; wins over the front matter.
+        summary: From the configuration; wins over the front matter.
+
+    Raises:
+        PolicyError: The front matter is wrong, or there is no text.
+    """
+    front, text = split_front_matter(source)
+    if not text.strip():
+        raise PolicyError(f"policy {name!r} has no text: write what is a violation")
+    category = category or front.category
+    summary = summary or front.summary
+    return Policy(
+        name=name,
+        revision=revision_of(text, category or "", summary or ""),
+        text=text.strip(),
+        category=category,
+        summary=summary,
+        refusal_text=refusal_text or front.refusal_text,
+        surfaces=None if front.surfaces is None else frozenset(front.surfaces),
+    )
+
+
+def split_front_matter(source: str) -> tuple[FrontMatter, str]:
+    """Take a policy file apart into what it says about itself and its text.
+
+    Raises:
+        PolicyError: The front matter is not closed, is not YAML, or has unknown keys.
+    """
+    if not source.startswith("---\n"):
+        return FrontMatter(), source
+    head, closed, text = source[4:].partition("\n---\n")
+    if not closed:
+        raise PolicyError("front matter begins with '---' but has no closing '---' line")
+    try:
+        return FrontMatter.model_validate(yaml.safe_load(head) or {}), text
+    except yaml.YAMLError as e:
+        raise PolicyError(f"front matter is not YAML: {str(e).splitlines()[0]}") from None
+    except ValidationError as e:
+        first = e.errors(include_url=False, include_input=False)[0]
+        raise PolicyError(f"front matter: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def find_policy_file(name: str, beside: Path) -> Path:
+    """Look a policy file up beside the configuration, then among the shipped ones.
+
+    ``rules/policies/hate.md`` and ``hate.md`` both name the shipped file when nothing of that name lies beside the
+    configuration.
+
+    Raises:
+        PolicyError: It is in neither place.
+    """
+    wanted = Path(name).expanduser()
+    for candidate in (beside / wanted, SHIPPED.parent.parent / wanted, SHIPPED / wanted):
+        if candidate.is_file():
+            return candidate
+    raise PolicyError(f"no such file: {name} (looked in {beside} and among the shipped policies)")
+
+
+Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A score from which on something happens."""

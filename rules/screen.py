@@ -1,0 +1,152 @@
+"""To screen: run a stage's rules over content.
+
+Detectors come first, they cost microseconds; if one of them refuses, no guard is asked. Guards are asked together, one
+call per guard and scope, because that is the unit at which an engine saves work. Rules in shadow are never waited for:
+`Screener.shadow` is a second, independent pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from models.engine import Engine, Passage, Score, Tier
+from models.errors import EngineError
+from rules.content import Content, Surface, joined_readings
+from rules.decision import Decision, Finding, Verdict, decide
+from rules.detectors import Span
+from rules.rule import Action, Mode, OnError, Rule, Stage
+
+GUARD_TIMEOUT_S = 60.0
+"""Longest time that a stage waits for its guards; each guard has its own, sooner limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screener:
+    """The rules of one stage of one route with the guards that judge them."""
+
+    stage: Stage
+    rules: tuple[Rule, ...]
+    engines: Mapping[str, Engine] = field(repr=False)
+    on_opaque: OnError = OnError.REFUSE
+
+    async def screen(self, content: Content, context: Sequence[Passage] = ()) -> Decision:
+        """Judge one content by every enforced rule.
+
+        Args:
+            content: What is under judgement.
+            context: What the guards are shown so that they understand it: the conversation before a completion.
+
+        Returns:
+            The decision. Never raises for a guard that fails: that is a verdict with an error.
+        """
+        enforced = [rule for rule in self.rules if rule.mode is Mode.ENFORCE]
+        verdicts = await self._verdicts(enforced, content, context)
+        return decide(self.stage, verdicts, content.opaque, self.on_opaque)
+
+    async def shadow(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
+        """Judge one content by the rules in shadow; for the record only."""
+        return await self._verdicts([rule for rule in self.rules if rule.mode is Mode.SHADOW], content, context)
+
+    @property
+    def has_shadow(self) -> bool:
+        """Whether any rule is in shadow."""
+        return any(rule.mode is Mode.SHADOW for rule in self.rules)
+
+    async def _verdicts(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
+        verdicts: dict[int, Verdict] = {}
+        refused = False
+        for i, rule in enumerate(rules):
+            if rule.policy.detector is not None:
+                verdicts[i] = detect(rule, content)
+                refused = refused or verdicts[i].action is Action.REFUSE
+        asked = [i for i in range(len(rules)) if i not in verdicts]
+        if asked and not refused:
+            groups: dict[tuple[tuple[str, ...], frozenset[Surface] | None], list[int]] = {}
+            for i in asked:
+                groups.setdefault((rules[i].guards, rules[i].scope), []).append(i)
+            answers = await asyncio.gather(
+                *(self._ask([rules[i] for i in group], content, context) for group in groups.values())
+            )
+            for group, answer in zip(groups.values(), answers, strict=True):
+                verdicts.update(zip(group, answer, strict=True))
+        return [verdicts.get(i) or Verdict(rule) for i, rule in enumerate(rules)]
+
+    async def _ask(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
+        """Ask the guards of rules that share guards and scope: each guard in turn, those that escalate go on."""
+        passages = content.within(rules[0].scope).passages()
+        if not passages:
+            return [Verdict(rule, score=0.0, calibrated=True) for rule in rules]
+        passages = [*context, *passages]
+        deadline = time.monotonic() + GUARD_TIMEOUT_S
+        verdicts: list[Verdict | None] = [None] * len(rules)
+        guards = rules[0].guards
+        for step, guard in enumerate(guards):
+            open_ = [i for i, v in enumerate(verdicts) if v is None]
+            if not open_:
+                break
+            engine = self.engines[guard]
+            scores = await engine.judge(passages, [rules[i].policy.for_guard() for i in open_], deadline=deadline)
+            if len(scores) != len(open_):
+                scores = [EngineError("the guard answered for another number of policies")] * len(open_)
+            last = step == len(guards) - 1
+            for i, score in zip(open_, scores, strict=True):
+                verdict = _verdict(rules[i], engine, score)
+                if last or (verdict.score is not None and verdict.score < rules[i].pass_below):
+                    verdicts[i] = verdict
+        return [v if v is not None else Verdict(r, error=EngineError.code) for v, r in zip(verdicts, rules, strict=True)]
+
+
+def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
+    if isinstance(score, EngineError):
+        return Verdict(rule, error=score.code, model=engine.model, calibrated=False)
+    if not 0.0 <= score.value <= 1.0:  # also catches NaN: a broken model must not pass by failing every comparison
+        return Verdict(rule, error=EngineError.code, model=engine.model, calibrated=False)
+    return Verdict(
+        rule,
+        score=score.value,
+        tier=score.tier,
+        model=engine.model,
+        calibrated=score.calibrated,
+        rationale=score.rationale,
+        latency_ms=score.latency_ms,
+    )
+
+
+def detect(rule: Rule, content: Content) -> Verdict:
+    """Run a rule's detector over every leaf it reads, and over the leaves joined.
+
+    A detector that raises is a verdict with an error, like any guard that could not decide.
+    """
+    detector = rule.policy.detector
+    if detector is None:
+        raise TypeError(f"policy {rule.policy.name!r} has no detector")
+    started = time.perf_counter()
+    scope = rule.scope
+    leaves = content.leaves
+    read = [i for i, leaf in enumerate(leaves) if leaf.text and (scope is None or leaf.surface in scope)]
+    findings: list[Finding] = []
+    try:
+        for i in read:
+            findings.extend(Finding(i, span) for span in detector.find(leaves[i].text))
+        if rule.policy.joins and len(read) > 1:
+            chosen = [leaves[i] for i in read]
+            for joined in joined_readings(chosen):
+                for span in detector.find(joined.text):
+                    pieces = list(joined.locate(span.start, span.end))
+                    if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
+                        findings.extend(Finding(read[j], Span(lo, hi, span.label)) for j, lo, hi in pieces)
+    except Exception as e:  # noqa: BLE001 - whatever a detector dies of, the content stays unjudged and its rule decides
+        return Verdict(rule, error=f"detector_{type(e).__name__}", tier=Tier.DETECTOR, model="detector")
+    return Verdict(
+        rule,
+        score=1.0 if findings else 0.0,
+        tier=Tier.DETECTOR,
+        model="detector",
+        findings=tuple(findings),
+        latency_ms=(time.perf_counter() - started) * 1000,
+    )
+
+
