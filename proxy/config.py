@@ -213,7 +213,7 @@ class RuleEntry(Section):
     @field_validator("flag", "rewrite", "refuse", mode="before")
     @classmethod
     def _a_number(cls, value: Any) -> Any:
-        if isinstance(value, bool) or isinstance(value, str):
+        if isinstance(value, (bool, str)):
             raise ValueError("must be a number from 0 to 1")
         return value
 

@@ -56,7 +56,7 @@ for _tag, _pattern, _first in (
     ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("merge", r"^(?:<<)$", "<"),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))  # type: ignore[no-untyped-call]  # types-PyYAML leaves it untyped
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
 def parse_yaml(text: str, environ: Mapping[str, str]) -> YamlFile:
@@ -84,7 +84,7 @@ def parse_yaml(text: str, environ: Mapping[str, str]) -> YamlFile:
     except RecursionError:
         raise YamlError("nested too deeply") from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]  # types-PyYAML leaves it untyped
+        loader.dispose()
 
 
 class _Builder:
@@ -133,7 +133,7 @@ class _Builder:
         return out
 
     def _scalar(self, node: yaml.Node) -> Any:
-        value = self._loader.construct_object(node)  # type: ignore[no-untyped-call]  # types-PyYAML leaves it untyped
+        value = self._loader.construct_object(node)
         if not isinstance(value, str) or "${" not in value:
             return value
         line = node.start_mark.line + 1
@@ -142,7 +142,7 @@ class _Builder:
             found = self._environ.get(match["name"]) or match["default"]
             if found is None:
                 raise YamlError(
-                    f"environment variable {match['name']} is not set (write ${{{match['name']}:-default}} for a default)",
+                    f"environment variable {match['name']} is not set; ${{{match['name']}:-default}} gives it a default",
                     line,
                 )
             return found

@@ -61,6 +61,8 @@ class Leaf:
     surface: Surface
     text: str = field(repr=False)
     kind: LeafKind = LeafKind.TEXT
+    is_json: bool = False
+    """The text is JSON (tool-call arguments): a rewrite must leave it so."""
 
     @property
     def message(self) -> Path:
@@ -115,12 +117,12 @@ class Content:
 
 
 def join_parts(parts: Sequence[str]) -> str:
-    """Parts of one message as one text: words cut in two by a part boundary are whole again, other parts get a line each.
+    r"""Parts of one message as one text: words cut in two by a part boundary are whole again, other parts get a line each.
 
     >>> join_parts(["ZQ-MA", "RK", "Next."])
     'ZQ-MARKNext.'
     >>> join_parts(["One.", "Two."])
-    'One.\\nTwo.'
+    'One.\nTwo.'
     """
     if len(parts) == 1:
         return parts[0]

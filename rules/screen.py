@@ -96,7 +96,9 @@ class Screener:
                 verdict = _verdict(rules[i], engine, score)
                 if last or (verdict.score is not None and verdict.score < rules[i].pass_below):
                     verdicts[i] = verdict
-        return [v if v is not None else Verdict(r, error=EngineError.code) for v, r in zip(verdicts, rules, strict=True)]
+        return [
+            v if v is not None else Verdict(r, error=EngineError.code) for v, r in zip(verdicts, rules, strict=True)
+        ]
 
 
 def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
@@ -138,7 +140,7 @@ def detect(rule: Rule, content: Content) -> Verdict:
                     pieces = list(joined.locate(span.start, span.end))
                     if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
                         findings.extend(Finding(read[j], Span(lo, hi, span.label)) for j, lo, hi in pieces)
-    except Exception as e:  # noqa: BLE001 - whatever a detector dies of, the content stays unjudged and its rule decides
+    except Exception as e:  # whatever a detector dies of, the content stays unjudged and its rule decides
         return Verdict(rule, error=f"detector_{type(e).__name__}", tier=Tier.DETECTOR, model="detector")
     return Verdict(
         rule,
@@ -148,5 +150,3 @@ def detect(rule: Rule, content: Content) -> Verdict:
         findings=tuple(findings),
         latency_ms=(time.perf_counter() - started) * 1000,
     )
-
-

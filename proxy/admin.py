@@ -1,0 +1,71 @@
+"""The admin port: ``/healthz``, ``/readyz``, ``/metrics``. Never on the data port."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from proxy.loading import Loaded
+from proxy.records import Metrics
+from proxy.server import Request
+from proxy.strict_json import dump_json
+
+
+class Admin:
+    """Answers the admin port."""
+
+    def __init__(self, loaded: Loaded, metrics: Metrics) -> None:
+        self._loaded = loaded
+        self._metrics = metrics
+        self.draining = False
+        """The service is being stopped: not ready any more."""
+
+    async def handle(self, request: Request) -> web.StreamResponse:
+        """Answer one request."""
+        if not self._is_allowed(request):
+            return _json(401, {"error": {"message": "A bearer token is needed here.", "code": "unauthorized"}})
+        path = request.target.partition("?")[0]
+        answers = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics_page}
+        if path not in answers:
+            return _json(404, {"error": {"message": "Served here: /healthz, /readyz, /metrics", "code": "not_found"}})
+        if request.method not in ("GET", "HEAD"):
+            return _json(405, {"error": {"message": "Use GET.", "code": "method_not_allowed"}})
+        return answers[path]()
+
+    def _is_allowed(self, request: Request) -> bool:
+        token = self._loaded.admin_token
+        if token is None:
+            return True
+        given = request.headers.getall("Authorization", ())
+        return len(given) == 1 and hmac.compare_digest(given[0].encode(), f"Bearer {token}".encode())
+
+    def _healthz(self) -> web.Response:
+        return _json(200, {"status": "alive"})
+
+    def _readyz(self) -> web.Response:
+        guards: dict[str, Any] = {}
+        for name, engine in self._loaded.engines.items():
+            guards[name] = {"ready": engine.ready, "model": engine.model}
+            if engine.last_error is not None:
+                guards[name]["last_error"] = engine.last_error
+            pid = getattr(engine, "pid", None)
+            if pid is not None:
+                guards[name]["pid"] = pid
+        ready = not self.draining and all(g["ready"] for g in guards.values())
+        body = {
+            "ready": ready,
+            "configuration": {"revision": self._loaded.revision, "last_reload_error": None},
+            "routes": {r.config.name: r.policy_set for r in self._loaded.routes},
+            "guards": guards,
+        }
+        return _json(200 if ready else 503, body)
+
+    def _metrics_page(self) -> web.Response:
+        return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _json(status: int, body: dict[str, Any]) -> web.Response:
+    return web.Response(status=status, body=dump_json(body), content_type="application/json")

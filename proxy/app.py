@@ -1,0 +1,107 @@
+"""The whole service: guards, data port, admin port; started together, ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass, field
+
+import structlog
+from aiohttp import web
+
+from proxy.admin import Admin
+from proxy.gateway import Gateway
+from proxy.loading import Loaded, is_loopback
+from proxy.records import Metrics
+from proxy.server import Server
+
+log = structlog.get_logger()
+
+DRAIN_S = 30.0
+"""After SIGTERM, answers under way may take this long."""
+
+
+@dataclass(slots=True)
+class App:
+    """A configured service that can be started and stopped; see `build_app`."""
+
+    loaded: Loaded
+    gateway: Gateway
+    admin: Admin
+    metrics: Metrics
+    _runners: list[web.ServerRunner] = field(default_factory=list)
+    port: int = 0
+    """The data port that was bound, once started."""
+    admin_port: int = 0
+    """The admin port that was bound, once started; 0 without one."""
+
+    async def start(self) -> None:
+        """Bind both ports and begin to load the guards; requests are answered at once, judged when the guards can.
+
+        Raises:
+            OSError: A port cannot be bound.
+        """
+        listen = self.loaded.config.listen
+        try:
+            self.port = await self._bind(Server(self.gateway.handle), listen.host, listen.port)
+            if self.loaded.config.admin is not None:
+                at = self.loaded.config.admin
+                self.admin_port = await self._bind(Server(self.admin.handle), at.host, at.port)
+        except OSError:
+            await self.close()
+            raise
+        for engine in self.loaded.engines.values():
+            await engine.start()
+        if not is_loopback(listen.host):
+            log.warning("open_port", host=listen.host, hint="everybody who reaches this address can use the upstreams")
+
+    async def _bind(self, server: Server, host: str, port: int) -> int:
+        runner = web.ServerRunner(server, shutdown_timeout=DRAIN_S)
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, host, port, backlog=1024)
+        await site.start()
+        address = runner.addresses[0]
+        return int(address[1])
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Wait for all guards; whether all are ready."""
+        results = await asyncio.gather(*(e.wait_ready(timeout_s) for e in self.loaded.engines.values()))
+        return all(results)
+
+    async def close(self) -> None:
+        """Stop listening, let answers under way finish, end guards and connections."""
+        self.admin.draining = True
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+        await self.gateway.close()
+        await asyncio.gather(*(engine.close() for engine in self.loaded.engines.values()))
+
+
+def build_app(loaded: Loaded) -> App:
+    """Put a service together; nothing is started."""
+    metrics = Metrics()
+    return App(loaded, Gateway(loaded, metrics), Admin(loaded, metrics), metrics)
+
+
+async def serve(app: App) -> None:
+    """Run until SIGTERM or SIGINT; a second signal ends at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await app.start()
+    log.info(
+        "serving",
+        url=f"http://{app.loaded.config.listen.host}:{app.port}/v1",
+        admin=f"http://{app.loaded.config.admin.host}:{app.admin_port}" if app.loaded.config.admin else None,
+        routes=[r.config.name for r in app.loaded.routes],
+        guards=sorted(app.loaded.engines),
+        policy_set=app.loaded.revision,
+    )
+    await stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+    log.info("stopping")
+    await app.close()

@@ -1,0 +1,195 @@
+"""What the commands of ``safeguard`` do."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from models import catalog
+from models.errors import EngineError
+from proxy.app import build_app
+from proxy.app import serve as run_app
+from proxy.config import Admin, Section
+from proxy.loading import ConfigError, Loaded, load_config
+from proxy.logs import configure_logs
+from proxy.records import decision_record, outcome
+from proxy.strict_json import check_text
+from rules.content import Content, Leaf, Surface
+from rules.decision import Cause, decide
+from rules.rule import Action, Stage
+
+log = structlog.get_logger()
+
+S = TypeVar("S", bound=Section)
+
+READY_TIMEOUT_S = 600.0
+"""A 120b model takes minutes to load from a slow disk."""
+
+
+def serve(path: Path, args: argparse.Namespace) -> int:
+    """``safeguard serve``."""
+    configure_logs(level=args.log_level)
+    loaded = _with_options(load_config(path), args)
+    try:
+        asyncio.run(run_app(build_app(loaded)))
+    except OSError as e:
+        raise ConfigError(f"{path}: listen: cannot bind: {e.strerror or e}") from None
+    return 0
+
+
+def _with_options(loaded: Loaded, args: argparse.Namespace) -> Loaded:
+    """The configuration with what the command line overrides."""
+    config = loaded.config
+    listen = _changed(config.listen, host=args.host, port=args.port)
+    admin = config.admin
+    if args.admin_port is not None:
+        admin = _changed(admin or Admin(), port=args.admin_port)
+    from dataclasses import replace
+
+    return replace(loaded, config=config.model_copy(update={"listen": listen, "admin": admin}))
+
+
+def _changed(section: S, **values: Any) -> S:
+    return section.model_copy(update={k: v for k, v in values.items() if v is not None})
+
+
+def config_check(path: Path, *, as_json: bool) -> int:
+    """``safeguard config check``."""
+    loaded = load_config(path)
+    routes = [
+        {"name": r.config.name, "upstream": r.config.upstream, "policy_set": r.policy_set}
+        | {s.stage.value: [rule.policy.name for rule in s.rules] for s in (r.input, r.output)}
+        for r in loaded.routes
+    ]
+    if as_json:
+        _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": sorted(loaded.engines)})
+        return 0
+    table = Table("route", "upstream", "input policies", "output policies", "policy set", title=f"{path}: good")
+    for r in routes:
+        table.add_row(*(cell if isinstance(cell, str) else ", ".join(cell) for cell in _columns(r)))
+    Console().print(table)
+    return 0
+
+
+def _columns(route: dict[str, Any]) -> list[str | list[str]]:
+    return [route[key] for key in ("name", "upstream", "input", "output", "policy_set")]
+
+
+async def check(path: Path, args: argparse.Namespace) -> int:
+    """``safeguard check``: judge one text the way the proxy would."""
+    configure_logs(level="error")
+    loaded = load_config(path)
+    route = loaded.routes[0]
+    if args.route is not None:
+        by_name = {r.config.name: r for r in loaded.routes}
+        if args.route not in by_name:
+            raise ConfigError(f"{path}: routes: no route is called {args.route!r} (known: {', '.join(by_name)})")
+        route = by_name[args.route]
+    text = sys.stdin.read() if args.text == "-" else args.text
+    if (problem := check_text(text)) is not None:
+        raise ConfigError(f"TEXT: {problem}")
+    stage = Stage(args.stage)
+    screener = route.input if stage is Stage.INPUT else route.output
+    surface = Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT
+    content = Content((Leaf(("messages", 0, "content"), surface, text),))
+    needed = {g for rule in screener.rules for g in rule.guards}
+    engines = {name: engine for name, engine in loaded.engines.items() if name in needed}
+    try:
+        for engine in engines.values():
+            await engine.start()
+        for name, engine in engines.items():
+            if not await engine.wait_ready(READY_TIMEOUT_S):
+                raise ConfigError(f"{path}: guards.{name}: not ready: {engine.last_error}")
+        decision = await screener.screen(content)
+        verdicts = [*decision.verdicts, *await screener.shadow(content)]
+    finally:
+        await asyncio.gather(*(engine.close() for engine in engines.values()))
+    if args.json:
+        record = decision_record(decide(stage, verdicts), "check") | {"route": route.config.name, "stage": stage.value}
+        record.pop("id")
+        _print_json(record)
+    else:
+        table = Table(
+            "policy", "score", "threshold", "action", "tier", "ms", title=f"{route.config.name}, {stage.value}"
+        )
+        for v in verdicts:
+            limits = ", ".join(f"{a.word} {t:g}" for a, t in sorted(v.rule.thresholds.items()))
+            mode = "" if v.rule.mode.value == "enforce" else f" ({v.rule.mode.value})"
+            score = v.error if v.error is not None else "" if v.score is None else f"{v.score:.3f}"
+            tier = v.tier.value if v.tier is not None else ""
+            table.add_row(v.rule.policy.name + mode, score, limits, outcome(v), tier, f"{v.latency_ms:.1f}")
+        console = Console()
+        console.print(table)
+        console.print(
+            f"decision: {decision.action.word}" + (" (not decided)" if decision.cause is Cause.UNDECIDED else "")
+        )
+    if decision.cause is Cause.UNDECIDED:
+        failed = ", ".join(v.rule.policy.name for v in decision.verdicts if v.error is not None)
+        sys.stderr.write(f"could not be judged: {failed}\n")
+        return 2
+    return 0 if decision.action is Action.FORWARD else 1
+
+
+def models(args: argparse.Namespace) -> int:
+    """``safeguard models list|pull|verify``."""
+    configure_logs(level="error")
+    try:
+        match args.subcommand:
+            case "list":
+                return _models_list(as_json=args.json)
+            case "pull":
+                path = catalog.pull(args.name, progress=sys.stderr.isatty())
+                _print_json({"name": args.name, "path": str(path)}) if args.json else Console().print(f"{path}")
+                return 0
+            case _:
+                return _models_verify(args.name, as_json=args.json)
+    except EngineError as e:
+        raise ConfigError(str(e)) from None
+
+
+def _models_list(*, as_json: bool) -> int:
+    found = catalog.list_models()
+    if as_json:
+        _print_json([_status(m) for m in found])
+        return 0
+    table = Table("model", "state", "path", "about")
+    for m in found:
+        status = _status(m)
+        table.add_row(
+            status["name"], "here" if status["path"] else "not here", status["path"] or "", status["description"]
+        )
+    Console().print(table)
+    return 0
+
+
+def _status(model: catalog.ModelStatus) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    record = asdict(model)
+    return {k: str(v) if isinstance(v, Path) else v for k, v in record.items()}
+
+
+def _models_verify(name: str, *, as_json: bool) -> int:
+    results = catalog.verify(name)
+    if as_json:
+        from dataclasses import asdict
+
+        _print_json([{k: str(v) if isinstance(v, Path) else v for k, v in asdict(r).items()} for r in results])
+    else:
+        table = Table("file", "sha256", "compared with a record")
+        for r in results:
+            table.add_row(str(r.path), r.sha256, "yes: the same" if r.recorded else "no: none was recorded")
+        Console().print(table)
+    return 0
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,217 @@
+"""The data port: reads a request, finds its route, hands it on, and puts what happened on record.
+
+Everything that is not one of `ENDPOINTS` is 404 from here; the upstream sees nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http import HttpVersion10, HttpVersion11
+
+from proxy import records
+from proxy.chat import Chat
+from proxy.chat_api import MODEL_LIST
+from proxy.config import Upstream
+from proxy.demo import DemoCaller
+from proxy.errors import HttpError, bad_request, bad_upstream, no_route, not_found, too_large, upstream_failure
+from proxy.exchange import Exchange, screen_object
+from proxy.loading import Loaded, LoadedRoute
+from proxy.routing import Candidate, candidates, may_use, select
+from proxy.schema import Collection, Misfit
+from proxy.server import Request
+from proxy.strict_json import JsonError, dump_json, parse_json
+from proxy.upstream import Caller, HttpCaller
+from rules.content import Content
+from rules.decision import Cause
+from rules.rule import Action
+
+BODY_TIMEOUT_S = 60.0
+"""Longest time that a client may take to send its body."""
+
+PARSE_IN_THREAD_BYTES = 256 * 1024
+"""Larger bodies are parsed off the event loop."""
+
+_ENDPOINTS = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
+_JSON_TYPE = re.compile(r"^application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?$", re.IGNORECASE)
+
+
+class Gateway:
+    """Answers the data port by one loaded configuration."""
+
+    def __init__(self, loaded: Loaded, metrics: records.Metrics) -> None:
+        self._loaded = loaded
+        self._metrics = metrics
+        self._callers: dict[str, Caller] = {}
+        for route in loaded.routes:
+            self._callers.setdefault(route.config.upstream, _caller(route.upstream, route.upstream_key))
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Close all upstream connections and end what runs in the background."""
+        for task in list(self._background):
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+        for caller in self._callers.values():
+            await caller.close()
+
+    async def handle(self, request: Request) -> web.StreamResponse:
+        """Answer one request; never raises anything but cancellation and a broken connection."""
+        exchange = Exchange(endpoint="", metrics=self._metrics, fallback_policy_set=self._loaded.revision)
+        status = 499  # the client left before there was an answer
+        more: dict[str, Any] = {}
+        try:
+            response = await self._answer(request, exchange)
+            status = response.status
+            return response
+        except HttpError as error:
+            exchange.refused_locally = True
+            status = error.status
+            more["error"] = error.code
+            return _error_response(error, exchange)
+        except (asyncio.CancelledError, ConnectionError):
+            more["error"] = "client_closed"
+            raise
+        except Exception as e:  # whatever went wrong, the content must not pass and the client gets an answer
+            exchange.refused_locally = True
+            status = 500
+            more["error"] = "internal"
+            records.log.exception("internal_error", request_id=exchange.request_id, error=type(e).__name__)
+            return _error_response(
+                HttpError(500, "internal_error", "The proxy failed; nothing was passed on."), exchange
+            )
+        finally:
+            exchange.write_record(status, **more)
+
+    async def _answer(self, request: Request, exchange: Exchange) -> web.StreamResponse:
+        _check_http(request)
+        path = request.target.partition("?")[0]
+        found = [c for c in candidates(self._loaded.routes, path) if c.endpoint in _ENDPOINTS]
+        if not found:
+            raise not_found(request.method, path)
+        exchange.endpoint = found[0].endpoint
+        wanted = _ENDPOINTS[exchange.endpoint]
+        if request.method != wanted:
+            raise HttpError(405, "method_not_allowed", f"Use {wanted} here.", headers={"Allow": wanted}, close=True)
+        answer = {"/v1/chat/completions": self._chat, "/v1/models": self._models}[exchange.endpoint]
+        return await answer(request, exchange, found)
+
+    async def _chat(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.StreamResponse:
+        raw = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
+        model = raw.get("model")
+        if not isinstance(model, str) or not model:
+            raise bad_request("missing_field", "model: must be the name of a model", "model")
+        chosen = select(found, request.headers, model)
+        if chosen is None:
+            raise no_route()
+        exchange.route = chosen.route
+        limit = chosen.route.config.max_body_bytes
+        if (request.content_length or 0) > limit:
+            raise too_large(limit)
+        caller = self._callers[chosen.route.config.upstream]
+        return await Chat(exchange, request, chosen.route, caller, self._background).answer(raw)
+
+    async def _models(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.StreamResponse:
+        if request.body_exists:
+            raise HttpError(400, "unexpected_body", "GET takes no body.", close=True)
+        chosen = select(found, request.headers, None)
+        if chosen is None:
+            raise no_route()
+        route = exchange.route = chosen.route
+        async with self._callers[route.config.upstream].call("GET", "/models", None, request.headers) as answer:
+            if answer.status != 200:
+                if 400 <= answer.status < 500 and answer.status != 429:
+                    raise HttpError(answer.status, "upstream_error", "The upstream refused the request.")
+                raise upstream_failure(answer.status, answer.headers) if answer.status >= 429 else bad_upstream()
+            return await self._listing(exchange, route, await answer.read(route.config.max_body_bytes))
+
+    async def _listing(self, exchange: Exchange, route: LoadedRoute, raw: bytes) -> web.StreamResponse:
+        into = Collection(strict=False)
+        try:
+            body = MODEL_LIST.clean(parse_json(raw), (), into)
+        except (JsonError, Misfit):
+            raise bad_upstream() from None
+        if not isinstance(body, dict) or not isinstance(body.get("data"), list):
+            raise bad_upstream()
+        screened = await screen_object(exchange, route.output, body, Content(tuple(into.leaves)), [])
+        if screened.decision.action is Action.REFUSE:
+            if screened.decision.cause is Cause.UNDECIDED:
+                from proxy.errors import guard_unavailable
+
+                raise guard_unavailable()
+            raise bad_upstream("The upstream's list of models was refused by a policy.")
+        body["data"] = [entry for entry in screened.body["data"] if may_use(route, entry["id"])]
+        return web.Response(body=dump_json(body), content_type="application/json", headers=exchange.headers())
+
+
+def _caller(config: Upstream, key: str | None) -> Caller:
+    return DemoCaller() if config.base_url == "demo" else HttpCaller(config, key)
+
+
+def _error_response(error: HttpError, exchange: Exchange) -> web.Response:
+    response = web.Response(
+        status=error.status,
+        body=dump_json(error.body()),
+        content_type="application/json",
+        headers={**error.headers, **exchange.headers()},
+    )
+    if error.close:
+        response.force_close()
+    return response
+
+
+def _check_http(request: Request) -> None:
+    """What aiohttp's parser lets through although two servers could read it differently."""
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise HttpError(505, "http_version", "Only HTTP/1.0 and HTTP/1.1 are spoken here.", close=True)
+    coding = request.headers.getall("Transfer-Encoding", ())
+    if coding and (list(coding) != ["chunked"] or request.version == HttpVersion10):
+        raise HttpError(400, "transfer_encoding", "Transfer-Encoding must be absent or chunked.", close=True)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise HttpError(415, "content_encoding", "Send the body uncompressed, without Content-Encoding.", close=True)
+
+
+async def _read_json(request: Request, limit: int) -> dict[str, Any]:
+    """The body as one JSON object.
+
+    Raises:
+        HttpError: 400, 408, 413, 415 or 417, naming what is wrong.
+    """
+    types = request.headers.getall("Content-Type", ())
+    if len(types) != 1 or not _JSON_TYPE.match(types[0]):
+        raise HttpError(415, "content_type", "Content-Type must be application/json (UTF-8).", close=True)
+    if (request.content_length or 0) > limit:
+        raise too_large(limit)
+    expect = request.headers.get("Expect")
+    if expect is not None:
+        if expect.lower() != "100-continue":
+            raise HttpError(417, "expectation_failed", "Only Expect: 100-continue is known here.", close=True)
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the interim answer is not part of the answer
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large(limit)
+    except TimeoutError:
+        raise HttpError(408, "request_timeout", "The body did not arrive in time.", close=True) from None
+    except (web.RequestPayloadError, web.HTTPException):
+        raise HttpError(400, "bad_body", "The body is not well-formed HTTP.", close=True) from None
+    if not body:
+        raise bad_request("empty_body", "The body is empty; send a JSON object.")
+    try:
+        if len(body) > PARSE_IN_THREAD_BYTES:
+            parsed = await asyncio.to_thread(parse_json, bytes(body))
+        else:
+            parsed = parse_json(bytes(body))
+    except JsonError as e:
+        raise bad_request(e.code, f"The body cannot be read: {e}") from None
+    if not isinstance(parsed, dict):
+        raise bad_request("invalid_type", "The body must be a JSON object.")
+    return parsed

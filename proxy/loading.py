@@ -1,0 +1,357 @@
+"""From a configuration file to routes, rules and guards that are ready to be started.
+
+Every error names file, line, key and what would be right, as one line.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from models.catalog import resolve
+from models.engine import Effort, Engine
+from models.errors import ModelLoadError
+from models.factory import build_engine
+from models.specs import GuardSpec, LocalSpec, RemoteSpec
+from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
+from proxy.yaml_file import Path as KeyPath
+from proxy.yaml_file import YamlError, YamlFile, parse_yaml
+from rules.content import Surface, show_path
+from rules.detectors import build_detector
+from rules.errors import PolicyError
+from rules.policy import Policy, find_policy_file, revision_of, text_policy
+from rules.rule import Action, Mode, Rule, Stage
+from rules.screen import Screener
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message is one line with file, line, key and reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRoute:
+    """A route with everything that its requests need."""
+
+    config: Route
+    upstream: Upstream
+    upstream_key: str | None = field(repr=False)
+    input: Screener
+    output: Screener
+    policy_set: str
+    """Hash over the route's rules, thresholds and policy revisions: 16 hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A whole configuration, checked and built; the guards are not started yet."""
+
+    config: Config
+    routes: tuple[LoadedRoute, ...]
+    engines: Mapping[str, Engine] = field(repr=False)
+    policies: Mapping[str, Policy]
+    revision: str
+    """Hash over all routes' policy sets: 16 hexadecimal digits."""
+    admin_token: str | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where complaints point to."""
+
+    path: Path
+    file: YamlFile = field(repr=False)
+
+    def error(self, key: KeyPath, reason: str) -> ConfigError:
+        where = show_path(key)
+        return ConfigError(f"{self.path}:{self.file.line_of(key)}: {where + ': ' if where else ''}{reason}")
+
+
+def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read, check and build a configuration.
+
+    Args:
+        path: The YAML file.
+        environ: Where variables and keys are looked up.
+
+    Raises:
+        ConfigError: Anything in it is unusable.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise ConfigError(f"{path}: cannot read the configuration: {e.strerror}") from None
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{path}: not UTF-8 (byte {e.start})") from None
+    try:
+        file = parse_yaml(text, environ)
+    except YamlError as e:
+        raise ConfigError(f"{path}:{e.line or 1}: {e}") from None
+    source = _Source(path, file)
+    try:
+        config = Config.model_validate(file.data)
+    except ValidationError as e:
+        raise _explain(source, e) from None
+    return _build(source, config, environ)
+
+
+def _explain(source: _Source, error: ValidationError) -> ConfigError:
+    """The first complaint of pydantic, in the words of the file."""
+    first = error.errors(include_url=False)[0]
+    key: list[str | int] = []
+    data: Any = source.file.data
+    for step in first["loc"]:  # leave out what pydantic adds for unions and discriminators
+        if (isinstance(step, int) and isinstance(data, list) and step < len(data)) or (
+            isinstance(data, dict) and step in data
+        ):
+            key.append(step)
+            data = data[step]
+        elif step == first["loc"][-1] and first["type"] == "missing":
+            key.append(step)
+    given = first.get("input")
+    shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    match first["type"]:
+        case "extra_forbidden":
+            reason = "unknown key" + _similar(str(first["loc"][-1]), source, tuple(key))
+        case "missing":
+            reason = "is missing"
+        case "union_tag_invalid" | "union_tag_not_found":
+            reason = "engine must be one of encoder, llama, openai"
+        case "greater_than_equal" | "less_than_equal" if first["loc"][-1] in ("flag", "rewrite", "refuse"):
+            reason = f"a threshold must lie in [0, 1]{shown}"
+        case _:
+            reason = first["msg"].removeprefix("Value error, ") + shown
+    return source.error(tuple(key), reason)
+
+
+_KEYS_BY_PARENT: dict[str, type] = {"upstreams": Upstream, "policies": PolicyEntry, "routes": Route}
+
+
+def _similar(key: str, source: _Source, path: KeyPath) -> str:
+    """Names that would be right, where the parent is easily known."""
+    model: type | None = Config if len(path) == 1 else None
+    if len(path) == 3:
+        model = _KEYS_BY_PARENT.get(str(path[0]))
+    elif len(path) == 5 and path[2] in ("input", "output"):
+        model = RuleEntry
+    if model is None:
+        return ""
+    return f"; known here: {', '.join(model.model_fields)}"  # type: ignore[attr-defined]  # all are pydantic models
+
+
+def _build(source: _Source, config: Config, environ: Mapping[str, str]) -> Loaded:
+    default_guard = _default_guard(source, config)
+    admin_token = _admin_token(source, config, environ)
+    policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
+    keys = {name: _key(source, ("upstreams", name), up.api_key_env, environ) for name, up in config.upstreams.items()}
+    names = [route.name for route in config.routes]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise source.error(("routes", i, "name"), f"another route is already called {name!r}")
+    used: set[str] = set()
+    parts: list[tuple[Route, tuple[Rule, ...], tuple[Rule, ...]]] = []
+    for i, route in enumerate(config.routes):
+        if route.upstream not in config.upstreams:
+            raise source.error(
+                ("routes", i, "upstream"), f"no upstream is called {route.upstream!r}{_known(config.upstreams)}"
+            )
+        stages = [
+            tuple(
+                _rule(source, ("routes", i, stage.value, j), entry, route, config, policies, default_guard)
+                for j, entry in enumerate(entries)
+            )
+            for stage, entries in ((Stage.INPUT, route.input), (Stage.OUTPUT, route.output))
+        ]
+        used.update(g for rules in stages for rule in rules if rule.mode is not Mode.OFF for g in rule.guards)
+        parts.append((route, stages[0], stages[1]))
+    specs = {name: _spec(source, name, config.guards[name], environ) for name in sorted(used)}
+    engines = {name: build_engine(spec) for name, spec in specs.items()}
+    routes = tuple(
+        LoadedRoute(
+            config=route,
+            upstream=config.upstreams[route.upstream],
+            upstream_key=keys[route.upstream],
+            input=Screener(Stage.INPUT, given, engines, route.opaque),
+            output=Screener(Stage.OUTPUT, back, engines, route.opaque),
+            policy_set=_policy_set(given, back, route),
+        )
+        for route, given, back in parts
+    )
+    revision = revision_of(*(r.config.name + r.policy_set for r in routes))
+    return Loaded(config, routes, engines, policies, revision, admin_token)
+
+
+def _known(names: Mapping[str, object]) -> str:
+    return f" (known: {', '.join(sorted(names)) or 'none'})"
+
+
+def _default_guard(source: _Source, config: Config) -> str | None:
+    name = config.default_guard
+    if name is not None:
+        if name not in config.guards:
+            raise source.error(("default_guard",), f"no guard is called {name!r}{_known(config.guards)}")
+        return name
+    if len(config.guards) == 1:
+        return next(iter(config.guards))
+    return "embedded" if "embedded" in config.guards else None
+
+
+def _admin_token(source: _Source, config: Config, environ: Mapping[str, str]) -> str | None:
+    if config.admin is None:
+        return None
+    token = environ.get(config.admin.token_env) if config.admin.token_env else None
+    if not token and not is_loopback(config.admin.host):
+        raise source.error(
+            ("admin", "host"),
+            f"{config.admin.host!r} is not a loopback address, so token_env must name a variable that is set",
+        )
+    return token or None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _key(source: _Source, at: KeyPath, env: str | None, environ: Mapping[str, str]) -> str | None:
+    if env is None:
+        return None
+    value = environ.get(env, "").strip()
+    if not value:
+        raise source.error((*at, "api_key_env"), f"environment variable {env} is not set")
+    if not value.isascii() or any(c.isspace() or not c.isprintable() for c in value):
+        raise source.error(
+            (*at, "api_key_env"), f"environment variable {env} does not hold a key (spaces or non-ASCII)"
+        )
+    return value
+
+
+def _policy(source: _Source, name: str, entry: PolicyEntry) -> Policy:
+    at: KeyPath = ("policies", name)
+    try:
+        if entry.detector is not None:
+            kinds: dict[str, dict[str, Any]] = {
+                "patterns": {
+                    "patterns": entry.patterns,
+                    "literals": entry.literals,
+                    "ignore_case": entry.ignore_case,
+                },
+                "secrets": {},
+                "pii": {} if entry.kinds is None else {"kinds": entry.kinds},
+            }
+            options = kinds[entry.detector]
+            return Policy(
+                name=name,
+                revision=revision_of(entry.detector, repr(sorted(options.items()))),
+                detector=build_detector(entry.detector, options),
+                joins=entry.detector != "pii",  # numbers of two messages side by side are not one number
+                refusal_text=entry.refusal_text,
+            )
+        text = entry.text
+        if entry.file is not None:
+            text = find_policy_file(entry.file, source.path.parent).read_text(encoding="utf-8")
+        return text_policy(
+            name, text or "", category=entry.category, refusal_text=entry.refusal_text, summary=entry.summary
+        )
+    except PolicyError as e:
+        raise source.error((*at, "file") if entry.file else at, str(e)) from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise source.error((*at, "file"), f"cannot read {entry.file}: {e}") from None
+    except ValueError as e:  # an option of a detector
+        raise source.error(at, str(e)) from None
+
+
+def _rule(
+    source: _Source,
+    at: KeyPath,
+    entry: RuleEntry,
+    route: Route,
+    config: Config,
+    policies: Mapping[str, Policy],
+    default_guard: str | None,
+) -> Rule:
+    policy = policies.get(entry.policy)
+    if policy is None:
+        raise source.error((*at, "policy"), f"no policy is called {entry.policy!r}{_known(policies)}")
+    guards: tuple[str, ...] = ()
+    if policy.detector is not None:
+        if entry.guard is not None:
+            raise source.error((*at, "guard"), f"policy {entry.policy!r} is a detector and needs no guard")
+    else:
+        if entry.rewrite is not None:
+            raise source.error((*at, "rewrite"), "only detectors find what to rewrite; use flag or refuse")
+        given = (
+            (entry.guard,)
+            if isinstance(entry.guard, str)
+            else entry.guard or ((default_guard,) if default_guard else ())
+        )
+        if not given:
+            raise source.error(at, "names no guard, and there is no default_guard")
+        for name in given:
+            if name not in config.guards:
+                raise source.error((*at, "guard"), f"no guard is called {name!r}{_known(config.guards)}")
+        guards = tuple(given)
+    thresholds = {
+        action: value
+        for action, value in (
+            (Action.FLAG, entry.flag),
+            (Action.REWRITE, entry.rewrite),
+            (Action.REFUSE, entry.refuse),
+        )
+        if value is not None
+    }
+    scope: frozenset[Surface] | None = policy.surfaces if entry.scope is None else frozenset(entry.scope)
+    return Rule(policy, guards, thresholds, entry.mode, entry.on_error or route.on_error, scope)
+
+
+def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) -> GuardSpec:
+    at: KeyPath = ("guards", name)
+    match guard:
+        case OpenAIGuard():
+            return RemoteSpec(
+                name=name,
+                base_url=guard.base_url,
+                model=guard.model,
+                api_key=_key(source, at, guard.api_key_env, environ),
+                timeout_s=guard.timeout_s,
+                max_connections=guard.max_connections,
+            )
+        case EncoderGuard() | LlamaGuard():
+            model = guard.model
+            if model.endswith(".gguf") and not Path(model).expanduser().is_absolute():
+                model = str(source.path.parent / model)
+            try:
+                resolve(model)
+            except ModelLoadError as e:
+                raise source.error((*at, "model"), str(e)) from None
+            return LocalSpec(
+                name=name,
+                engine=guard.engine,
+                model=model,
+                gpu_layers=None if guard.gpu_layers == "auto" else guard.gpu_layers,
+                threads=guard.threads,
+                timeout_s=guard.timeout_s,
+                max_queue=guard.max_queue,
+                max_content_tokens=guard.max_content_tokens,
+                sha256=guard.sha256,
+                effort=guard.effort if isinstance(guard, LlamaGuard) else Effort.NONE,
+                n_ctx=guard.n_ctx if isinstance(guard, LlamaGuard) else 8192,
+            )
+
+
+def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -> str:
+    lines = [
+        f"{stage} {r.policy.name} {r.policy.revision} {r.guards} {sorted(r.thresholds.items())} {r.mode} {r.on_error} "
+        f"{sorted(r.scope) if r.scope is not None else '*'}"
+        for stage, rules in ((Stage.INPUT, given), (Stage.OUTPUT, back))
+        for r in rules
+    ]
+    return revision_of(*lines, route.opaque, route.unknown_fields) + revision_of(route.name)[:4]

@@ -1,0 +1,98 @@
+"""What is on record: one canonical log line per request, and counters. Never content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from rules.decision import Decision, Verdict
+
+log = structlog.get_logger("safeguard")
+
+
+class Metrics:
+    """Counters of one gateway, in a registry of their own. Label values come from the configuration only."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "safeguard_requests_total", "Answers by route, endpoint and status.", ["route", "endpoint", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.decisions = Counter(
+            "safeguard_decisions_total", "Decisions by route, stage and action.", ["route", "stage", "action"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.verdicts = Counter(
+            "safeguard_verdicts_total", "Verdicts by route, policy and what they ask for.", ["route", "policy", "outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.unjudged = Counter(
+            "safeguard_unjudged_total", "Parts that crossed or were decided without a verdict.", ["route"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "safeguard_screen_seconds", "Time to screen one stage.", ["route", "stage"],
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), registry=self.registry,
+        )  # fmt: skip
+
+    def count(self, route: str, decision: Decision, seconds: float) -> None:
+        """Count one decision with its verdicts."""
+        self.decisions.labels(route, decision.stage.value, decision.action.word).inc()
+        self.seconds.labels(route, decision.stage.value).observe(seconds)
+        if decision.unjudged:
+            self.unjudged.labels(route).inc(len(decision.unjudged))
+        for verdict in decision.verdicts:
+            self.verdicts.labels(route, verdict.rule.policy.name, outcome(verdict)).inc()
+
+
+def outcome(verdict: Verdict) -> str:
+    """A verdict in one word: an action, ``error`` or ``skipped``."""
+    if verdict.error is not None:
+        return "error"
+    return "skipped" if verdict.score is None else verdict.action.word
+
+
+def verdict_record(verdict: Verdict) -> dict[str, Any]:
+    """One verdict as it stands in the log: what judged, by which policy revision, with which result."""
+    rule = verdict.rule
+    record: dict[str, Any] = {
+        "policy": rule.policy.name,
+        "revision": rule.policy.revision,
+        "mode": rule.mode.value,
+        "outcome": outcome(verdict),
+        "score": None if verdict.score is None else round(verdict.score, 6),
+        "thresholds": {action.word: threshold for action, threshold in sorted(rule.thresholds.items())},
+        "tier": verdict.tier.value if verdict.tier is not None else None,
+        "model": verdict.model,
+        "latency_ms": round(verdict.latency_ms, 3),
+    }
+    if verdict.error is not None:
+        record["error"] = verdict.error
+    elif not verdict.calibrated:
+        record["calibrated"] = False
+    return record
+
+
+def decision_record(decision: Decision, decision_id: str) -> dict[str, Any]:
+    """One decision as it stands in the log."""
+    record: dict[str, Any] = {
+        "id": decision_id,
+        "action": decision.action.word,
+        "verdicts": [verdict_record(v) for v in decision.verdicts],
+    }
+    if decision.cause is not None:
+        record["cause"] = decision.cause.value
+    if decision.policies:
+        record["policies"] = list(decision.policies)
+    if decision.unjudged:
+        record["unjudged"] = list(decision.unjudged)
+    return record
+
+
+def log_shadow(route: str, decision_id: str, verdicts: Iterable[Verdict]) -> None:
+    """The line of rules in shadow, written after the request went its way."""
+    log.info("shadow", route=route, decision_id=decision_id, verdicts=[verdict_record(v) for v in verdicts])

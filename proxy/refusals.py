@@ -1,0 +1,81 @@
+"""What a client gets when content is refused: the shapes of ``refusal: error`` and ``refusal: message``.
+
+Sources: OpenAI's and Azure's error shapes; ``innererror.code`` makes LiteLLM raise ContentPolicyViolationError while
+``code`` stays Azure's. Probed clients: openai-python, openai-node, LiteLLM, LangChain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from proxy import sse
+from proxy.strict_json import dump_json
+
+NO_RETRY = {"x-should-retry": "false"}
+"""openai-python and openai-node obey it: the same content would be refused again."""
+
+
+def error_body(text: str, policies: Sequence[str], decision_id: str) -> dict[str, Any]:
+    """``refusal: error``: the body of the 400."""
+    return {
+        "error": {
+            "message": text,
+            "type": "invalid_request_error",
+            "param": "messages",
+            "code": "content_filter",
+            "innererror": {
+                "code": "content_policy_violation",
+                "policies": list(policies),
+                "decision_id": decision_id,
+            },
+        }
+    }
+
+
+def empty_usage() -> dict[str, int]:
+    """Usage of a completion that no model was asked for."""
+    return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+def message_body(text: str, *, completion_id: str, model: str, n: int, usage: dict[str, Any] | None) -> dict[str, Any]:
+    """``refusal: message``: a completion whose text is the refusal, one choice per requested one."""
+    return {
+        "id": completion_id,
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": i,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": "content_filter",
+            }
+            for i in range(n)
+        ],
+        "usage": usage or empty_usage(),
+    }
+
+
+def message_stream(
+    text: str, *, completion_id: str, model: str, n: int, usage: dict[str, Any] | None, include_usage: bool
+) -> bytes:
+    """A stream whose content is the refusal: deltas, one closing chunk per choice, usage if asked for, ``[DONE]``."""
+    base = {"id": completion_id, "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+
+    def chunk(choices: list[dict[str, Any]], **more: Any) -> bytes:
+        return sse.encode_event(dump_json({**base, "choices": choices, **more}))
+
+    deltas = [
+        chunk([{"index": i, "delta": {"role": "assistant", "content": text}, "finish_reason": None}]) for i in range(n)
+    ]
+    closing = [chunk([{"index": i, "delta": {}, "finish_reason": "content_filter"}]) for i in range(n)]
+    last = [chunk([], usage=usage or empty_usage())] if include_usage else []
+    return b"".join((*deltas, *closing, *last, sse.DONE_EVENT))
+
+
+def error_stream(body: dict[str, Any]) -> bytes:
+    """The end of a stream that could not be finished: one error event and ``[DONE]``."""
+    return sse.encode_event(dump_json(body)) + sse.DONE_EVENT

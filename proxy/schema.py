@@ -1,0 +1,377 @@
+"""Closed wire schemas: a disposition for every field, and one walk that cleans an object and collects its text.
+
+Theory. An object crosses only as what this walk returns, and every string in what it returns was either put into the
+collection of leaves (and is judged), or is one of a fixed set of words, or is a number. So no field can carry text past
+the rules, also none that we forgot: what no schema names is judged as metadata (requests, ``unknown_fields: screen``),
+refused (``unknown_fields: refuse``), or dropped (responses).
+
+A request that does not fit raises `Misfit` (the client is told where). In a response the misfitting value is dropped:
+an upstream's extra field is no reason to fail, and what is dropped cannot leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from proxy.strict_json import JsonError, check_text, parse_json_text
+from rules.content import Leaf, LeafKind, Path, Surface
+
+MAX_DEPTH = 64
+MAX_LEAVES = 50_000
+"""More strings and keys than this in one object are refused: nothing honest has them."""
+
+
+class Misfit(ValueError):
+    """A request does not fit the schema: where, why, and a short stable code."""
+
+    def __init__(self, path: Path, reason: str, code: str = "invalid_value") -> None:
+        super().__init__(reason)
+        self.path = path
+        self.code = code
+
+
+class _Drop:
+    """Says: leave this value out."""
+
+
+DROP = _Drop()
+
+
+@dataclass(slots=True)
+class Collection:
+    """What one walk has found, and how strict it is."""
+
+    strict: bool
+    """Requests: a misfit raises. Responses: it is dropped."""
+    screen_unknown: bool = True
+    """Requests: judge unknown fields as metadata instead of refusing them."""
+    leaves: list[Leaf] = field(default_factory=list, repr=False)
+    opaque: list[Path] = field(default_factory=list)
+
+    def wrong(self, path: Path, reason: str, code: str = "invalid_value") -> _Drop:
+        """A value that does not fit."""
+        if self.strict:
+            raise Misfit(path, reason, code)
+        return DROP
+
+    def add(
+        self, path: Path, surface: Surface, text: str, kind: LeafKind = LeafKind.TEXT, *, is_json: bool = False
+    ) -> str | _Drop:
+        """Take a string into the collection; gives it back, or what `wrong` says."""
+        problem = check_text(text)
+        if problem is not None:
+            if self.strict:
+                raise Misfit(path, problem, "invalid_string")
+            text = text.encode("utf-8", "replace").decode(
+                "utf-8"
+            )  # upstreams cut emoji in two; the halves are lost anyway
+        if len(self.leaves) >= MAX_LEAVES:
+            raise Misfit(path, f"more than {MAX_LEAVES} strings", "too_many_strings")
+        self.leaves.append(Leaf(path, surface, text, kind, is_json))
+        return text
+
+
+class Spec(Protocol):
+    """The disposition of one place in an object."""
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """What crosses in place of ``value``; `DROP` leaves it out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Judged text."""
+
+    surface: Surface
+    nullable: bool = True
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is None and self.nullable:
+            return None
+        if not isinstance(value, str):
+            return into.wrong(path, "must be a string", "invalid_type")
+        return into.add(path, self.surface, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few known words; another word is judged like any text, so new ones need no new release."""
+
+    words: frozenset[str]
+    closed: bool = False
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is None and not self.closed:
+            return None
+        if isinstance(value, str) and value in self.words:
+            return value
+        if isinstance(value, str) and not self.closed:
+            return into.add(path, Surface.METADATA, value)
+        return into.wrong(path, f"must be one of {', '.join(sorted(self.words))}")
+
+
+def choice(*words: str) -> Choice:
+    """An open choice."""
+    return Choice(frozenset(words))
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number within bounds; ``whole`` refuses floats."""
+
+    low: float = -1e9
+    high: float = 2**53
+    whole: bool = False
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return into.wrong(path, f"must be {'an integer' if self.whole else 'a number'}", "invalid_type")
+        if not self.low <= value <= self.high:
+            return into.wrong(path, f"must lie in [{self.low:g}, {self.high:g}]")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """true or false, nothing that merely looks so."""
+
+    nullable: bool = True
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if isinstance(value, bool) or (value is None and self.nullable):
+            return value
+        return into.wrong(path, "must be true or false", "invalid_type")
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Never crosses."""
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        return DROP
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """Crosses as this, whatever it was."""
+
+    value: Any
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A field that changes how an upstream reads the prompt, or refers to text that cannot be seen here."""
+
+    reason: str
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        return into.wrong(path, self.reason, "unsupported_field")
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A part that no guard here can read: counted, and handled by the route's ``opaque``."""
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        into.opaque.append(path)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Any JSON; every string and every key in it is judged."""
+
+    surface: Surface
+    only: type | tuple[type, ...] = object
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is not None and not isinstance(value, self.only):
+            return into.wrong(path, "has the wrong type", "invalid_type")
+        return self._walk(value, path, into, 0)
+
+    def _walk(self, value: Any, path: Path, into: Collection, depth: int) -> Any:
+        if isinstance(value, str):
+            return into.add(path, self.surface, value)
+        if depth > MAX_DEPTH:
+            raise Misfit(path[:8], f"nested more than {MAX_DEPTH} deep", "too_deep")
+        if isinstance(value, dict):
+            out = {}
+            for key, item in value.items():
+                here = (*path, key)
+                clean_key = into.add(here, self.surface, key, LeafKind.KEY)
+                out[clean_key] = self._walk(item, here, into, depth + 1)
+            return out
+        if isinstance(value, list):
+            return [self._walk(item, (*path, i), into, depth + 1) for i, item in enumerate(value)]
+        return value
+
+
+UNKNOWN = Anything(Surface.METADATA)
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object with known fields."""
+
+    fields: Mapping[str, Spec]
+    required: tuple[str, ...] = ()
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is None and path:
+            return None
+        if not isinstance(value, dict):
+            return into.wrong(path, "must be an object", "invalid_type")
+        for name in self.required:
+            if value.get(name) is None:
+                return into.wrong((*path, name), "is missing", "missing_field")
+        out = {}
+        fields = self.fields
+        for key, item in value.items():
+            here = (*path, key)
+            spec = fields.get(key)
+            if spec is None:
+                if not into.strict:
+                    continue
+                if not into.screen_unknown:
+                    raise (
+                        Misfit(path, "has an unknown field", "unknown_field")
+                        if not _sayable(key)
+                        else Misfit(here, "is not a known field", "unknown_field")
+                    )
+                into.add(here, Surface.METADATA, key, LeafKind.KEY)
+                spec = UNKNOWN
+            cleaned = spec.clean(item, here, into)
+            if cleaned is not DROP:
+                out[key] = cleaned
+        return out
+
+
+def _sayable(key: str) -> bool:
+    return len(key) <= 64 and key.isascii() and key.replace("_", "a").replace("-", "a").isalnum()
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A list of like items."""
+
+    item: Spec
+    max_items: int = 4096
+    min_items: int = 0
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is None and not self.min_items:
+            return None
+        if not isinstance(value, list):
+            return into.wrong(path, "must be a list", "invalid_type")
+        if not self.min_items <= len(value) <= self.max_items:
+            wanted = f"at least {self.min_items}" if len(value) < self.min_items else f"at most {self.max_items}"
+            raise Misfit(path, f"must have {wanted} items", "invalid_length")
+        cleaned = (self.item.clean(item, (*path, i), into) for i, item in enumerate(value))
+        return [item for item in cleaned if item is not DROP]
+
+
+@dataclass(frozen=True, slots=True)
+class ByType:
+    """One disposition per JSON type."""
+
+    text: Spec | None = None
+    array: Spec | None = None
+    object: Spec | None = None
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is None:
+            return None
+        spec = self.text if isinstance(value, str) else self.array if isinstance(value, list) else None
+        if isinstance(value, dict):
+            spec = self.object
+        if spec is None:
+            return into.wrong(path, "has the wrong type", "invalid_type")
+        return spec.clean(value, path, into)
+
+
+@dataclass(frozen=True, slots=True)
+class ByWord:
+    """Objects told apart by one of their fields, e.g. ``role`` or ``type``."""
+
+    key: str
+    cases: Mapping[str, Spec]
+    default: str | None = None
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if not isinstance(value, dict):
+            return into.wrong(path, "must be an object", "invalid_type")
+        word = value.get(self.key, self.default)
+        spec = self.cases.get(word) if isinstance(word, str) else None
+        if spec is None:
+            return into.wrong((*path, self.key), f"must be one of {', '.join(self.cases)}")
+        return spec.clean(value, path, into)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A string that holds JSON (tool-call arguments): judged as it stands, and by what it says once decoded."""
+
+    surface: Surface
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            return into.wrong(path, "must be a string", "invalid_type")
+        out = into.add(path, self.surface, value, is_json=True)
+        read_decoded(value, path, self.surface, into)
+        return out
+
+
+def read_decoded(value: str, path: Path, surface: Surface, into: Collection, depth: int = 0) -> None:
+    """Add what a JSON text says once decoded, where that differs from how it is spelled; JSON within JSON, two deep."""
+    if not value[:1].strip() and not value.strip():
+        return
+    if "\\" not in value and depth == 0:
+        # Without escapes every decoded string and key already stands in the raw text, letter by letter.
+        return
+    try:
+        decoded = parse_json_text(value)
+    except JsonError:
+        return  # judged as the text that it is
+    _add_decoded(decoded, path, surface, into, depth)
+
+
+def _add_decoded(value: Any, path: Path, surface: Surface, into: Collection, depth: int) -> None:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            text = item.encode("utf-8", "replace").decode("utf-8")
+            if len(into.leaves) >= MAX_LEAVES:
+                raise Misfit(path, f"more than {MAX_LEAVES} strings", "too_many_strings")
+            into.leaves.append(Leaf(path, surface, text, LeafKind.DERIVED))
+            if depth < 2 and text[:1] in '{["':
+                read_decoded(text, path, surface, into, depth + 1)
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+            stack.extend(item.keys())
+        elif isinstance(item, list):
+            stack.extend(item)

@@ -1,0 +1,92 @@
+"""Server-sent events, bytes to events and back, without I/O.
+
+Theory (WHATWG HTML, section 9.2.6): lines end in LF, CR or CRLF, also when a segment ends between CR and LF; the value of
+every ``data`` line is collected and joined by LF; a blank line dispatches; one space after the colon is not part of the
+value; a comment begins with a colon; an event without its blank line at the end of the stream is discarded. Bytes are
+split at line ends before they are decoded, so a character cut in two by a segment is whole again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+DONE = "[DONE]"
+DONE_EVENT = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment: every client ignores it (WHATWG), no client parses it as a chunk."""
+
+
+class EventTooLarge(ValueError):
+    """One event has more bytes than allowed."""
+
+
+def encode_event(data: bytes) -> bytes:
+    """One event with ``data``, which must hold no line end (compact JSON does not)."""
+    return b"data: " + data + b"\n\n"
+
+
+@dataclass(slots=True)
+class EventDecoder:
+    """Turns segments of a stream into the data of its events; the result does not depend on how the stream was cut."""
+
+    max_event_bytes: int
+    _buffer: bytearray = field(default_factory=bytearray, repr=False)
+    _data: list[bytes] = field(default_factory=list, repr=False)
+    _data_bytes: int = 0
+    _skip_lf: bool = False
+    _at_start: bool = True
+
+    def feed(self, segment: bytes) -> Iterator[str]:
+        """Take the next bytes; gives the data of every event that they complete.
+
+        Raises:
+            EventTooLarge: The event under way exceeds ``max_event_bytes``.
+        """
+        self._buffer += segment
+        for line in self._lines():
+            if line:
+                self._field(line)
+            elif self._data:
+                data = b"\n".join(self._data)
+                self._data, self._data_bytes = [], 0
+                yield data.decode("utf-8", "replace")
+        if len(self._buffer) + self._data_bytes > self.max_event_bytes:
+            raise EventTooLarge
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether the stream so far ends within an event."""
+        return bool(self._data) or bool(self._buffer.strip())
+
+    def _lines(self) -> Iterator[bytes]:
+        buffer = self._buffer
+        if self._at_start and len(buffer) >= 3:
+            if buffer.startswith(b"\xef\xbb\xbf"):
+                del buffer[:3]
+            self._at_start = False
+        start = 0
+        while True:
+            if self._skip_lf and start < len(buffer):
+                if buffer[start] == 0x0A:
+                    start += 1
+                self._skip_lf = False
+            lf = buffer.find(b"\n", start)
+            cr = buffer.find(b"\r", start, lf if lf >= 0 else len(buffer))
+            end = cr if cr >= 0 else lf
+            if end < 0:
+                break
+            line = bytes(buffer[start:end])
+            start = end + 1
+            self._skip_lf = end == cr
+            yield line
+        del buffer[:start]
+
+    def _field(self, line: bytes) -> None:
+        name, colon, value = line.partition(b":")
+        if name == b"data":
+            value = value.removeprefix(b" ") if colon else b""
+            self._data.append(value)
+            self._data_bytes += len(value)
+            if self._data_bytes > self.max_event_bytes:
+                raise EventTooLarge

@@ -1,0 +1,164 @@
+"""Calls to an upstream: one attempt, no redirects, headers by allowlist both ways, bounded in bytes and time."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import aiohttp
+from yarl import URL
+
+from proxy.config import Upstream
+from proxy.errors import HttpError, bad_upstream, upstream_timeout, upstream_unreachable
+
+FORWARDED_REQUEST_HEADERS = ("OpenAI-Organization", "OpenAI-Project", "OpenAI-Beta", "traceparent", "tracestate")
+"""Client headers that reach the upstream, besides ``Authorization`` where the route has no key of its own."""
+
+_RETURNED = re.compile(r"^(retry-after|retry-after-ms|x-ratelimit-[a-z-]{1,40})$")
+_PLAIN_VALUE = re.compile(r"^[0-9A-Za-z.,: +-]{1,64}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An upstream's answer whose body has not been read.
+
+    Attributes:
+        status: HTTP status.
+        content_type: Media type without parameters, lower case.
+        headers: What may be passed on to the client.
+        segments: The body as it arrives. Raises `HttpError` when it breaks off.
+    """
+
+    status: int
+    content_type: str
+    headers: Mapping[str, str]
+    segments: AsyncIterator[bytes] = field(repr=False)
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            HttpError: 502 for more than ``limit`` bytes or a body that broke off.
+        """
+        body = bytearray()
+        async for segment in self.segments:
+            body += segment
+            if len(body) > limit:
+                raise bad_upstream("The upstream's answer is too large to be judged.")
+        return bytes(body)
+
+
+class Caller(Protocol):
+    """Something that answers like an OpenAI-compatible server."""
+
+    def call(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Answer]:
+        """One call; leaving the context closes what is still open.
+
+        Args:
+            method: HTTP method.
+            path: Below the base URL, e.g. ``/chat/completions``.
+            body: JSON, or None.
+            headers: The client's, of which only allowed ones are sent.
+
+        Raises:
+            HttpError: 502 or 504 when there is no answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+def returned_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Response headers that a client may see: rate limits and when to try again, if they look like that."""
+    return {k.lower(): v for k, v in headers.items() if _RETURNED.match(k.lower()) and _PLAIN_VALUE.match(v)}
+
+
+class HttpCaller:
+    """An upstream over HTTP, with its own pool of connections so that a slow one starves no other."""
+
+    def __init__(self, config: Upstream, key: str | None) -> None:
+        base = config.base_url
+        self._base_url = base if URL(base).path not in ("", "/") else f"{base}/v1"
+        self._key = key
+        self._config = config
+        self._session: aiohttp.ClientSession | None = None
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            c = self._config
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=c.max_connections),
+                timeout=aiohttp.ClientTimeout(total=c.timeout_s, connect=c.connect_timeout_s),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
+                skip_auto_headers=("User-Agent",),
+            )
+        return self._session
+
+    @asynccontextmanager
+    async def call(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> AsyncIterator[Answer]:
+        """See `Caller`."""
+        sent = {name: headers[name] for name in FORWARDED_REQUEST_HEADERS if name in headers}
+        sent["Accept-Encoding"] = "identity"
+        if self._key is not None:
+            sent["Authorization"] = f"Bearer {self._key}"
+        elif "Authorization" in headers:
+            sent["Authorization"] = headers["Authorization"]
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        try:
+            response = await self._client().request(
+                method, self._base_url + path, data=body, headers=sent, allow_redirects=False
+            )
+        except TimeoutError:
+            raise upstream_timeout() from None
+        except (aiohttp.ClientConnectorError, ssl.SSLError):
+            raise upstream_unreachable() from None
+        except (aiohttp.ClientError, OSError, ValueError):  # never shown: their texts hold URLs and headers with keys
+            raise bad_upstream(
+                "The upstream closed the connection or answered with something that is not HTTP."
+            ) from None
+        try:
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise bad_upstream("The upstream sent a compressed answer that was not asked for.")
+            yield Answer(
+                response.status,
+                response.content_type.lower(),
+                returned_headers(response.headers),
+                _segments(response),
+            )
+        finally:
+            response.close() if not response.content.at_eof() else response.release()
+
+    async def close(self) -> None:
+        """See `Caller`."""
+        if self._session is not None:
+            await self._session.close()
+
+
+async def _segments(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for segment in response.content.iter_any():
+            yield segment
+    except TimeoutError:
+        raise upstream_timeout() from None
+    except (aiohttp.ClientError, OSError, ValueError):
+        raise bad_upstream("The upstream's answer broke off.") from None
+
+
+def status_error(status: int) -> HttpError | None:
+    """What a status means that is neither success nor a client error to be passed on."""
+    if status in (200, 201) or 400 <= status < 600:
+        return None
+    return bad_upstream(f"The upstream answered with status {status}.")

@@ -1,0 +1,370 @@
+"""Detector ``pii``: personal data that can be recognised by its shape and its check digits.
+
+Each kind has a *candidate* expression and a check. One alternation of all candidates answers for clean text; only where
+it matches are the candidates of each kind looked up and checked. Names, postal addresses and dates have neither shape
+nor check digits: they are a model's affair.
+
+Checks cost up to half a millisecond (phone numbers), so their number per text is bounded. Beyond the bound a candidate
+counts as found by its shape alone: too much is masked then, never too little.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import phonenumbers
+from stdnum import iban, luhn
+from stdnum.br import cpf
+from stdnum.de import idnr
+from stdnum.es import dni, nie
+from stdnum.fr import nir
+from stdnum.gb import nhs
+from stdnum.in_ import aadhaar
+from stdnum.it import codicefiscale
+from stdnum.jp import in_ as my_number
+from stdnum.us import ssn
+
+from rules.detectors.fold import View, views
+from rules.detectors.linear import Offsets, Regex, compile_any, compile_pattern, encode
+from rules.detectors.spans import Span, merge_spans
+from rules.errors import PolicyError
+
+MAX_CHECKS = 2000
+"""Candidates of one kind in one text that are checked."""
+MAX_PHONE_CHECKS = 300
+
+_CONTEXT_BEFORE = 60
+_CONTEXT_AFTER = 20
+
+Found: TypeAlias = tuple[int, int] | None
+Check: TypeAlias = Callable[[str, int, int], Found]
+"""(text, start, end) of a candidate → the part of it that is personal data, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    label: str
+    candidate: str
+    check: Check
+    max_checks: int = MAX_CHECKS
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether the candidate is not a part of a longer word, number or decimal."""
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if before and (before.isascii() and before.isalnum() or before == "_"):
+        return False
+    if after and (after.isascii() and after.isalnum() or after == "_"):
+        return False
+    if before in (".", ",", "-") and text[start - 2 : start - 1].isdigit() and start >= 2:
+        return False
+    return not (after in (".", ",", "-") and text[end + 1 : end + 2].isdigit())
+
+
+def _digits(value: str) -> str:
+    return "".join(c for c in value if c.isdigit())
+
+
+def _with_context(words: str, valid: Callable[[str], bool]) -> Check:
+    """A check that also needs one of the words nearby: for numbers that are too common by themselves."""
+    context = re.compile(words, re.IGNORECASE)
+
+    def check(text: str, start: int, end: int) -> Found:
+        if not _stands_alone(text, start, end) or not _has_context(context, text, start, end):
+            return None
+        return (start, end) if valid(text[start:end]) else None
+
+    return check
+
+
+def _has_context(context: re.Pattern[str], text: str, start: int, end: int) -> bool:
+    around = text[max(0, start - _CONTEXT_BEFORE) : start] + " " + text[end : end + _CONTEXT_AFTER]
+    return context.search(around) is not None
+
+
+def _alone(valid: Callable[[str], bool]) -> Check:
+    """A check for numbers whose form and check digits suffice."""
+
+    def check(text: str, start: int, end: int) -> Found:
+        return (start, end) if _stands_alone(text, start, end) and valid(text[start:end]) else None
+
+    return check
+
+
+_FILE_ENDINGS = frozenset(
+    "png jpg jpeg gif svg webp ico bmp css js ts jsx tsx mjs map py rb go rs html htm yaml yml".split()
+)
+"""What stands behind the dot in names such as ``icon@2x.png``."""
+
+
+def _email(text: str, start: int, end: int) -> Found:
+    while text[start] in ".'-":
+        start += 1
+    if text[start] == "@" or text[start : text.index("@", start)] == "git":  # git@host is a remote, not a person
+        return None
+    return None if text[start:end].rpartition(".")[2].lower() in _FILE_ENDINGS else (start, end)
+
+
+_VERSION = re.compile(r"(?:\b[vV]|[vV]ersion[ :=]*|[vV]er\.? ?|[rR]elease )$")
+
+
+def _ip_address(text: str, start: int, end: int) -> Found:
+    value = text[start:end]
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if (before.isalnum() and before.isascii()) or before in (".", ":", "_") or (after.isalnum() and after.isascii()):
+        return None
+    if after in (".", ":") and text[end + 1 : end + 2].isalnum() and (after == "." or ":" in value):
+        return None
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return None
+    if address.is_loopback or address.is_unspecified or address.is_multicast:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        if value.startswith(("0.", "255.")) or _VERSION.search(text, max(0, start - 12), start):
+            return None
+    elif sum(c not in ":" for c in value) < 4 or not any(c.isdigit() for c in value):  # std::, A::B
+        return None
+    return start, end
+
+
+_CARD_LENGTHS: tuple[tuple[range, int, frozenset[int]], ...] = (
+    (range(4, 5), 1, frozenset({13, 16, 19})),  # Visa
+    (range(51, 56), 2, frozenset({16})),  # Mastercard
+    (range(2221, 2721), 4, frozenset({16})),
+    (range(34, 35), 2, frozenset({15})),  # American Express
+    (range(37, 38), 2, frozenset({15})),
+    (range(6011, 6012), 4, frozenset(range(16, 20))),  # Discover
+    (range(644, 650), 3, frozenset(range(16, 20))),
+    (range(65, 66), 2, frozenset(range(16, 20))),
+    (range(300, 306), 3, frozenset(range(14, 20))),  # Diners Club
+    (range(36, 37), 2, frozenset(range(14, 20))),
+    (range(38, 40), 2, frozenset(range(14, 20))),
+    (range(35, 36), 2, frozenset({16})),  # JCB
+    (range(1800, 1801), 4, frozenset({15})),
+    (range(2131, 2132), 4, frozenset({15})),
+    (range(62, 63), 2, frozenset(range(16, 20))),  # UnionPay
+    (range(50, 51), 2, frozenset(range(13, 20))),  # Maestro
+    (range(56, 59), 2, frozenset(range(13, 20))),
+    (range(6304, 6305), 4, frozenset(range(13, 20))),
+    (range(6759, 6764), 4, frozenset(range(13, 20))),
+    (range(2200, 2205), 4, frozenset(range(16, 20))),  # Mir
+)
+
+
+def _is_card(number: str) -> bool:
+    if not any(int(number[:n]) in prefixes and len(number) in lengths for prefixes, n, lengths in _CARD_LENGTHS):
+        return False
+    return len(set(number)) > 1 and bool(luhn.is_valid(number))
+
+
+_CARD_SHAPES = (
+    r"\d{13,19}"
+    r"|\d{4}(?:[ -]\d{4}){2}[ -](?:\d{4}[ -]\d{3}|\d{1,7})"
+    r"|\d{4}[ -]\d{6}[ -]\d{4,5}"
+    r"|\d(?:[ -]\d){12,18}"
+    r"|\d{2}(?:[ -]\d{2}){5,8}(?:[ -]\d{1,2})?"
+    r"|\d{3}(?:[ -]\d{3}){3,5}(?:[ -]\d{1,3})?"
+)
+"""How people write card numbers: in one piece, 4-4-4-4(-3), 4-6-5, 4-6-4, or in equal groups of one to three."""
+
+_LAST_GROUP = re.compile(r"[ -]\d+$")
+
+
+def _card(text: str, start: int, end: int) -> Found:
+    """The card number at the start of the candidate; what follows it in groups of its own may be something else."""
+    while True:
+        number = _digits(text[start:end])
+        if len(number) < 13:
+            return None
+        if len(number) <= 19 and _is_card(number) and _stands_alone(text, start, end):
+            return start, end
+        last = _LAST_GROUP.search(text, start, end)
+        if last is None:
+            return None
+        end = last.start()
+
+
+@functools.lru_cache(maxsize=512)
+def _iban_length(country: str) -> int:
+    """Characters of an IBAN of this country; 0 if it has none."""
+    info = iban._ibandb.info(country)[0][1]
+    return 4 + sum(map(int, re.findall(r"(\d+)!", info["bban"]))) if "bban" in info else 0
+
+
+def _iban(text: str, start: int, end: int) -> Found:
+    before = text[start - 1 : start]
+    length = _iban_length(text[start : start + 2].upper())
+    if (before.isascii() and before.isalnum()) or not length:
+        return None
+    at = start
+    compact = ""
+    while at < end and len(compact) < length:
+        if text[at] not in " -":
+            compact += text[at]
+        at += 1
+    after = text[at : at + 1]
+    if len(compact) < length or (after.isascii() and after.isalnum()):
+        return None
+    return (start, at) if iban.is_valid(compact, check_country=False) else None
+
+
+_SSN_CONTEXT = re.compile(r"\bssn\b|social[ -]?security|\bsoc\.? ?sec\b|taxpayer id", re.IGNORECASE)
+
+
+def _ssn(text: str, start: int, end: int) -> Found:
+    value = text[start:end]
+    if not _stands_alone(text, start, end):
+        return None
+    if value.count("-") != 2 and not _has_context(_SSN_CONTEXT, text, start, end):
+        return None
+    return (start, end) if ssn.is_valid(_digits(value)) else None
+
+
+def _phone(region: str | None) -> Check:
+    def check(text: str, start: int, end: int) -> Found:
+        if not _stands_alone(text, start, end):
+            return None
+        tail = text[end : end + 14]  # room for an extension
+        for match in phonenumbers.PhoneNumberMatcher(text[start:end] + tail, region):
+            if match.start < end - start:
+                return start + match.start, start + match.end
+        return None
+
+    return check
+
+
+_PHONE_INTERNATIONAL = r"\+[ \t(.\-]{0,2}\d(?:[ \t().\-/]{0,3}\d){6,14}"
+_PHONE_NATIONAL = rf"{_PHONE_INTERNATIONAL}|\(?\d(?:[ \t().\-/]{{0,3}}\d){{5,15}}"
+
+
+def _kinds(region: str | None) -> tuple[_Kind, ...]:
+    return (
+        _Kind(
+            "EMAIL",
+            r"[A-Za-z0-9._%+'-]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}[A-Za-z]{2,24}",
+            _email,
+        ),
+        _Kind("PHONE", _PHONE_NATIONAL if region else _PHONE_INTERNATIONAL, _phone(region), MAX_PHONE_CHECKS),
+        _Kind("CARD", _CARD_SHAPES, _card),
+        _Kind("IBAN", r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?", _iban),
+        _Kind("US_SSN", r"\d{3}[ -]?\d{2}[ -]?\d{4}", _ssn),
+        _Kind(
+            "IP_ADDRESS",
+            r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"
+            r"|(?:[0-9A-Fa-f]{0,4}:){2,7}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{0,4})",
+            _ip_address,
+        ),
+        _Kind("ES_DNI", r"(?:\d{8}|[XYZxyz]-?\d{7})-?[A-Za-z]", _alone(lambda v: dni.is_valid(v) or nie.is_valid(v))),
+        _Kind("FR_NIR", r"[12] ?\d{2} ?\d{2} ?\d[\dABab] ?\d{3} ?\d{3} ?\d{2}", _alone(nir.is_valid)),
+        _Kind(
+            "IT_FISCAL_CODE",
+            r"[A-Za-z]{6}[0-9LMNPQRSTUVlmnpqrstuv]{2}[A-Ea-eHhLlMmPpR-Tr-t][0-9LMNPQRSTUVlmnpqrstuv]{2}[A-Za-z][0-9LMNPQRSTUVlmnpqrstuv]{3}[A-Za-z]",
+            _alone(codicefiscale.is_valid),
+        ),
+        _Kind("BR_CPF", r"\d{3}\.\d{3}\.\d{3}-\d{2}", _alone(cpf.is_valid)),
+        _Kind(
+            "UK_NHS",
+            r"\d{3}[ -]?\d{3}[ -]?\d{4}",
+            _with_context(r"\bnhs\b|national health|health service", nhs.is_valid),
+        ),
+        _Kind(
+            "DE_IDNR",
+            r"\d{2}[ /]?\d{3}[ /]?\d{3}[ /]?\d{3}",
+            _with_context(
+                r"steuer|\bid-?nr\b|identifikationsn|\btin\b|tax id|taxpayer", lambda v: idnr.is_valid(_digits(v))
+            ),
+        ),
+        _Kind(
+            "JP_MY_NUMBER",
+            r"\d{4}[ -]?\d{4}[ -]?\d{4}",
+            _with_context(r"my ?number|マイナンバー|個人番号|individual number", my_number.is_valid),
+        ),
+        _Kind(
+            "IN_AADHAAR",
+            r"[2-9]\d{3}[ -]?\d{4}[ -]?\d{4}",
+            _with_context(r"aadha?ar|आधार|uidai|\buid\b", aadhaar.is_valid),
+        ),
+    )
+
+
+PII_KINDS: tuple[str, ...] = tuple(kind.label for kind in _kinds(None))
+"""Kinds that can be chosen."""
+
+
+class PiiDetector:
+    """Finds personal data of the chosen kinds."""
+
+    def __init__(self, kinds: Sequence[str] | None = None, region: str | None = None) -> None:
+        """Compile the candidates.
+
+        Args:
+            kinds: Labels from `PII_KINDS`; None: all.
+            region: Two-letter region whose national phone numbers are recognised; None: international form only.
+
+        Raises:
+            PolicyError: An unknown kind or region, or no kind at all.
+        """
+        chosen = PII_KINDS if kinds is None else tuple(kinds)
+        unknown = [kind for kind in chosen if kind not in PII_KINDS]
+        if unknown:
+            raise PolicyError(f"unknown kind {unknown[0]!r}: use some of {', '.join(PII_KINDS)}")
+        if not chosen:
+            raise PolicyError("kinds is empty: name some, or leave it out for all")
+        if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
+            raise PolicyError(f"unknown region {region!r}: use two capital letters such as 'US'")
+        self._kinds = [(k, compile_pattern(k.candidate)) for k in _kinds(region) if k.label in chosen]
+        self._any = compile_any([k.candidate for k, _ in self._kinds])
+
+    def find(self, text: str) -> list[Span]:
+        """See `rules.detectors.Detector`."""
+        spans: list[Span] = []
+        for view in views(text):
+            if not _may_hold_any(view.text):
+                continue
+            data = encode(view.text)
+            if self._any.search(data) is not None:
+                for kind, regex in self._kinds:
+                    spans.extend(_matches(kind, regex, view, data))
+        return merge_spans(spans) if spans else spans
+
+
+_DIGIT = re.compile(r"[0-9]")
+
+
+def _may_hold_any(text: str) -> bool:
+    """Every kind has an ``@`` or digits in it (an IPv6 address without a digit is not taken for one)."""
+    return "@" in text or _DIGIT.search(text) is not None
+
+
+def _matches(kind: _Kind, regex: Regex, view: View, data: bytes) -> Iterator[Span]:
+    """Candidates that pass the kind's check. Where one fails, another may begin inside it."""
+    text = view.text
+    offsets = Offsets(data)
+    checks = 0
+    match = regex.search(data)
+    while match is not None:
+        start, end = offsets.chars(match.start(), match.end())
+        checks += 1
+        found = kind.check(text, start, end) if checks <= kind.max_checks else (start, end)
+        if found is None:
+            # Candidates are ASCII, so that bytes and code points run alike within them.
+            after = _next_start(text, start, end)
+        else:
+            yield Span(*view.to_raw(*found), kind.label)
+            after = found[1]
+        match = regex.search(data, match.start() + (after - start))
+
+
+def _next_start(text: str, start: int, end: int) -> int:
+    """Where the search goes on after a candidate that failed: behind its first run of letters and digits."""
+    at = start
+    while at < end and text[at].isalnum():
+        at += 1
+    return max(at, start + 1)
