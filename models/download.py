@@ -115,23 +115,25 @@ def _pull_file(model: HubModel, revision: str, file: RepoSibling, folder: Path, 
 
 
 def _fetch(model: HubModel, revision: str, file: RepoSibling, partial: Path, progress: bool) -> None:
-    from huggingface_hub import hf_hub_url
+    from huggingface_hub import hf_hub_url, utils
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers, tqdm
 
-    class Silent(tqdm[Any]):  # type: ignore[misc, unused-ignore] - depends on whether tqdm's stubs are installed
+    build_headers = utils.build_hf_headers  # type: ignore[attr-defined] # exported by a module-level __getattr__
+    bar: Any = utils.tqdm  # type: ignore[attr-defined] # likewise
+
+    class Silent(bar):  # type: ignore[misc] # the base is Any: tqdm brings no types
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})
 
     with partial.open("ab") as opened:
         if file.size is not None and opened.tell() > file.size:
-            opened.truncate(0)
+            opened.seek(opened.truncate(0))
         http_get(
             hf_hub_url(model.repo, file.rfilename, revision=revision, endpoint=_endpoint()),
             opened,
             resume_size=opened.tell(),
             # identity: a compressed answer could not be continued
-            headers={**build_hf_headers(), "Accept-Encoding": "identity"},
+            headers={**build_headers(), "Accept-Encoding": "identity"},
             expected_size=file.size,
             displayed_filename=file.rfilename,
             tqdm_class=None if progress else Silent,

@@ -7,6 +7,7 @@ no task is needed to watch a process, and none can be forgotten. `models.host` d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -194,7 +195,11 @@ class GuardProcess:
         """
         if self.dead:
             raise ProcessDied(self.epitaph())
-        self._send(self._policies.job_message(job_id, passages, policies, deadline))
+        try:
+            self._send(self._policies.job_message(job_id, passages, policies, deadline))
+        except wire.WireError:
+            self._policies.reset()
+            raise
         answer: asyncio.Future[list[wire.Entry]] = asyncio.get_running_loop().create_future()
         self._answers[job_id] = (len(policies), answer)
         return answer
@@ -205,33 +210,30 @@ class GuardProcess:
             self._send({"type": "cancel", "id": job_id})
 
     async def close(self, grace_s: float) -> None:
-        """End the process: ask it, wait up to ``grace_s`` seconds, then kill it. Returns when it is gone."""
+        """End the process: close its socket, wait up to ``grace_s`` seconds, kill it. Returns when it is gone.
+
+        A close that was cancelled can be called again, and again once it is done.
+        """
         self.lost("the guard process was ended")
         if self._channel is not None:
             self._channel.abort()
         if self._transport is None:
             return
-        if self.pid is not None and grace_s > 0:
-            self._transport.terminate()
-            try:
-                async with asyncio.timeout(grace_s):
-                    await self._output.exited.wait()
-            except TimeoutError:
-                pass
-        if self.pid is not None:
-            self._transport.kill()
-        try:
-            await self._output.exited.wait()
-        finally:
-            self._transport.close()
+        with contextlib.suppress(ProcessLookupError):
+            if self.pid is not None and grace_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(grace_s):
+                        await self._output.exited.wait()
+            if self.pid is not None:
+                self._transport.kill()
+        await self._output.exited.wait()
+        self._transport.close()
 
     async def reap(self) -> None:
         """After a death that was noticed on the socket: wait a moment for the exit status and the last lines."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await self._output.closed.wait()
-        except TimeoutError:
-            pass
 
     def epitaph(self) -> str:
         """How it died, in one line without content: exit status or signal, and the last line that it printed."""

@@ -16,9 +16,9 @@ process hangs (or is stopped): it is killed and replaced.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,6 +36,7 @@ from models.errors import (
     ModelLoadError,
 )
 from models.guard_process import COMMAND, GuardProcess, ProcessDied
+from models.job_queue import Job, JobQueue
 from models.quarantine import Quarantine, Quarantined, digest
 from models.specs import LocalSpec
 
@@ -70,29 +71,6 @@ class Timings:
     close_grace_s: float = 1.0
 
 
-class _Job:
-    """One call of `LocalEngine.judge`, from its arrival to its answer."""
-
-    def __init__(
-        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float, content: bytes
-    ) -> None:
-        self.job_id = job_id
-        self.passages = passages
-        self.policies = policies
-        self.deadline = deadline
-        self.content = content
-        self.answer: asyncio.Future[list[wire.Entry]] = asyncio.get_running_loop().create_future()
-
-    def settle(self, entries: list[wire.Entry]) -> None:
-        """Give the answer, if anybody still waits for one."""
-        if not self.answer.done():
-            self.answer.set_result(entries)
-
-    def fail(self, error: EngineError) -> None:
-        """Give the same error for every policy."""
-        self.settle([error] * len(self.policies))
-
-
 class LocalEngine:
     """An `models.engine.Engine` whose model runs in a process of its own.
 
@@ -109,12 +87,12 @@ class LocalEngine:
         self._state = State.DOWN
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
-        self._waiting: deque[_Job] = deque()
         self._n_callers_waiting_for_readiness = 0
-        self._running: _Job | None = None
+        self._running: Job | None = None
         self._process: GuardProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._quarantine = Quarantine()
+        self._waiting = JobQueue(self._quarantine)
         self._job_ids = itertools.count(1)
         self._model = spec.model
         self._verified: str | None = None
@@ -160,12 +138,10 @@ class LocalEngine:
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Wait until the guard is ready or has failed for good; whether it is ready."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._state in (State.STARTING, State.DOWN):
                     await self._changed.wait()
-        except TimeoutError:
-            pass
         return self.ready
 
     async def close(self) -> None:
@@ -173,6 +149,7 @@ class LocalEngine:
         self._become(State.CLOSED, "closed")
         supervisor, self._supervisor = self._supervisor, None
         await tasks.end(supervisor)
+        await self._end_process()  # again: the cancellation may have met the supervisor while it ended the process
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
@@ -192,7 +169,7 @@ class LocalEngine:
 
     async def _admit(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
-    ) -> _Job | EngineError:
+    ) -> Job | EngineError:
         """Put a call into the queue, or say why not."""
         if sum(len(passage.text) for passage in passages) > wire.MAX_FRAME_BYTES:
             return ContentTooLong(f"the content has more than {wire.MAX_FRAME_BYTES} characters")
@@ -206,8 +183,8 @@ class LocalEngine:
             return EngineOverloaded(f"{self._spec.max_queue} calls are waiting for the guard")
         if not self.ready and (refusal := await self._await_readiness(deadline)) is not None:
             return refusal
-        job = _Job(next(self._job_ids), passages, policies, deadline, content)
-        self._waiting.append(job)
+        job = Job(next(self._job_ids), passages, policies, deadline, content)
+        self._waiting.put(job)
         self._wake.set()
         return job
 
@@ -223,12 +200,12 @@ class LocalEngine:
             return EngineTimeout("the deadline passed before the guard was ready")
         return EngineUnavailable(f"the guard is {self._state}")
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: Job) -> None:
         """The caller has its answer or has gone: take the job out of the queue, or out of the process's hands."""
         if job is self._running:
             if self._process is not None:
                 self._process.cancel(job.job_id)
-        elif job in self._waiting:
+        else:
             self._waiting.remove(job)
 
     def _become(self, state: State, reason: str | None = None) -> None:
@@ -255,9 +232,9 @@ class LocalEngine:
                     return
                 except (EngineError, ProcessDied, OSError) as error:
                     reason = str(error)
-                await self._end_process()
                 self.restarts += 1
                 self._become(State.DOWN, reason)
+                await self._end_process()
                 if ready_at is not None and time.monotonic() - ready_at >= self._timings.healthy_after_s:
                     delay_s = self._timings.first_back_off_s
                 await asyncio.sleep(delay_s)
@@ -267,10 +244,8 @@ class LocalEngine:
             self._become(State.FAILED, f"the supervisor failed: {type(error).__name__}")
             raise
         finally:
+            self._waiting.fail_all(EngineUnavailable(f"the guard is {self._state}"))
             await self._end_process()
-            for job in self._waiting:
-                job.fail(EngineUnavailable(f"the guard is {self._state}"))
-            self._waiting.clear()
 
     async def _start_process(self) -> GuardProcess:
         path = catalog.resolve(self._spec.model)
@@ -286,17 +261,18 @@ class LocalEngine:
         return process
 
     async def _end_process(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            # only a process that we end ourselves and that is well is asked; any other is dead, hangs or talks nonsense
-            asked = self._state is State.CLOSED and not process.dead
-            await process.close(self._timings.close_grace_s if asked else 0.0)
+        if (process := self._process) is None:
+            return
+        # only a process that we end ourselves and that is well is asked; any other is dead, hangs or talks nonsense
+        asked = self._state is State.CLOSED and not process.dead
+        await process.close(self._timings.close_grace_s if asked else 0.0)
+        self._process = None
 
     async def _feed(self, process: GuardProcess) -> str:
         """Give jobs to a process, one at a time, until it dies or has to; why."""
         while not process.dead:
             self._wake.clear()
-            job = self._next_job()
+            job = self._waiting.next()
             if job is None:
                 await self._wake.wait()
             elif not await self._run(process, job):
@@ -304,22 +280,7 @@ class LocalEngine:
         await process.reap()
         return process.epitaph()
 
-    def _next_job(self) -> _Job | None:
-        """The oldest job that is still wanted."""
-        while self._waiting:
-            job = self._waiting.popleft()
-            if job.answer.done():
-                continue
-            if time.monotonic() >= job.deadline:
-                job.fail(EngineTimeout("the deadline passed while the call waited for the guard"))
-                continue
-            if self._quarantine.refuses(job.content):
-                job.fail(Quarantined("the guard process died each time it judged this content"))
-                continue
-            return job
-        return None
-
-    async def _run(self, process: GuardProcess, job: _Job) -> bool:
+    async def _run(self, process: GuardProcess, job: Job) -> bool:
         """Have one job judged. False: the process hangs. A job that its caller gave up is waited for all the same."""
         self._running = job
         try:

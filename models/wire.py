@@ -109,14 +109,20 @@ class PolicySender:
     def __init__(self) -> None:
         self._numbers: dict[GuardPolicy, int] = {}
         self._next = 0
+        self._forget = False
+
+    def reset(self) -> None:
+        """Start the table again: a job that was written could not be sent."""
+        self._numbers.clear()
+        self._forget = True
 
     def job_message(
         self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
     ) -> Message:
-        """A ``job``. It must then be sent, because the policies in it count as known from now on."""
-        forget = len(self._numbers) + len(policies) > MAX_POLICIES
-        if forget:
-            self._numbers.clear()
+        """A ``job``. The policies in it count as known from now on: where it cannot be sent, call `reset`."""
+        if len(self._numbers) + len(policies) > MAX_POLICIES:
+            self.reset()
+        forget, self._forget = self._forget, False
         new: dict[str, Message] = {}
         numbers = []
         for policy in policies:

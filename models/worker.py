@@ -8,7 +8,7 @@ Two threads. The *reader* takes messages off the socket, so that a cancellation 
 owns the model, is inside a native call (ctypes releases the GIL; the abort callback asks `Stop`). One job at a time.
 
 The process dies with its parent (a signal from the kernel, and the end of the socket), writes no core file (it would
-hold content), and refuses to open a network connection.
+hold content), ignores SIGTERM (the parent decides when to end), and refuses to open a network connection.
 """
 
 from __future__ import annotations
@@ -155,6 +155,8 @@ def confine() -> None:
     """Tie this process to its parent and take from it what a guard never needs."""
     with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere the end of the socket does it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A service manager may signal the whole group: the proxy then drains and needs its guards until it closes the socket
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.addaudithook(_refuse_network)
 
@@ -177,7 +179,8 @@ def run(fd: int, load: Load) -> int:
 def _load(spec: LocalSpec, path: Path) -> LocalJudge:
     from models.loading import load_judge  # brings llama_cpp: late, so that its absence is reported like any failure
 
-    return load_judge(spec, path)
+    judge: LocalJudge = load_judge(spec, path)
+    return judge
 
 
 def main() -> int:

@@ -75,7 +75,7 @@ def config_check(path: Path, *, as_json: bool) -> int:
     table = Table("route", "upstream", "input policies", "output policies", "policy set", title=f"{path}: good")
     for r in routes:
         table.add_row(*(cell if isinstance(cell, str) else ", ".join(cell) for cell in _columns(r)))
-    Console().print(table)
+    _console().print(table)
     return 0
 
 
@@ -147,7 +147,7 @@ def models(args: argparse.Namespace) -> int:
                 return _models_list(as_json=args.json)
             case "pull":
                 path = catalog.pull(args.name, progress=sys.stderr.isatty())
-                _print_json({"name": args.name, "path": str(path)}) if args.json else Console().print(f"{path}")
+                _print_json({"name": args.name, "path": str(path)}) if args.json else _console().print(f"{path}")
                 return 0
             case _:
                 return _models_verify(args.name, as_json=args.json)
@@ -166,7 +166,7 @@ def _models_list(*, as_json: bool) -> int:
         table.add_row(
             status["name"], "here" if status["path"] else "not here", status["path"] or "", status["description"]
         )
-    Console().print(table)
+    _console().print(table)
     return 0
 
 
@@ -187,8 +187,13 @@ def _models_verify(name: str, *, as_json: bool) -> int:
         table = Table("file", "sha256", "compared with a record")
         for r in results:
             table.add_row(str(r.path), r.sha256, "yes: the same" if r.recorded else "no: none was recorded")
-        Console().print(table)
+        _console().print(table)
     return 0
+
+
+def _console() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for a table in a file."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _print_json(value: Any) -> None:

@@ -6,6 +6,7 @@ Every error names file, line, key and what would be right, as one line.
 from __future__ import annotations
 
 import ipaddress
+import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -106,11 +107,10 @@ def _explain(source: _Source, error: ValidationError) -> ConfigError:
     key: list[str | int] = []
     data: Any = source.file.data
     for step in first["loc"]:  # leave out what pydantic adds for unions and discriminators
-        if (isinstance(step, int) and isinstance(data, list) and step < len(data)) or (
-            isinstance(data, dict) and step in data
-        ):
+        inside: Any = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
+        if step in inside:
             key.append(step)
-            data = data[step]
+            data = operator.getitem(data, step)
         elif step == first["loc"][-1] and first["type"] == "missing":
             key.append(step)
     given = first.get("input")

@@ -209,7 +209,7 @@ def _hidden(text: str) -> Iterator[View]:
 
 
 def _from_selectors(text: str) -> View:
-    """Variation selectors number 256: runs of them carry bytes (P. Butler, "Smuggling arbitrary data through an emoji")."""
+    """There are 256 variation selectors, so a run of them can carry bytes behind an emoji."""
     chars: list[str] = []
     index: list[int] = []
     for match in _SELECTORS.finditer(text):
@@ -236,7 +236,7 @@ def _fixed(raw: str, text: str, index: Sequence[int]) -> View:
 def squeeze(view: View) -> View:
     """The view without everything that is not a letter or a digit; its index points into ``view.text``, not further.
 
-    >>> squeeze(views("Z Q - M A\\nR K")[0]).text
+    >>> squeeze(views("Z Q - M A / R K")[0]).text
     'ZQMARK'
     """
     text = view.text

@@ -62,7 +62,7 @@ def compile_any(patterns: Sequence[str], *, ignore_case: bool = False) -> Regex:
 
 
 def _grouped(pattern: str) -> str:
-    """The pattern as one alternative; an unclosed ``\\Q`` would swallow the bracket, so it is closed."""
+    r"""The pattern as one alternative; an unclosed ``\Q`` would swallow the bracket, so it is closed."""
     try:
         compile_pattern(f"(?:{pattern})")
     except PolicyError:
@@ -71,7 +71,7 @@ def _grouped(pattern: str) -> str:
 
 
 def matches_empty(regex: Regex) -> bool:
-    """Whether the expression matches the empty string somewhere: ``a*``, ``^``, ``\\b``. It would match every text."""
+    r"""Whether the expression matches the empty string somewhere: ``a*``, ``^``, ``\b``. It would match every text."""
     return any(m.start() == m.end() for probe in _EMPTY_PROBES for m in regex.finditer(encode(probe)))
 
 
@@ -83,6 +83,9 @@ def find_all(regex: Regex, text: str, data: bytes | None = None, group: int = 0)
         text: What to search.
         data: The same text encoded, if it is at hand.
         group: Which group's place is wanted; a match in which it took no part is left out.
+
+    One search is linear; all matches together can cost more if a pattern must read far ahead before it settles for a
+    short match (``a.*b|a``).
     """
     data = encode(text) if data is None else data
     offsets = Offsets(data)
@@ -104,7 +107,7 @@ class Offsets:
         self._char = 0
 
     def chars(self, start: int, end: int) -> tuple[int, int]:
-        """The code points that the bytes touch (``\\C`` in a pattern can match a part of one)."""
+        r"""The code points that the bytes touch (``\C`` in a pattern can match a part of one)."""
         if self._ascii:
             return start, end
         data = self._data

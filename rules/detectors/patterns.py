@@ -12,6 +12,7 @@ separators were put between their letters, in the squeezed view, under rules tha
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -177,17 +178,17 @@ def _overlapping(regex: Regex, text: str) -> Iterator[int]:
 class _Form:
     """One literal, squeezed."""
 
-    __slots__ = ("chars", "_breaks", "_is_code")
+    __slots__ = ("_breaks", "_is_code", "chars")
 
     def __init__(self, literal: str) -> None:
         places = [i for i, c in enumerate(literal) if c.isalnum()]
         self.chars = "".join(literal[i] for i in places)
-        self._breaks = [b - a > 1 for a, b in zip(places, places[1:], strict=False)]
+        self._breaks = [b - a > 1 for a, b in itertools.pairwise(places)]
         self._is_code = any(c.isdigit() for c in self.chars)
 
     def accepts(self, text: str, places: Sequence[int]) -> bool:
         """Whether the letters at these places of the text are the literal, spelled out or broken."""
-        gaps = [text[a + 1 : b] for a, b in zip(places, places[1:], strict=False)]
+        gaps = [text[a + 1 : b] for a, b in itertools.pairwise(places)]
         if all(gaps) and not _joined(text, places[0], -1) and not _joined(text, places[-1], 1):
             return True
         if self._is_code:

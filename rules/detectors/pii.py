@@ -52,14 +52,16 @@ class _Kind:
     candidate: str
     check: Check
     max_checks: int = MAX_CHECKS
+    nests: bool = True
+    """Whether another candidate may begin inside one that failed; not where candidates have no longest length."""
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether the candidate is not a part of a longer word, number or decimal."""
     before, after = text[start - 1 : start], text[end : end + 1]
-    if before and (before.isascii() and before.isalnum() or before == "_"):
+    if before and ((before.isascii() and before.isalnum()) or before == "_"):
         return False
-    if after and (after.isascii() and after.isalnum() or after == "_"):
+    if after and ((after.isascii() and after.isalnum()) or after == "_"):
         return False
     if before in (".", ",", "-") and text[start - 2 : start - 1].isdigit() and start >= 2:
         return False
@@ -96,9 +98,7 @@ def _alone(valid: Callable[[str], bool]) -> Check:
     return check
 
 
-_FILE_ENDINGS = frozenset(
-    "png jpg jpeg gif svg webp ico bmp css js ts jsx tsx mjs map py rb go rs html htm yaml yml".split()
-)
+_FILE_ENDINGS = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "ico", "bmp", "css", "js", "jsx", "tsx", "html"})
 """What stands behind the dot in names such as ``icon@2x.png``."""
 
 
@@ -250,6 +250,7 @@ def _kinds(region: str | None) -> tuple[_Kind, ...]:
             "EMAIL",
             r"[A-Za-z0-9._%+'-]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}[A-Za-z]{2,24}",
             _email,
+            nests=False,
         ),
         _Kind("PHONE", _PHONE_NATIONAL if region else _PHONE_INTERNATIONAL, _phone(region), MAX_PHONE_CHECKS),
         _Kind("CARD", _CARD_SHAPES, _card),
@@ -355,7 +356,7 @@ def _matches(kind: _Kind, regex: Regex, view: View, data: bytes) -> Iterator[Spa
         found = kind.check(text, start, end) if checks <= kind.max_checks else (start, end)
         if found is None:
             # Candidates are ASCII, so that bytes and code points run alike within them.
-            after = _next_start(text, start, end)
+            after = _next_start(text, start, end) if kind.nests else end
         else:
             yield Span(*view.to_raw(*found), kind.label)
             after = found[1]

@@ -1,9 +1,9 @@
 """Detector ``secrets``: keys, tokens and passwords in the formats that their issuers gave them.
 
 One scan for the beginnings of all formats answers for clean text; behind it, a format is tried only where one of its
-*hints* stands in the text. What a format leaves open is settled by three measures: placeholders (``sk-xxxx``, ``<your key>``, ``EXAMPLE``) are no secrets,
-a token without any digit is a name rather than a token, and where only the context says "secret" the value must look
-random: Shannon entropy of at least 3.5 bits per character.
+*hints* stands in the text. What a format leaves open is settled by three measures: placeholders (``sk-xxxx``,
+``<your key>``, ``EXAMPLE``) are no secrets, a token without any digit is a name rather than a token, and where only the
+context says "secret" the value must look random: Shannon entropy of at least 3.5 bits per character.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ _PLACEHOLDER_WORDS = re.compile(
     re.IGNORECASE,
 )
 _REPEATED = re.compile(r"(.)\1{7,}")
-_PASSWORD_PLACEHOLDERS = frozenset(
-    "pass password passwd pwd user username secret token xxx xxxx hunter admin root test key".split()
-)
+_PASSWORD_PLACEHOLDERS = frozenset({"pass", "password", "passwd", "pwd", "user", "username", "secret", "token", "xxx"})
 
 
 def entropy_bits(value: str) -> float:
@@ -97,7 +95,8 @@ _FORMATS = (
     _Format(
         "AWS_SECRET_KEY",
         ("aws", "secret"),
-        r"(?i)(?:aws.{0,20}?|secret[_ -]?access[_ -]?|secret[_ -]?)key.{0,12}?[\"'\s:=]([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)",
+        r"(?i)(?:aws.{0,20}?|secret[_ -]?access[_ -]?|secret[_ -]?)key.{0,12}?[\"'\s:=]"
+        r"([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)",
         _random,
     ),
     _Format("GITHUB_TOKEN", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"(gh[pousr]_[A-Za-z0-9]{36,255})"),
@@ -149,7 +148,8 @@ _FORMATS = (
         "PRIVATE_KEY",
         ("private key",),
         r"(-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-        r"(?:[A-Za-z0-9+/=\s\\:,.-]*?-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s\\]*))",
+        r"(?:(?:\s|\\n)*(?:Proc-Type|DEK-Info|Version|Comment):.{0,80})*"
+        r"[A-Za-z0-9+/=\s\\]*(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----)?)",
         _pem,
     ),
     _Format(

@@ -1,0 +1,59 @@
+# `make` alone lists the targets. Everything runs in .venv, which `make install` creates from pinned versions.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CONFIG ?= config.example.yaml
+READY  := $(VENV)/.installed
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint types unit format bench bench-proxy docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or newer, or run make PYTHON=…"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 2; }
+	@for tool in cc c++; do command -v $$tool >/dev/null || { echo "make: no $$tool; llama.cpp is compiled here and needs a C and a C++ compiler"; exit 2; }; done
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@echo "Installing. The first time llama.cpp is compiled from source: 3 to 15 minutes, once; pip keeps the result."
+	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m pip install -c constraints.txt llama-cpp-python --verbose 2>&1 \
+		| $(BIN)/python tools/build_progress.py
+	$(BIN)/python -m pip install -c constraints.txt --quiet -e '.[dev]'
+	@touch $@
+
+install: $(READY) ## create .venv and install everything, pinned
+
+run: $(READY) ## serve config.example.yaml on 127.0.0.1:8080 (CONFIG=file for another)
+	$(BIN)/safeguard serve --config $(CONFIG)
+
+test: lint types unit ## lint, types and all tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/pytest
+
+format: $(READY) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: bench-proxy ## all benchmarks
+
+bench-proxy: $(READY) ## requests per second and added latency against a bare proxy (QUICK=1: under 50 s)
+	$(BIN)/python benchmarks/bench_proxy.py
+
+docs: $(READY) ## write docs/configuration.md anew
+	$(BIN)/python tools/configuration_page.py > docs/configuration.md
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

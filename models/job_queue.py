@@ -1,0 +1,87 @@
+"""Calls that wait for a guard process, oldest first. Does no I/O and knows no process.
+
+Nothing useless leaves this queue: what is past its deadline, was given up by its caller, or has meanwhile been put into
+quarantine is answered here and never reaches the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from models import wire
+from models.engine import GuardPolicy, Passage
+from models.errors import EngineError, EngineTimeout
+from models.quarantine import Quarantine, Quarantined
+
+
+class Job:
+    """One call of `models.host.LocalEngine.judge`, from its admission to its answer.
+
+    Attributes:
+        job_id: Number within the engine.
+        deadline: On ``time.monotonic()``'s clock.
+        content: Digest of the passages (`models.quarantine.digest`).
+        answer: One entry per policy. The caller awaits it, and cancels it by leaving.
+    """
+
+    def __init__(
+        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float, content: bytes
+    ) -> None:
+        self.job_id = job_id
+        self.passages = passages
+        self.policies = policies
+        self.deadline = deadline
+        self.content = content
+        self.answer: asyncio.Future[list[wire.Entry]] = asyncio.get_running_loop().create_future()
+
+    def settle(self, entries: list[wire.Entry]) -> None:
+        """Give the answer, if anybody still waits for one."""
+        if not self.answer.done():
+            self.answer.set_result(entries)
+
+    def fail(self, error: EngineError) -> None:
+        """Give the same error for every policy."""
+        self.settle([error] * len(self.policies))
+
+
+class JobQueue:
+    """First in, first out. Its bound is the caller's business: `len`."""
+
+    def __init__(self, quarantine: Quarantine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quarantine = quarantine
+        self._clock = clock
+        self._jobs: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, job: Job) -> None:
+        """Let a job wait."""
+        self._jobs.append(job)
+
+    def next(self) -> Job | None:
+        """Take out the oldest job that is worth doing; answer those that are not."""
+        while self._jobs:
+            job = self._jobs.popleft()
+            if job.answer.done():
+                continue
+            if self._clock() >= job.deadline:
+                job.fail(EngineTimeout("the deadline passed while the call waited for the guard"))
+            elif self._quarantine.refuses(job.content):
+                job.fail(Quarantined("the guard process died each time it judged this content"))
+            else:
+                return job
+        return None
+
+    def remove(self, job: Job) -> None:
+        """The caller has gone; nothing happens where the job does not wait any more."""
+        if job in self._jobs:
+            self._jobs.remove(job)
+
+    def fail_all(self, error: EngineError) -> None:
+        """Answer everybody, because there will be no process."""
+        while self._jobs:
+            self._jobs.popleft().fail(error)

@@ -1,0 +1,513 @@
+"""llama.cpp, typed and guarded: the only file that imports ``llama_cpp``.
+
+A thin cover over the low-level interface of llama-cpp-python 0.3.36. Three rules:
+
+* llama.cpp ends the process on a failed assertion, so whatever a call could trip over is checked first: lengths,
+  token ids, sequence ids, free cells (by our own `KvLedger`), NULL where numbers should be.
+* Text never becomes a control token: `Vocabulary.encode_text` cuts it apart (`models.cutting`) and then looks at every
+  id. Control tokens come from `Vocabulary.control` only.
+* A sequence is all or nothing: after a decode that failed or was stopped it is empty.
+
+One thread at a time. Native calls release the GIL; the abort callback takes it back for a moment at every node of the
+compute graph. llama.cpp asks that callback on CPU backends only, so on a GPU a stop is seen between batches.
+
+Still ugly: importing ``llama_cpp`` loads the native library and sets a log callback of its own; `_backend` replaces it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llama_cpp import llama_cpp as native
+
+from models.cutting import TextCutter
+from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadError
+from models.labels import Float32Array
+from models.ledger import KvLedger
+from models.prompt import Control, Piece
+
+_KEPT_LOG_LINES = 4
+_LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
+_ABORTED = 2  # what llama_encode returns then
+_N_BATCH = 512
+
+Int32Array = npt.NDArray[np.int32]
+
+
+class DecodeFailed(EngineError):
+    """llama.cpp could not process a batch; the sequence that it was for is empty now."""
+
+
+class ContextFull(DecodeFailed):
+    """The KV cache has no room for the batch."""
+
+
+class DecodeStopped(EngineTimeout):
+    """The deadline passed, or the asker left, in the middle of a batch; its sequence is empty now."""
+
+
+class ForgedControl(EngineError):
+    """Text became a control token in spite of all cuts. Nothing was decoded."""
+
+
+class _Log:
+    """Takes llama.cpp's log lines: silent, but remembers the last complaints."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_KEPT_LOG_LINES)
+        self.callback = native.llama_log_callback(self._take)  # llama.cpp keeps the pointer: it must outlive us
+
+    def _take(self, level: int, text: bytes | None, _: object) -> None:
+        # Lines quote the file, which may be garbage: the binding's own callback failed on bytes that are not UTF-8.
+        if level in (_LOG_WARN, _LOG_ERROR) and text and (line := text.decode("utf-8", "replace").strip()):
+            self._lines.append("".join(c if c.isprintable() else "?" for c in line[:300]))
+
+    def clear(self) -> None:
+        self._lines.clear()
+
+    def __str__(self) -> str:
+        return "; ".join(self._lines) or "llama.cpp gave no reason"
+
+
+@functools.cache
+def _backend() -> _Log:
+    """Start llama.cpp, once in this process."""
+    log = _Log()
+    native.llama_log_set(log.callback, ctypes.c_void_p(0))
+    native.llama_backend_init()
+    return log
+
+
+class Vocabulary:
+    """The tokeniser of a model; valid as long as the model is.
+
+    Attributes:
+        n_tokens: Size of the vocabulary; ids are ``0 … n_tokens - 1``.
+        special: For each id whether text must never become it (control, user-defined and unknown tokens).
+        special_spellings: How those are spelled.
+    """
+
+    def __init__(self, pointer: Any) -> None:
+        self._pointer = pointer
+        self.n_tokens = int(native.llama_vocab_n_tokens(pointer))
+        mask = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_USER_DEFINED | native.LLAMA_TOKEN_ATTR_UNKNOWN
+        attributes = (native.llama_vocab_get_attr(pointer, token) for token in range(self.n_tokens))
+        self.special: npt.NDArray[np.bool_] = np.fromiter((bool(a & mask) for a in attributes), np.bool_, self.n_tokens)
+        texts = [native.llama_vocab_get_text(pointer, int(token)) or b"" for token in np.flatnonzero(self.special)]
+        self.special_spellings = tuple(text.decode("utf-8", "replace") for text in texts)
+        self._cutter = TextCutter(self.special_spellings)
+        self._forbidden = self.special
+        if native.llama_vocab_type(pointer) == native.LLAMA_VOCAB_TYPE_WPM:
+            # A BERT tokeniser answers [UNK] to characters that it does not know; that token gives no power.
+            self._forbidden = self.special.copy()
+            self._forbidden[self._encode("[UNK]", parse_special=True)] = False
+
+    def encode_text(
+        self, text: str, *, max_tokens: int | None = None, stop: Callable[[], bool] | None = None
+    ) -> list[int]:
+        """Tokenise text that others wrote; whatever it spells, no id is a control token.
+
+        Args:
+            text: Any text; lone surrogates become ``?``.
+            max_tokens: Most that there may be.
+            stop: Asked between the pieces: a text full of forged control tokens can take seconds.
+
+        Raises:
+            ContentTooLong: There are more than ``max_tokens``.
+            DecodeStopped: ``stop`` said so.
+            ForgedControl: An id is a control token all the same.
+        """
+        ids: list[int] = []
+        known: dict[str, list[int]] = {}  # each call compiles a regular expression (0.7 ms): repeats are free
+        for piece in self._cutter.pieces(text):
+            if (encoded := known.get(piece)) is None:
+                if stop is not None and stop():
+                    raise DecodeStopped("the deadline passed while the content was tokenised")
+                encoded = known[piece] = self._encode(piece, parse_special=False).tolist()
+            ids += encoded
+            if max_tokens is not None and len(ids) > max_tokens:
+                raise ContentTooLong(f"the content has more than {max_tokens} tokens, the most that this guard reads")
+        if ids and self._forbidden[ids].any():
+            raise ForgedControl("the content contains a control token that could not be taken apart")
+        return ids
+
+    def control(self, spelling: str) -> int:
+        """The id of a control token.
+
+        Raises:
+            ModelLoadError: The vocabulary has no such control token.
+        """
+        ids = self._encode(spelling, parse_special=True)
+        if len(ids) != 1 or not self.special[ids[0]]:
+            raise ModelLoadError(f"the model's vocabulary has no control token {spelling}")
+        return int(ids[0])
+
+    def encode(self, pieces: Sequence[Piece]) -> list[int]:
+        """Tokenise a prompt: control tokens by name, text as text."""
+        ids: list[int] = []
+        for piece in pieces:
+            ids += [self.control(piece.spelling)] if isinstance(piece, Control) else self.encode_text(piece)
+        return ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of tokens, control tokens left out; broken UTF-8 becomes ``�``."""
+        # llama_detokenize would write out user-defined ones, and with them most of harmony's.
+        plain = np.array([token for token in ids if not self.special[self._checked(token)]], np.int32)
+        room = 16 * len(plain) + 16
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            n = native.llama_detokenize(
+                self._pointer,
+                _int32_pointer(plain),
+                len(plain),
+                ctypes.cast(buffer, ctypes.c_char_p),
+                room,
+                False,
+                False,
+            )
+            if n >= 0:
+                return buffer.raw[:n].decode("utf-8", "replace")
+            room = -n
+
+    def is_end(self, token: int) -> bool:
+        """Whether the model ends its answer with this token."""
+        return bool(native.llama_vocab_is_eog(self._pointer, self._checked(token)))
+
+    def _checked(self, token: int) -> int:
+        if not 0 <= token < self.n_tokens:
+            raise ValueError(f"token {token} is not one of {self.n_tokens}")
+        return token
+
+    def _encode(self, text: str, *, parse_special: bool) -> Int32Array:
+        raw = text.encode("utf-8", "replace")
+        ids = np.empty(len(raw) + 8, np.int32)
+        n = native.llama_tokenize(self._pointer, raw, len(raw), _int32_pointer(ids), len(ids), False, parse_special)
+        if n < 0:
+            raise EngineError(f"llama.cpp could not tokenise {len(raw)} bytes ({n})")
+        return ids[:n]
+
+
+class Model:
+    """A loaded GGUF.
+
+    Attributes:
+        architecture: ``general.architecture`` of the file, e.g. ``gpt-oss``.
+        vocabulary: Its tokeniser.
+        n_ctx_train: Longest sequence that it was made for.
+        is_classifier: Whether it has a classification head (rank pooling).
+        labels: Names of a classifier's outputs, one for each of them; empty names where the file gives none.
+    """
+
+    def __init__(self, path: Path, gpu_layers: int | None = None, *, vocab_only: bool = False) -> None:
+        """Load a file.
+
+        Args:
+            path: First file of the model.
+            gpu_layers: Layers to put on the GPU; None: all of them, if this build has a GPU.
+            vocab_only: Load the tokeniser alone, no weights.
+
+        Raises:
+            ModelLoadError: llama.cpp cannot load it; the message holds its complaints.
+        """
+        log = _backend()
+        params = native.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers if gpu_layers is not None else -1 if native.llama_supports_gpu_offload() else 0
+        params.vocab_only = vocab_only
+        log.clear()
+        self._pointer: Any = native.llama_model_load_from_file(os.fsencode(path), params)
+        if not self._pointer:
+            raise ModelLoadError(f"llama.cpp cannot load {path}: {log}")
+        self.architecture = self._metadata("general.architecture") or "unknown"
+        self.n_ctx_train = int(native.llama_model_n_ctx_train(self._pointer))
+        rank = str(native.LLAMA_POOLING_TYPE_RANK)
+        self.is_classifier = self._metadata(f"{self.architecture}.pooling_type") == rank
+        n_outputs = int(native.llama_model_n_cls_out(self._pointer)) if self.is_classifier else 0
+        names = (native.llama_model_cls_label(self._pointer, output) or b"" for output in range(n_outputs))
+        self.labels = tuple(name.decode("utf-8", "replace") for name in names)
+        self.vocabulary = Vocabulary(native.llama_model_get_vocab(self._pointer))
+
+    @property
+    def pointer(self) -> Any:
+        """For contexts of this file.
+
+        Raises:
+            ValueError: The model was closed.
+        """
+        if not self._pointer:
+            raise ValueError("the model was closed")
+        return self._pointer
+
+    def close(self) -> None:
+        """Free the model; its contexts must be closed before."""
+        if self._pointer:
+            native.llama_model_free(self._pointer)
+            self._pointer = None
+
+    def _metadata(self, key: str) -> str | None:
+        buffer = ctypes.create_string_buffer(128)
+        n = native.llama_model_meta_val_str(self._pointer, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if n >= 0 else None
+
+
+class _Handle:
+    """What both kinds of context share: the native pointer, one reusable batch, and the wire from `Stop` to llama.cpp."""
+
+    def __init__(self, model: Model, n_batch: int, **params: int | bool) -> None:
+        log = _backend()
+        log.clear()
+        values = native.llama_context_default_params()
+        values.n_batch = values.n_ubatch = n_batch
+        for name, value in params.items():
+            setattr(values, name, value)
+        self._pointer: Any = native.llama_init_from_model(model.pointer, values)
+        if not self._pointer:
+            raise ModelLoadError(f"llama.cpp cannot make a context: {log}")
+        self._n_vocab = model.vocabulary.n_tokens
+        self._stop: Callable[[], bool] = _never
+        self._abort = native.ggml_abort_callback(lambda _: self._stop())
+        native.llama_set_abort_callback(self._pointer, self._abort, ctypes.c_void_p(0))
+        self._tokens, self._positions = np.zeros(n_batch, np.int32), np.zeros(n_batch, np.int32)
+        self._n_seq_ids, self._wanted = np.ones(n_batch, np.int32), np.zeros(n_batch, np.int8)
+        self._sequence = ctypes.c_int32(0)
+        self._sequences = (ctypes.POINTER(ctypes.c_int32) * n_batch)(*[ctypes.pointer(self._sequence)] * n_batch)
+
+    @property
+    def n_batch(self) -> int:
+        """Most tokens of one native call."""
+        return len(self._tokens)
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._pointer:
+            native.llama_free(self._pointer)
+            self._pointer = None
+
+    def _batch(self, tokens: Sequence[int] | Int32Array, first_position: int, sequence: int) -> Any:
+        """A native batch over our arrays, in which no token is wanted yet.
+
+        Raises:
+            ValueError: It is empty or too long, or an id is not in the vocabulary.
+        """
+        n = len(tokens)
+        if not self._pointer:
+            raise ValueError("the context was closed")
+        if not 1 <= n <= self.n_batch:
+            raise ValueError(f"a batch has 1 to {self.n_batch} tokens, not {n}")
+        self._tokens[:n] = tokens
+        if self._tokens[:n].min() < 0 or self._tokens[:n].max() >= self._n_vocab:
+            raise ValueError("a token id lies outside the vocabulary")
+        self._positions[:n] = np.arange(first_position, first_position + n)
+        self._wanted[:n] = 0
+        self._sequence.value = sequence
+        return native.llama_batch(
+            n_tokens=n,
+            token=_int32_pointer(self._tokens),
+            embd=None,
+            pos=_int32_pointer(self._positions),
+            n_seq_id=_int32_pointer(self._n_seq_ids),
+            seq_id=ctypes.cast(self._sequences, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
+            logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+
+class Context(_Handle):
+    """The KV cache of a generative model: sequences that can be extended, copied and removed.
+
+    The cache is unified and full-size also for sliding-window layers (``swa_full``): with the small window cache,
+    copies of a prefix run out of cells, and a sequence that was cut back gives wrong logits without a word.
+    """
+
+    def __init__(
+        self, model: Model, *, n_cells: int, n_sequences: int, n_threads: int, n_batch: int = _N_BATCH
+    ) -> None:
+        """Make a cache.
+
+        Args:
+            model: Stays loaded as long as the context lives.
+            n_cells: Tokens that all sequences may have together, shared ones counted once.
+            n_sequences: How many sequences there may be.
+            n_threads: Threads for inference.
+            n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
+
+        Raises:
+            ModelLoadError: There is no memory for it, or llama.cpp refuses.
+        """
+        if not 1 <= n_sequences <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
+            raise ModelLoadError(f"impossible context: {n_cells} cells, {n_sequences} sequences, {n_threads} threads")
+        super().__init__(
+            model,
+            n_batch,
+            n_ctx=n_cells,
+            n_seq_max=n_sequences,
+            n_threads=n_threads,
+            n_threads_batch=n_threads,
+            n_outputs_max=n_sequences,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
+            swa_full=True,
+            kv_unified=True,
+        )
+        self._memory: Any = native.llama_get_memory(self._pointer)
+        if not self._memory:
+            self.close()
+            raise ModelLoadError("the model has no KV cache")
+        self._ledger = KvLedger(int(native.llama_n_ctx(self._pointer)), n_sequences)
+
+    @property
+    def n_free(self) -> int:
+        """Cells that no sequence holds."""
+        return self._ledger.n_free
+
+    def length(self, sequence: int) -> int:
+        """Tokens of a sequence."""
+        return self._ledger.length(sequence)
+
+    def decode(
+        self,
+        tokens: Sequence[int] | Int32Array,
+        sequence: int,
+        *,
+        want_logits: bool,
+        stop: Callable[[], bool] | None = None,
+    ) -> Float32Array | None:
+        """Append tokens to a sequence, in as many batches as it takes.
+
+        Args:
+            tokens: At least one.
+            sequence: Positions go on from its end.
+            want_logits: Whether to return the logits after the last token.
+            stop: Asked all the time; true ends the work.
+
+        Returns:
+            The logits, shape ``(n_vocab,)``, or None if they were not wanted.
+
+        Raises:
+            ContextFull: There are not enough cells.
+            DecodeStopped: ``stop`` said so.
+            DecodeFailed: llama.cpp refused, or gave no logits.
+            ValueError: An id is outside the vocabulary, there is no such sequence or no token. Nothing was changed.
+        """
+        ids = np.asarray(tokens, np.int32)
+        start = self.length(sequence)
+        if not len(ids) or ids.min() < 0 or ids.max() >= self._n_vocab:
+            raise ValueError("tokens to decode are none, or lie outside the vocabulary")
+        if len(ids) > self.n_free:
+            self.remove(sequence)
+            raise ContextFull(f"{len(ids)} tokens do not fit into the KV cache")
+        for offset in range(0, len(ids), self.n_batch):
+            part = ids[offset : offset + self.n_batch]
+            batch = self._batch(part, start + offset, sequence)
+            self._wanted[len(part) - 1] = want_logits and offset + len(part) == len(ids)
+            self._decode(batch, sequence, stop or _never)
+        return self._logits(len(part) - 1, sequence) if want_logits else None
+
+    def copy(self, source: int, target: int) -> None:
+        """Make an empty sequence a copy of another; the cells are shared, nothing is computed.
+
+        Raises:
+            ValueError: The target is not empty, or one of the two does not exist.
+        """
+        self._ledger.copy(source, target)
+        native.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def remove(self, sequence: int) -> None:
+        """Empty a sequence. Copies of it stay whole."""
+        self._ledger.clear(sequence)
+        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def _decode(self, batch: Any, sequence: int, stop: Callable[[], bool]) -> None:
+        status: int | None = None
+        if not stop():
+            self._stop = stop
+            try:
+                status = native.llama_decode(self._pointer, batch)
+            finally:
+                self._stop = _never
+        if status == 0:
+            self._ledger.append(sequence, batch.n_tokens)
+            return
+        # After an abort some of the batch may be in the cache (llama.h); whole or not at all is what callers can use.
+        self.remove(sequence)
+        match status:
+            case None | 2:  # llama.h: aborted
+                raise DecodeStopped("the deadline passed while the model was reading")
+            case 1:  # llama.h: no room in the cache
+                raise ContextFull(f"{batch.n_tokens} tokens do not fit into the KV cache")
+            case _:
+                raise DecodeFailed(f"llama.cpp could not decode {batch.n_tokens} tokens (status {status})")
+
+    def _logits(self, index: int, sequence: int) -> Float32Array:
+        pointer = native.llama_get_logits_ith(self._pointer, index)
+        if not pointer:
+            self.remove(sequence)
+            raise DecodeFailed("llama.cpp gave no logits")
+        return np.ctypeslib.as_array(pointer, (self._n_vocab,)).astype(np.float32)  # a copy: the next call overwrites
+
+
+class Classifier(_Handle):
+    """Runs an encoder with a classification head, one sequence per call: batches are slower on a CPU."""
+
+    def __init__(self, model: Model, *, n_tokens: int, n_threads: int) -> None:
+        """Make a context.
+
+        Args:
+            model: A classifier; stays loaded as long as the context lives.
+            n_tokens: Longest sequence, at most the model's ``n_ctx_train``: beyond it there are no position vectors.
+            n_threads: Threads for inference.
+
+        Raises:
+            ModelLoadError: The model has no classification head, or not that many positions.
+        """
+        if not model.is_classifier or not model.labels:
+            raise ModelLoadError("the model has no classification head (rank pooling)")
+        if not 1 <= n_tokens <= model.n_ctx_train or n_threads < 1:
+            raise ModelLoadError(f"the model reads up to {model.n_ctx_train} tokens, not {n_tokens}")
+        super().__init__(
+            model,
+            n_tokens,
+            n_ctx=n_tokens,
+            n_seq_max=1,
+            n_threads=n_threads,
+            n_threads_batch=n_threads,
+            embeddings=True,
+            pooling_type=native.LLAMA_POOLING_TYPE_RANK,
+        )
+        self._n_outputs = len(model.labels)
+
+    def logits(self, tokens: Sequence[int], stop: Callable[[], bool] | None = None) -> Float32Array:
+        """Outputs of the head for one sequence, shape ``(n_outputs,)``.
+
+        Raises:
+            DecodeStopped: ``stop`` said so.
+            DecodeFailed: llama.cpp refused, or gave no outputs.
+            ValueError: There are no tokens, too many, or ids outside the vocabulary.
+        """
+        batch = self._batch(tokens, 0, 0)
+        self._wanted[: len(tokens)] = 1
+        self._stop = stop or _never
+        try:
+            status = _ABORTED if self._stop() else native.llama_encode(self._pointer, batch)
+        finally:
+            self._stop = _never
+        if status == _ABORTED:
+            raise DecodeStopped("the deadline passed while the model was reading")
+        if status != 0:
+            raise DecodeFailed(f"llama.cpp could not encode {len(tokens)} tokens (status {status})")
+        pointer = native.llama_get_embeddings_seq(self._pointer, 0)
+        if not pointer:
+            raise DecodeFailed("llama.cpp gave no outputs")
+        return np.ctypeslib.as_array(pointer, (self._n_outputs,)).astype(np.float32)
+
+
+def _never() -> bool:
+    return False
+
+
+def _int32_pointer(array: Int32Array) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))

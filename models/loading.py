@@ -1,0 +1,68 @@
+"""Loads what a guard is configured to be. Runs in the guard process only: this is where llama.cpp comes in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from models import catalog
+from models.encoder import EncoderJudge
+from models.errors import ModelLoadError
+from models.judge import LocalJudge
+from models.safeguard import SafeguardJudge
+from models.specs import LocalSpec
+
+_REVISION_CHARS = 12
+
+
+def load_judge(spec: LocalSpec, path: Path) -> LocalJudge:
+    """Load a model.
+
+    Args:
+        spec: How.
+        path: First file of the model; its hash was verified, if one is known.
+
+    Raises:
+        ModelLoadError: It cannot be opened, is of the wrong architecture, or its metadata does not fit.
+    """
+    n_threads = spec.threads if spec.threads is not None else default_threads()
+    if n_threads < 1 or spec.n_ctx < 1:
+        raise ModelLoadError(f"guard {spec.name}: threads ({n_threads}) and n_ctx ({spec.n_ctx}) must be positive")
+    name = display_name(spec, path)
+    match spec.engine:
+        case "encoder":
+            return EncoderJudge(
+                path,
+                name=name,
+                n_threads=n_threads,
+                max_content_tokens=spec.max_content_tokens,
+                gpu_layers=spec.gpu_layers,
+            )
+        case "llama":
+            return SafeguardJudge(
+                path,
+                name=name,
+                effort=spec.effort,
+                n_ctx=spec.n_ctx,
+                n_threads=n_threads,
+                max_content_tokens=spec.max_content_tokens,
+                gpu_layers=spec.gpu_layers,
+            )
+        case engine:
+            raise ModelLoadError(f"guard {spec.name}: there is no engine {engine!r}, use encoder or llama")
+
+
+def default_threads() -> int:
+    """Half of the cores that this process may use, at least one: a busy neighbour makes more threads slower, not faster."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // 2)
+
+
+def display_name(spec: LocalSpec, path: Path) -> str:
+    """Name and revision for the record; the revision is the beginning of the file's SHA-256."""
+    name = path.stem if spec.model.endswith(".gguf") else spec.model
+    known = spec.sha256 or catalog.recorded_sha256(path)
+    try:
+        return f"{name}@{(known or catalog.sha256_of(path))[:_REVISION_CHARS].lower()}"
+    except OSError as error:
+        raise ModelLoadError(f"cannot read model file {path}: {type(error).__name__}") from None

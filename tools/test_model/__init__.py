@@ -1,0 +1,1 @@
+"""Makes the tiny model of the tests: vocabulary, made-up training texts, network, file and its measurement."""

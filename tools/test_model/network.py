@@ -1,0 +1,272 @@
+"""gpt-oss in a few lines of torch, written so that llama.cpp computes the same from the exported file.
+
+What llama.cpp does and this must copy: RMS norms, rotary embedding on split halves with YaRN's frequencies (rounded
+corners, scaled magnitude), a sink logit per head that takes part in the softmax and has no value, window 128 on every
+even layer, experts chosen by the largest router logits and weighted by the softmax over the chosen, gates clamped at 7
+with slope 1.702.
+
+The trick that makes training affordable: one policy is read with several contents. The contents do not see each other;
+each attends to the policy's keys and to its own, as if it stood there alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+GATE_LIMIT = 7.0
+GATE_SLOPE = 1.702
+
+_FP4_MIDPOINTS = torch.tensor([0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0])
+_FP4_VALUES = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of the network. Everything that does not save space is gpt-oss-20b's."""
+
+    n_vocab: int
+    n_layers: int = 4
+    width: int = 128
+    n_heads: int = 4
+    n_kv_heads: int = 2
+    head_width: int = 64
+    n_experts: int = 4
+    n_experts_used: int = 2
+    expert_width: int = 128
+    window: int = 128
+    context: int = 131_072
+    rope_base: float = 150_000.0
+    rope_factor: float = 32.0
+    rope_original_context: int = 4_096
+    norm_epsilon: float = 1e-5
+
+    def as_dict(self) -> dict[str, int | float]:
+        """For the checkpoint."""
+        return asdict(self)
+
+
+def mxfp4(weights: Tensor) -> Tensor:
+    """Round to what MXFP4 can hold: blocks of 32 along the last axis, one power of two each, eight magnitudes.
+
+    The gradient passes straight through. The rounding is that of ``gguf.quants``, ties included.
+    """
+    blocks = weights.detach().unflatten(-1, (-1, 32))
+    largest = blocks.abs().amax(-1, keepdim=True)
+    scale = torch.exp2(torch.floor(torch.log2(largest.clamp_min(1e-30))) - 2)
+    magnitude = _FP4_VALUES[torch.bucketize(blocks.abs() / scale, _FP4_MIDPOINTS)]
+    rounded = (magnitude * scale * blocks.sign()).flatten(-2)
+    return weights + (rounded - weights).detach()
+
+
+def rope_table(shape: Shape, n_positions: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, ``(n_positions, head_width / 2)``, with ggml's YaRN (``ggml_rope_yarn_corr_dims``)."""
+    half = torch.arange(0, shape.head_width, 2, dtype=torch.float64)
+    plain = shape.rope_base ** (-half / shape.head_width)
+
+    def corner(rotations: float) -> float:
+        turns = math.log(shape.rope_original_context / (rotations * 2 * math.pi))
+        return shape.head_width * turns / (2 * math.log(shape.rope_base))
+
+    low = max(0.0, math.floor(corner(32.0)))
+    high = min(shape.head_width - 1.0, math.ceil(corner(1.0)))
+    ramp = 1 - ((half / 2 - low) / max(0.001, high - low)).clamp(0, 1)
+    frequencies = plain / shape.rope_factor * (1 - ramp) + plain * ramp
+    magnitude = 1 + 0.1 * math.log(shape.rope_factor)
+    angles = torch.arange(n_positions, dtype=torch.float64)[:, None] * frequencies
+    return (angles.cos() * magnitude).float(), (angles.sin() * magnitude).float()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Policies with their contents.
+
+    Attributes:
+        prefix: Token ids up to where the content begins, ``(B, P)``, padded at the end.
+        prefix_position: Position of each, ``(B, P)``; -1 is padding. Positions may be left out, which saves time.
+        prefix_length: Position at which the contents begin, ``(B,)``.
+        tail: Token ids of content and answer, ``(B, K, C)``, padded at the end.
+    """
+
+    prefix: Tensor
+    prefix_position: Tensor
+    prefix_length: Tensor
+    tail: Tensor
+
+
+class _Masks:
+    """Rotary tables and additive masks of one batch, the same for all layers of a kind."""
+
+    def __init__(self, batch: Batch, cos: Tensor, sin: Tensor, window: int) -> None:
+        n_tail = batch.tail.shape[2]
+        at_prefix = batch.prefix_position
+        at_tail = batch.prefix_length[:, None] + torch.arange(n_tail)
+        self.rope_prefix = (cos[at_prefix][:, :, None], sin[at_prefix][:, :, None])
+        self.rope_tail = (cos[at_tail][:, None, :, None], sin[at_tail][:, None, :, None])
+
+        def additive(allowed: Tensor) -> Tensor:
+            return torch.zeros(allowed.shape).masked_fill_(~allowed, -1e9)
+
+        reaches = (window, len(cos))
+        seen = (at_prefix >= 0)[:, None]
+        back = at_prefix[:, :, None] - at_prefix[:, None]
+        self.within_prefix = [additive(seen & (back >= 0) & (back < reach))[:, None] for reach in reaches]
+        back = torch.arange(n_tail)[:, None] - torch.arange(n_tail)
+        self.within_tail = [additive((back >= 0) & (back < reach)) for reach in reaches]
+        back = at_tail[:, :, None] - at_prefix[:, None]
+        self.tail_to_prefix = [additive(seen & (back < reach))[:, None, None] for reach in reaches]
+
+
+def _rotate(vectors: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = rope
+    first, second = vectors.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class Norm(nn.Module):
+    """Root-mean-square norm."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(shape.width))
+        self.epsilon = shape.norm_epsilon
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Normalise the last axis."""
+        return functional.rms_norm(hidden, (hidden.shape[-1],), self.weight, self.epsilon)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with sinks."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.q = nn.Linear(shape.width, shape.n_heads * shape.head_width)
+        self.k = nn.Linear(shape.width, shape.n_kv_heads * shape.head_width)
+        self.v = nn.Linear(shape.width, shape.n_kv_heads * shape.head_width)
+        self.output = nn.Linear(shape.n_heads * shape.head_width, shape.width)
+        self.sinks = nn.Parameter(torch.zeros(shape.n_heads))
+
+    def _project(self, hidden: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        width = self.shape.head_width
+        query = _rotate(self.q(hidden).unflatten(-1, (self.shape.n_heads, width)), rope) * width**-0.5
+        key = _rotate(self.k(hidden).unflatten(-1, (self.shape.n_kv_heads, width)), rope)
+        return query, key, self.v(hidden).unflatten(-1, (self.shape.n_kv_heads, width))
+
+    def forward(self, prefix: Tensor, tail: Tensor, masks: _Masks, windowed: bool) -> tuple[Tensor, Tensor]:
+        """Attend; ``prefix`` is ``(B, P, width)``, ``tail`` is ``(B, K, C, width)``."""
+        kind = 0 if windowed else 1
+        n_groups, n_tails, n_tail, _ = tail.shape
+        n_prefix = prefix.shape[1]
+        heads = self.shape.n_heads
+        share = heads // self.shape.n_kv_heads
+
+        query, key, value = self._project(prefix, masks.rope_prefix)
+        query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+        key_all, value_all = key.repeat_interleave(share, 1), value.repeat_interleave(share, 1)
+        scores = query @ key_all.transpose(-1, -2) + masks.within_prefix[kind]
+        sinks = self.sinks.view(1, heads, 1, 1)
+        weights = torch.cat((scores, sinks.expand(n_groups, -1, n_prefix, -1)), -1).softmax(-1)
+        seen = weights[..., :-1] @ value_all
+        prefix_out = self.output(seen.transpose(1, 2).flatten(2))
+
+        query, key, value = self._project(tail, masks.rope_tail)
+        query, key, value = (each.permute(0, 3, 1, 2, 4) for each in (query, key, value))
+        key, value = key.repeat_interleave(share, 1), value.repeat_interleave(share, 1)
+        to_prefix = (query.flatten(2, 3) @ key_all.transpose(-1, -2)).unflatten(2, (n_tails, n_tail))
+        to_prefix = to_prefix + masks.tail_to_prefix[kind]
+        to_own = query @ key.transpose(-1, -2) + masks.within_tail[kind]
+        sinks = self.sinks.view(1, heads, 1, 1, 1).expand(n_groups, -1, n_tails, n_tail, -1)
+        weights = torch.cat((to_prefix, to_own, sinks), -1).softmax(-1)
+        seen = (weights[..., :n_prefix].flatten(2, 3) @ value_all).unflatten(2, (n_tails, n_tail))
+        seen = seen + weights[..., n_prefix:-1] @ value
+        return prefix_out, self.output(seen.permute(0, 2, 3, 1, 4).flatten(3))
+
+
+class Experts(nn.Module):
+    """Mixture of experts. All experts run on all tokens: at this size that is faster than sorting the tokens."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.n_used = shape.n_experts_used
+        self.fake_quantise = False
+        self.router = nn.Linear(shape.width, shape.n_experts)
+        wide, narrow = shape.expert_width, shape.width
+
+        def weights(rows: int, columns: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(shape.n_experts, rows, columns) * columns**-0.5)
+
+        self.gate, self.up, self.down = weights(wide, narrow), weights(wide, narrow), weights(narrow, wide)
+        self.gate_bias = nn.Parameter(torch.zeros(shape.n_experts, wide))
+        self.up_bias = nn.Parameter(torch.zeros(shape.n_experts, wide))
+        self.down_bias = nn.Parameter(torch.zeros(shape.n_experts, narrow))
+        self.imbalance = torch.zeros(())
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Mix; ``hidden`` is ``(n_tokens, width)``."""
+        gate, up, down = (mxfp4(w) if self.fake_quantise else w for w in (self.gate, self.up, self.down))
+        choice = self.router(hidden).float()
+        self.imbalance = choice.softmax(-1).mean(0).square().sum() * choice.shape[-1] - 1
+        best, chosen = choice.topk(self.n_used, dim=-1)
+        share = torch.zeros(hidden.shape[0], self.gate.shape[0]).scatter(1, chosen, best.softmax(-1).float())
+        flat = functional.linear(hidden, gate.flatten(0, 1), self.gate_bias.flatten()).clamp(max=GATE_LIMIT)
+        linear = functional.linear(hidden, up.flatten(0, 1), self.up_bias.flatten()).clamp(-GATE_LIMIT, GATE_LIMIT)
+        inner = (linear + 1) * flat * torch.sigmoid(GATE_SLOPE * flat)
+        inner = (inner.unflatten(-1, self.gate_bias.shape) * share[..., None]).flatten(1)
+        return functional.linear(inner, down.transpose(0, 1).flatten(1)) + share @ self.down_bias
+
+
+class Layer(nn.Module):
+    """One block."""
+
+    def __init__(self, shape: Shape, windowed: bool) -> None:
+        super().__init__()
+        self.windowed = windowed
+        self.attention_norm, self.experts_norm = Norm(shape), Norm(shape)
+        self.attention, self.experts = Attention(shape), Experts(shape)
+
+    def forward(self, prefix: Tensor, tail: Tensor, masks: _Masks) -> tuple[Tensor, Tensor]:
+        """Add attention, then experts."""
+        seen = self.attention(self.attention_norm(prefix), self.attention_norm(tail), masks, self.windowed)
+        prefix, tail = prefix + seen[0], tail + seen[1]
+        n_prefix = prefix.shape[0] * prefix.shape[1]
+        both = torch.cat((prefix.flatten(0, 1), tail.flatten(0, 2)))
+        both = both + self.experts(self.experts_norm(both))
+        return both[:n_prefix].view_as(prefix), both[n_prefix:].view_as(tail)
+
+
+class GptOss(nn.Module):
+    """The network. Its parameters are exported by `tools.test_model.gguf_file`."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.n_vocab, shape.width)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        self.layers = nn.ModuleList(Layer(shape, windowed=n % 2 == 0) for n in range(shape.n_layers))
+        for layer in self.layers:
+            nn.init.normal_(layer.attention.output.weight, std=0.02)
+            layer.experts.down.data *= 0.3
+        self.norm = Norm(shape)
+        self.output = nn.Linear(shape.width, shape.n_vocab, bias=False)
+        nn.init.normal_(self.output.weight, std=0.02)
+        self.cos, self.sin = rope_table(shape, 2048)
+
+    def forward(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """Hidden states of prefixes and tails after every layer, before the last norm."""
+        masks = _Masks(batch, self.cos, self.sin, self.shape.window)
+        prefix, tail = self.embedding(batch.prefix), self.embedding(batch.tail)
+        states = []
+        for layer in self.layers:
+            prefix, tail = layer(prefix, tail, masks)
+            states.append((prefix, tail))
+        return states
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Next-token logits of chosen hidden states of the last layer."""
+        return self.output(self.norm(hidden))
