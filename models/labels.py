@@ -113,7 +113,7 @@ def is_refusal(text: str) -> bool:
 
 
 def _check(logits: Float32Array, violating: int, safe: int) -> None:
-    if logits.ndim != 1 or violating == safe or not (0 <= min(violating, safe) and max(violating, safe) < len(logits)):
+    if logits.ndim != 1 or violating == safe or min(violating, safe) < 0 or max(violating, safe) >= len(logits):
         raise LabelError(f"labels {violating} and {safe} are not two of {len(logits)} logits")
     if not np.isfinite(logits).all():
         raise LabelError("the model's logits are not finite numbers")

@@ -1,4 +1,4 @@
-"""Our own books of a KV cache: which sequence holds how many cells, so that a native call that cannot fit is never made.
+"""Our own books of a KV cache: who holds how many cells, so that a native call that cannot fit is never made.
 
 In a unified cache a copied sequence shares the cells of its source, and a cell is free when the last sequence lets go
 of it. llama.cpp does not say how many cells are free, and answers some wrong calls with an assertion that ends the

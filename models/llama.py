@@ -258,7 +258,7 @@ class Model:
 
 
 class _Handle:
-    """What both kinds of context share: the native pointer, one reusable batch, and the wire from `Stop` to llama.cpp."""
+    """What both kinds of context share: the pointer, one reusable batch, and the wire from `Stop` to llama.cpp."""
 
     def __init__(self, model: Model, n_batch: int, **params: int | bool) -> None:
         log = _backend()
@@ -400,12 +400,13 @@ class Context(_Handle):
         if len(ids) > self.n_free:
             self.remove(sequence)
             raise ContextFull(f"{len(ids)} tokens do not fit into the KV cache")
+        n_last = (len(ids) - 1) % self.n_batch + 1
         for offset in range(0, len(ids), self.n_batch):
             part = ids[offset : offset + self.n_batch]
             batch = self._batch(part, start + offset, sequence)
-            self._wanted[len(part) - 1] = want_logits and offset + len(part) == len(ids)
+            self._wanted[n_last - 1] = want_logits and offset + n_last == len(ids)
             self._decode(batch, sequence, stop or _never)
-        return self._logits(len(part) - 1, sequence) if want_logits else None
+        return self._logits(n_last - 1, sequence) if want_logits else None
 
     def copy(self, source: int, target: int) -> None:
         """Make an empty sequence a copy of another; the cells are shared, nothing is computed.

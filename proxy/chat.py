@@ -176,7 +176,9 @@ class Chat:
             return upstream_failure(answer.status, answer.headers)
         if not 400 <= answer.status < 500:
             return bad_upstream(f"The upstream answered with status {answer.status}.")
-        fixed = HttpError(answer.status, "upstream_error", "The upstream refused the request.", headers=answer.headers)
+        fixed = HttpError(
+            answer.status, "upstream_error", "The upstream refused the request.", headers=answer.headers, relayed=True
+        )
         try:
             raw = parse_json(await answer.read(64 * 1024))
             into = Collection(strict=False)
@@ -199,6 +201,7 @@ class Chat:
             error.get("param"),
             type=error.get("type") or "",
             headers=answer.headers,
+            relayed=True,
         )
 
     # ------------------------------------------------------------------ what the client gets
@@ -267,7 +270,7 @@ class Chat:
             except StreamFault:
                 out = self._fault(bad_upstream())
             except HttpError as e:
-                if not response.prepared and e.code == "guard_unavailable":
+                if not response.prepared and (stream is None or e.code == "guard_unavailable"):
                     raise
                 out = self._fault(e)
         finally:

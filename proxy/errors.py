@@ -22,6 +22,7 @@ class HttpError(Exception):
         type: ``error.type`` on the wire; left empty, it follows from the status.
         headers: Sent along.
         close: Whether the connection is closed, because the body was not read to its end.
+        relayed: Whether the upstream said so, and the content had gone to it.
     """
 
     status: int
@@ -31,6 +32,7 @@ class HttpError(Exception):
     type: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     close: bool = False
+    relayed: bool = False
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error shape."""
@@ -98,4 +100,6 @@ def upstream_failure(status: int, headers: Mapping[str, str]) -> HttpError:
     """An upstream's 429 or 5xx: the status is kept, the text is ours."""
     kind = "rate_limit_error" if status == 429 else "server_error"
     code = "rate_limit_exceeded" if status == 429 else "upstream_error"
-    return HttpError(status, code, UPSTREAM_TEXTS.get(status, "The upstream failed."), type=kind, headers=headers)
+    return HttpError(
+        status, code, UPSTREAM_TEXTS.get(status, "The upstream failed."), type=kind, headers=headers, relayed=True
+    )

@@ -69,7 +69,7 @@ class Gateway:
             status = response.status
             return response
         except HttpError as error:
-            exchange.refused_locally = True
+            exchange.refused_locally = not error.relayed
             status = error.status
             more["error"] = error.code
             return _error_response(error, exchange)
@@ -125,7 +125,7 @@ class Gateway:
         async with self._callers[route.config.upstream].call("GET", "/models", None, request.headers) as answer:
             if answer.status != 200:
                 if 400 <= answer.status < 500 and answer.status != 429:
-                    raise HttpError(answer.status, "upstream_error", "The upstream refused the request.")
+                    raise HttpError(answer.status, "upstream_error", "The upstream refused the request.", relayed=True)
                 raise upstream_failure(answer.status, answer.headers) if answer.status >= 429 else bad_upstream()
             return await self._listing(exchange, route, await answer.read(route.config.max_body_bytes))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from proxy import sse
 from proxy.chat_api import CHAT_CHUNK
-from proxy.schema import Collection
+from proxy.schema import Collection, Misfit
 from proxy.strict_json import JsonError, dump_json, parse_json_text
 from rules.content import Leaf
 
@@ -72,7 +72,10 @@ class HeldStream:
                 "an event is an error" if isinstance(raw, dict) and "error" in raw else "an event is no chunk"
             )
         into = Collection(strict=False)
-        chunk = CHAT_CHUNK.clean(raw, (), into)
+        try:
+            chunk = CHAT_CHUNK.clean(raw, (), into)
+        except Misfit as e:
+            raise StreamFault(f"an event is not a chunk: {e.code}") from None
         chunk["id"] = self.completion_id
         for leaf in into.leaves:
             self._loose.setdefault((leaf.surface, leaf.text), leaf)

@@ -35,6 +35,8 @@ class EventDecoder:
     _data: list[bytes] = field(default_factory=list, repr=False)
     _data_bytes: int = 0
     _skip_lf: bool = False
+    _scanned: int = 0
+    """Bytes of the buffer that are known to hold no line end."""
     _at_start: bool = True
 
     def feed(self, segment: bytes) -> Iterator[str]:
@@ -64,6 +66,7 @@ class EventDecoder:
         if self._at_start and len(buffer) >= 3:
             if buffer.startswith(b"\xef\xbb\xbf"):
                 del buffer[:3]
+                self._scanned = 0
             self._at_start = False
         start = 0
         while True:
@@ -71,16 +74,20 @@ class EventDecoder:
                 if buffer[start] == 0x0A:
                     start += 1
                 self._skip_lf = False
-            lf = buffer.find(b"\n", start)
-            cr = buffer.find(b"\r", start, lf if lf >= 0 else len(buffer))
+            seen = max(start, self._scanned)
+            lf = buffer.find(b"\n", seen)
+            cr = buffer.find(b"\r", seen, lf if lf >= 0 else len(buffer))
             end = cr if cr >= 0 else lf
             if end < 0:
                 break
             line = bytes(buffer[start:end])
             start = end + 1
             self._skip_lf = end == cr
+            self._scanned = 0
+            self._at_start = False
             yield line
         del buffer[:start]
+        self._scanned = len(buffer)
 
     def _field(self, line: bytes) -> None:
         name, colon, value = line.partition(b":")

@@ -23,6 +23,10 @@ GUARD_TIMEOUT_S = 60.0
 """Longest time that a stage waits for its guards; each guard has its own, sooner limit."""
 
 
+DETECT_IN_THREAD_CHARS = 100_000
+"""Detectors read longer contents off the event loop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Screener:
     """The rules of one stage of one route with the guards that judge them."""
@@ -60,7 +64,8 @@ class Screener:
         refused = False
         for i, rule in enumerate(rules):
             if rule.policy.detector is not None:
-                verdicts[i] = detect(rule, content)
+                large = sum(len(leaf.text) for leaf in content.leaves) > DETECT_IN_THREAD_CHARS
+                verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
                 refused = refused or verdicts[i].action is Action.REFUSE
         asked = [i for i in range(len(rules)) if i not in verdicts]
         if asked and not refused:

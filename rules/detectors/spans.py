@@ -76,7 +76,7 @@ def mask(text: str, spans: Iterable[Span], numbers: MutableMapping[tuple[str, st
             raise ValueError(f"span {span.start}:{span.end} lies outside a text of {len(text)} characters")
         key = (span.label, text[span.start : span.end])
         if key not in numbers:
-            numbers[key] = 1 + sum(label == span.label for label, _ in numbers)
+            numbers[key] = numbers[span.label, ""] = numbers.get((span.label, ""), 0) + 1  # "" holds the count
         parts += (text[at : span.start], f"<{span.label}_{numbers[key]}>")
         at = span.end
     parts.append(text[at:])

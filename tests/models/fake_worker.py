@@ -1,0 +1,114 @@
+"""A guard process with a scripted judge: what a content says is what happens. Run by file, like `models.worker`.
+
+The words of a content are commands: ``sleep 3`` (in short steps, asking `Stop`), ``stubborn 3`` (not asking it),
+``die`` (SIGKILL), ``abort``, ``raise``, ``score 0.9``, ``env``, ``connect PORT``, ``print TEXT``, ``garbage``,
+``few``, ``touch FILE``, ``die-unless FILE``. A model file's second line scripts the loading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.engine import GuardPolicy, Passage, Score, Tier
+from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
+from models.judge import Stop
+from models.specs import LocalSpec
+from models.worker import run
+
+
+class ScriptedJudge:
+    model = "fake@1"
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._value = 0.25
+        self._rationale: str | None = None
+
+    def judge(
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
+    ) -> list[Score | EngineError]:
+        self._reset()
+        for line in passages[-1].text.splitlines():
+            command, _, argument = line.partition(" ")
+            entry = self._do(command, argument, stop)
+            if entry is not None:
+                return entry if isinstance(entry, list) else [entry] * len(policies)
+        own = self._rationale
+        return [Score(self._value, Tier.DIRECT, rationale=policy.text if own is None else own) for policy in policies]
+
+    def close(self) -> None:
+        pass
+
+    def _do(self, command: str, argument: str, stop: Stop) -> EngineError | list[Score | EngineError] | None:
+        match command:
+            case "sleep":
+                end = time.monotonic() + float(argument)
+                while time.monotonic() < end:
+                    if stop():
+                        return EngineTimeout("cancelled" if stop.cancelled() else "deadline")
+                    time.sleep(0.005)
+            case "stubborn":
+                time.sleep(float(argument))
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "die-unless":
+                if not Path(argument).exists():
+                    os.kill(os.getpid(), signal.SIGKILL)
+            case "abort":
+                os.write(2, b"GGML_ASSERT(n_tokens <= n_batch) failed\n")
+                os.abort()
+            case "raise":
+                raise ValueError("a secret text")
+            case "verdict-error":
+                return VerdictError("no label")
+            case "score":
+                self._value = float(argument)
+            case "env":
+                self._rationale = json.dumps(dict(os.environ))
+            case "connect":
+                try:
+                    socket.create_connection(("127.0.0.1", int(argument)))
+                except PermissionError as error:
+                    self._rationale = str(error)
+            case "surrogate":
+                self._rationale = "\ud800"
+            case "few":
+                return []
+            case "touch":
+                Path(argument).touch()
+            case _:
+                pass
+        return None
+
+
+def load(spec: LocalSpec, path: Path) -> ScriptedJudge:
+    _, _, script = path.read_text().partition("\n")
+    match script.split():
+        case ["bad"]:
+            raise ModelLoadError("not a model of this engine")
+        case ["crash"]:
+            os.write(2, b"out of memory while loading\n")
+            os._exit(9)
+        case ["crash-unless", file]:
+            if not Path(file).exists():
+                os._exit(9)
+        case ["bug"]:
+            raise RuntimeError("no llama_cpp here")
+        case ["slow", seconds]:
+            time.sleep(float(seconds))
+        case _:
+            pass
+    return ScriptedJudge()
+
+
+if __name__ == "__main__":
+    sys.exit(run(int(sys.argv[1]), load))

@@ -1,0 +1,101 @@
+"""Small GGUF files made on the spot: a random BERT classifier, the same every time."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Sequence
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+CONTROLS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = ("the", "cat", "dog", "kill", "love", "sep", "policy", "you", "hate", "bread")
+LABELS = ("hate", "violence", "pair")
+N_POSITIONS = 64
+
+_WIDTH, _INNER, _HEADS = 32, 64, 2
+
+
+def write_bert(
+    path: Path,
+    *,
+    labels: Sequence[str] = LABELS,
+    pooling: gguf.PoolingType = gguf.PoolingType.RANK,
+    seed: int = 7,
+) -> Path:
+    """Write a one-layer BERT with random weights; ``labels`` names the outputs of its head."""
+    writer = gguf.GGUFWriter(path, "bert")
+    writer.add_name("random")
+    writer.add_block_count(1)
+    writer.add_context_length(N_POSITIONS)
+    writer.add_embedding_length(_WIDTH)
+    writer.add_feed_forward_length(_INNER)
+    writer.add_head_count(_HEADS)
+    writer.add_layer_norm_eps(1e-12)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(pooling)
+    writer.add_classifier_output_labels(list(labels))
+    vocabulary = _vocabulary()
+    writer.add_vocab_size(len(vocabulary))
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types(
+        [gguf.TokenType.CONTROL if word in CONTROLS else gguf.TokenType.NORMAL for word in vocabulary]
+    )
+    writer.add_token_type_count(2)
+    writer.add_bos_token_id(CONTROLS.index("[CLS]"))
+    writer.add_eos_token_id(CONTROLS.index("[SEP]"))
+    writer.add_sep_token_id(CONTROLS.index("[SEP]"))
+    writer.add_unk_token_id(CONTROLS.index("[UNK]"))
+    writer.add_pad_token_id(CONTROLS.index("[PAD]"))
+    writer.add_mask_token_id(CONTROLS.index("[MASK]"))
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (len(vocabulary), _WIDTH),
+        "position_embd.weight": (N_POSITIONS, _WIDTH),
+        "token_types.weight": (2, _WIDTH),
+        "token_embd_norm.weight": (_WIDTH,),
+        "token_embd_norm.bias": (_WIDTH,),
+        "blk.0.attn_output_norm.weight": (_WIDTH,),
+        "blk.0.attn_output_norm.bias": (_WIDTH,),
+        "blk.0.layer_output_norm.weight": (_WIDTH,),
+        "blk.0.layer_output_norm.bias": (_WIDTH,),
+        "blk.0.ffn_up.weight": (_INNER, _WIDTH),
+        "blk.0.ffn_up.bias": (_INNER,),
+        "blk.0.ffn_down.weight": (_WIDTH, _INNER),
+        "blk.0.ffn_down.bias": (_WIDTH,),
+        "cls.weight": (_WIDTH, _WIDTH),
+        "cls.bias": (_WIDTH,),
+        "cls.output.weight": (len(labels), _WIDTH),
+        "cls.output.bias": (len(labels),),
+    }
+    for part in ("q", "k", "v", "output"):
+        shapes[f"blk.0.attn_{part}.weight"] = (_WIDTH, _WIDTH)
+        shapes[f"blk.0.attn_{part}.bias"] = (_WIDTH,)
+    rng = np.random.default_rng(seed)
+    for name, shape in shapes.items():
+        values = rng.normal(0.0, 0.5, shape) + name.endswith("norm.weight")
+        writer.add_tensor(name, values.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_metadata(gguf_path: Path, **changes: object) -> Path:
+    """Write the JSON beside a GGUF; ``changes`` replace or add keys."""
+    metadata: dict[str, object] = {"labels": list(LABELS), "max_tokens": 32, "stride_tokens": 24, "calibration": {}}
+    path = gguf_path.with_suffix(".json")
+    path.write_text(json.dumps(metadata | changes), "utf-8")
+    return path
+
+
+def _vocabulary() -> list[str]:
+    # llama.cpp's word pieces mark the start of a word, where BERT's mark the continuation.
+    letters = [*string.ascii_lowercase, *string.digits]
+    starts = [f"▁{piece}" for piece in (*WORDS, *letters, *string.punctuation)]
+    return [*CONTROLS, *starts, *letters]

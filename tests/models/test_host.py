@@ -1,0 +1,556 @@
+"""The guard process as its supervisor sees it, with a real process and a scripted judge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from models import catalog
+from models.engine import GuardPolicy, Passage, Score
+from models.errors import (
+    ContentTooLong,
+    EngineError,
+    EngineOverloaded,
+    EngineTimeout,
+    EngineUnavailable,
+    VerdictError,
+)
+from models.host import LocalEngine, State, Timings
+from models.quarantine import Quarantine, Quarantined, digest
+from models.specs import LocalSpec
+
+COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("fake_worker.py")))
+QUICK = Timings(first_back_off_s=0.02, hang_grace_s=0.2, readiness_wait_s=5.0)
+POLICIES = [GuardPolicy("a", "r1", "first"), GuardPolicy("b", "r2", "second policy")]
+
+Start = Callable[..., Awaitable[LocalEngine]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts engines and ends them with the test."""
+    engines: list[LocalEngine] = []
+
+    async def start_engine(
+        script: str = "", *, timings: Timings = QUICK, wait: bool = True, timeout_s: float = 30, max_queue: int = 256
+    ) -> LocalEngine:
+        path = tmp_path / "model.gguf"
+        path.write_text(f"GGUF\n{script}")
+        spec = LocalSpec("guard", "llama", str(path), timeout_s=timeout_s, max_queue=max_queue)
+        engine = LocalEngine(spec, command=COMMAND, timings=timings)
+        engines.append(engine)
+        await engine.start()
+        if wait:
+            assert await engine.wait_ready(10), engine.last_error
+        return engine
+
+    yield start_engine
+    for engine in engines:
+        await engine.close()
+
+
+async def judge(engine: LocalEngine, text: str, timeout_s: float = 10.0) -> list[Score | EngineError]:
+    return await engine.judge([Passage("user", text)], POLICIES, deadline=time.monotonic() + timeout_s)
+
+
+def values(entries: list[Score | EngineError]) -> list[float]:
+    return [entry.value for entry in entries if isinstance(entry, Score)]
+
+
+def kinds(entries: list[Score | EngineError]) -> set[type]:
+    return {type(entry) for entry in entries}
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - what is waited for is often another process
+            await asyncio.sleep(0.005)
+
+
+def kill(engine: LocalEngine, number: int) -> int:
+    pid = engine.pid
+    assert pid is not None
+    os.kill(pid, number)
+    return pid
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+async def test_a_content_is_scored_against_every_policy_in_order(start: Start) -> None:
+    engine = await start()
+    entries = await judge(engine, "score 0.75")
+    assert values(entries) == [0.75, 0.75]
+    assert [entry.rationale for entry in entries if isinstance(entry, Score)] == ["first", "second policy"]
+    assert (engine.ready, engine.model, engine.last_error) == (True, "fake@1", None)
+
+
+async def test_no_policies_mean_no_entries(start: Start) -> None:
+    engine = await start()
+    assert await engine.judge([Passage("user", "hi")], [], deadline=time.monotonic() + 5) == []
+
+
+async def test_a_large_content_crosses(start: Start) -> None:
+    engine = await start()
+    assert values(await judge(engine, "x" * 5_000_000 + "\nscore 0.5")) == [0.5, 0.5]
+
+
+async def test_starting_returns_at_once_and_the_name_is_known_before_the_model(start: Start) -> None:
+    engine = await start("slow 0.3", wait=False)
+    assert engine.state is State.STARTING
+    assert not engine.ready
+    assert engine.model.endswith("model.gguf")
+    assert engine.last_error
+    assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
+
+
+async def test_a_call_does_not_wait_long_for_a_guard_that_is_starting(start: Start) -> None:
+    engine = await start("slow 30", wait=False, timings=Timings(readiness_wait_s=0.05))
+    began = time.monotonic()
+    assert kinds(await judge(engine, "hi")) == {EngineUnavailable}
+    assert time.monotonic() - began < 1
+    assert engine.queue_length == 0
+
+
+async def test_a_deadline_that_passes_while_the_guard_starts_is_a_timeout(start: Start) -> None:
+    engine = await start("slow 30", wait=False)
+    assert kinds(await judge(engine, "hi", timeout_s=0.05)) == {EngineTimeout}
+
+
+async def test_contents_are_judged_first_come_first_served(start: Start, tmp_path: Path) -> None:
+    engine = await start()
+    order: list[int] = []
+
+    async def one(number: int) -> None:
+        await judge(engine, f"sleep 0.01\nscore 0.{number}")
+        order.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(one(number))
+    assert order == sorted(order)
+
+
+async def test_a_full_queue_refuses_at_once_and_starts_nothing(start: Start) -> None:
+    engine = await start(max_queue=2)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(judge(engine, "sleep 0.3"))
+        await until(lambda: engine._running is not None)
+        waiting = [group.create_task(judge(engine, "score 0.5")) for _ in range(2)]
+        await until(lambda: engine.queue_length == 2)
+        began = time.monotonic()
+        assert kinds(await judge(engine, "one too many")) == {EngineOverloaded}
+        assert time.monotonic() - began < 0.1
+    assert kinds(running.result()) == {Score}
+    assert all(values(task.result()) == [0.5, 0.5] for task in waiting)
+
+
+async def test_callers_that_wait_for_readiness_count_as_queued(start: Start) -> None:
+    engine = await start("slow 30", wait=False, max_queue=1)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(judge(engine, "hi", timeout_s=0.3))
+        await until(lambda: engine.queue_length == 1)
+        assert kinds(await judge(engine, "hi")) == {EngineOverloaded}
+    assert kinds(first.result()) == {EngineTimeout}
+
+
+async def test_the_guards_own_timeout_bounds_the_callers_deadline(start: Start) -> None:
+    engine = await start(timeout_s=0.1)
+    began = time.monotonic()
+    assert kinds(await judge(engine, "sleep 10")) == {EngineTimeout}
+    assert time.monotonic() - began < 1
+    assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
+    assert engine.restarts == 0
+
+
+async def test_a_job_whose_deadline_passes_in_the_queue_never_reaches_the_process(start: Start, tmp_path: Path) -> None:
+    engine = await start()
+    async with asyncio.TaskGroup() as group:
+        slow = group.create_task(judge(engine, "sleep 0.4"))
+        await until(lambda: engine._running is not None)
+        late = group.create_task(judge(engine, f"touch {tmp_path}/sent", timeout_s=0.05))
+    assert kinds(late.result()) == {EngineTimeout}
+    assert kinds(slow.result()) == {Score}
+    await judge(engine, "after")
+    assert not (tmp_path / "sent").exists()
+
+
+async def test_a_caller_that_leaves_the_queue_is_forgotten(start: Start, tmp_path: Path) -> None:
+    engine = await start()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(judge(engine, "sleep 0.2"))
+        await until(lambda: engine._running is not None)
+        leaver = group.create_task(judge(engine, f"touch {tmp_path}/sent"))
+        await until(lambda: engine.queue_length == 1)
+        leaver.cancel()
+        await until(lambda: engine.queue_length == 0, 0.1)
+    await judge(engine, "after")
+    assert not (tmp_path / "sent").exists()
+
+
+async def test_a_caller_that_leaves_stops_the_work(start: Start) -> None:
+    engine = await start()
+    async with asyncio.TaskGroup() as group:
+        leaver = group.create_task(judge(engine, "sleep 20", timeout_s=20))
+        await until(lambda: engine._running is not None)
+        leaver.cancel()
+    began = time.monotonic()
+    assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
+    assert time.monotonic() - began < 1
+    assert engine.restarts == 0
+
+
+async def test_a_killed_guard_fails_the_running_call_and_keeps_the_queue(start: Start) -> None:
+    engine = await start()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(judge(engine, "sleep 20"))
+        await until(lambda: engine._running is not None)
+        waiting = [group.create_task(judge(engine, f"score 0.{number}")) for number in range(1, 6)]
+        await until(lambda: engine.queue_length == 5)
+        pid = kill(engine, signal.SIGKILL)
+        assert kinds(await running) == {EngineUnavailable}
+        await until(lambda: not engine.ready)
+        assert "signal 9" in str(engine.last_error)
+    assert [values(task.result())[0] for task in waiting] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert engine.pid != pid
+    assert engine.restarts == 1
+    assert engine.last_error is None
+
+
+async def test_a_guard_that_dies_idle_is_restarted(start: Start) -> None:
+    engine = await start()
+    pid = kill(engine, signal.SIGKILL)
+    await until(lambda: engine.ready and engine.pid != pid)
+    assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
+
+
+async def test_a_signal_to_the_whole_group_leaves_the_guard_to_the_proxy(start: Start) -> None:
+    engine = await start()
+    pid = kill(engine, signal.SIGTERM)
+    assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
+    assert engine.pid == pid
+
+
+async def test_a_native_abort_is_named_with_its_last_words(start: Start) -> None:
+    engine = await start(timings=Timings(first_back_off_s=30, readiness_wait_s=0.05))
+    assert kinds(await judge(engine, "abort")) == {EngineUnavailable}
+    await until(lambda: engine.state is State.DOWN)
+    assert "signal 6" in str(engine.last_error)
+    assert "GGML_ASSERT" in str(engine.last_error)
+    assert kinds(await judge(engine, "while it is down")) == {EngineUnavailable}
+
+
+@pytest.mark.parametrize("how", ["stopped", "stubborn"])
+async def test_a_guard_that_hangs_is_killed_and_replaced(start: Start, how: str) -> None:
+    engine = await start()
+    pid = kill(engine, signal.SIGSTOP if how == "stopped" else signal.SIGCONT)
+    began = time.monotonic()
+    assert kinds(await judge(engine, "stubborn 30", timeout_s=0.2)) == {EngineTimeout}
+    assert time.monotonic() - began < 0.6
+    await until(lambda: engine.ready and engine.pid != pid)
+    assert gone(pid)
+    assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
+
+
+async def test_a_stopped_guard_does_not_hold_back_a_large_content(start: Start) -> None:
+    engine = await start()
+    pid = kill(engine, signal.SIGSTOP)
+    assert kinds(await judge(engine, "x" * 4_000_000, timeout_s=0.2)) == {EngineTimeout}
+    await until(lambda: engine.ready and engine.pid != pid)
+
+
+async def test_a_content_that_kills_the_guard_gets_one_more_try_and_is_then_refused(start: Start) -> None:
+    engine = await start()
+    for _ in range(2):
+        assert kinds(await judge(engine, "die")) == {EngineUnavailable}
+    restarts = engine.restarts
+    assert kinds(await judge(engine, "die")) == {Quarantined}
+    assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
+    assert engine.restarts <= restarts + 1
+    assert [entry.code for entry in await judge(engine, "die") if isinstance(entry, EngineError)] == ["quarantined"] * 2
+
+
+async def test_copies_of_a_poison_content_in_the_queue_do_not_kill_guard_after_guard(start: Start) -> None:
+    engine = await start()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(judge(engine, "sleep 0.1"))
+        await until(lambda: engine._running is not None)
+        poison = [group.create_task(judge(engine, "die")) for _ in range(6)]
+        innocent = group.create_task(judge(engine, "score 0.5"))
+    assert values(innocent.result()) == [0.5, 0.5]
+    assert engine.restarts == 2
+    assert [kinds(task.result()) for task in poison] == [{EngineUnavailable}] * 2 + [{Quarantined}] * 4
+
+
+async def test_a_content_that_was_not_to_blame_is_judged_on_the_next_try(start: Start, tmp_path: Path) -> None:
+    engine = await start()
+    text = f"die-unless {tmp_path}/now\nscore 0.5"
+    assert kinds(await judge(engine, text)) == {EngineUnavailable}
+    (tmp_path / "now").touch()
+    assert values(await judge(engine, text)) == [0.5, 0.5]
+    (tmp_path / "now").unlink()
+    assert kinds(await judge(engine, text)) == {EngineUnavailable}, "it starts again with all its tries"
+
+
+async def test_a_guard_that_crashes_while_loading_is_tried_again(start: Start, tmp_path: Path) -> None:
+    engine = await start(f"crash-unless {tmp_path}/memory", wait=False, timings=Timings(first_back_off_s=0.01))
+    await until(lambda: engine.restarts >= 2)
+    (tmp_path / "memory").touch()
+    assert await engine.wait_ready(10)
+
+
+async def test_what_a_crashing_load_printed_is_the_reason(start: Start) -> None:
+    engine = await start("crash", wait=False, timings=Timings(first_back_off_s=30))
+    await until(lambda: engine.state is State.DOWN)
+    assert "status 9" in str(engine.last_error)
+    assert "out of memory" in str(engine.last_error)
+
+
+async def test_a_loader_that_fails_is_tried_again_and_says_why(start: Start) -> None:
+    engine = await start("bug", wait=False, timings=Timings(first_back_off_s=30))
+    await until(lambda: engine.state is State.DOWN)
+    assert "RuntimeError: no llama_cpp here" in str(engine.last_error)
+
+
+async def test_a_bad_model_fails_for_good_and_calls_return_at_once(start: Start) -> None:
+    engine = await start("bad", wait=False)
+    assert not await engine.wait_ready(10)
+    assert engine.state is State.FAILED
+    assert engine.last_error == "not a model of this engine"
+    began = time.monotonic()
+    assert kinds(await judge(engine, "hi")) == {EngineUnavailable}
+    assert time.monotonic() - began < 0.5
+    await until(lambda: engine.pid is None)
+
+
+@pytest.mark.parametrize("where", ["configuration", "record"])
+async def test_a_model_with_another_hash_is_not_loaded(tmp_path: Path, where: str) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_text("GGUF\n")
+    if where == "record":
+        catalog.record_sha256(path, "0" * 64)
+    spec = LocalSpec("guard", "llama", str(path), sha256="0" * 64 if where == "configuration" else None)
+    engine = LocalEngine(spec, command=COMMAND, timings=QUICK)
+    await engine.start()
+    assert not await engine.wait_ready(10)
+    assert engine.state is State.FAILED
+    assert "SHA-256" in str(engine.last_error)
+    await engine.close()
+
+
+async def test_a_model_that_is_not_there_fails_for_good() -> None:
+    engine = LocalEngine(LocalSpec("guard", "llama", "/nowhere/model.gguf"), command=COMMAND)
+    await engine.start()
+    assert not await engine.wait_ready(10)
+    assert "does not exist" in str(engine.last_error)
+    await engine.close()
+
+
+async def test_a_model_that_changed_is_hashed_again_at_the_restart(start: Start, tmp_path: Path) -> None:
+    engine = await start()
+    path = tmp_path / "model.gguf"
+    catalog.record_sha256(path, catalog.sha256_of(path))
+    path.write_text("GGUF\nother bytes")
+    kill(engine, signal.SIGKILL)
+    await until(lambda: engine.state is State.FAILED)
+
+
+async def test_a_command_that_cannot_be_started_is_an_error_not_an_exception(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_text("GGUF\n")
+    spec = LocalSpec("guard", "llama", str(tmp_path / "model.gguf"))
+    engine = LocalEngine(spec, command=("/nowhere/python",), timings=Timings(first_back_off_s=30))
+    await engine.start()
+    await until(lambda: engine.state is State.DOWN)
+    assert engine.last_error
+    await engine.close()
+
+
+async def test_errors_of_the_judge_are_entries_and_quote_nothing(start: Start) -> None:
+    engine = await start()
+    assert kinds(await judge(engine, "verdict-error")) == {VerdictError}
+    (first, _) = await judge(engine, "raise")
+    assert type(first) is EngineError
+    assert "ValueError" in str(first)
+    assert "secret" not in str(first)
+    assert kinds(await judge(engine, "surrogate")) == {EngineError}
+    assert engine.restarts == 0
+
+
+async def test_an_answer_with_too_few_entries_is_no_verdict(start: Start) -> None:
+    engine = await start()
+    assert kinds(await judge(engine, "few")) == {EngineUnavailable}
+    await until(lambda: engine.restarts == 1)
+
+
+async def test_a_score_outside_its_range_is_no_verdict(start: Start) -> None:
+    engine = await start()
+    assert kinds(await judge(engine, "score 1.5")) == {EngineError}
+
+
+async def test_text_that_is_not_unicode_is_no_verdict(start: Start) -> None:
+    engine = await start()
+    assert kinds(await judge(engine, "\ud800")) == {EngineError}
+
+
+async def test_a_content_larger_than_a_frame_is_too_long(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await start()
+    monkeypatch.setattr("models.wire.MAX_FRAME_BYTES", 1000)
+    assert kinds(await judge(engine, "x" * 2000)) == {ContentTooLong}
+    assert kinds(await judge(engine, "x" * 990)) == {ContentTooLong}
+    assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
+
+
+async def test_the_guard_process_sees_none_of_the_proxys_secrets(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("GGML_TEST", "1")
+    engine = await start()
+    (entry, _) = await judge(engine, "env")
+    assert isinstance(entry, Score)
+    environment = json.loads(entry.rationale or "")
+    assert "OPENAI_API_KEY" not in environment
+    assert "sk-secret" not in environment.values()
+    assert environment["GGML_TEST"] == "1"
+
+
+async def test_the_guard_process_opens_no_connections(start: Start) -> None:
+    engine = await start()
+    (entry, _) = await judge(engine, "connect 9")
+    assert isinstance(entry, Score)
+    assert entry.rationale == "a guard process opens no network connections"
+
+
+@pytest.mark.parametrize("condition", ["idle", "busy", "stubborn", "stopped", "loading", "down"])
+async def test_closing_ends_the_process_within_two_seconds(start: Start, condition: str) -> None:
+    script = {"loading": "slow 30", "down": "crash"}.get(condition, "")
+    engine = await start(script, wait=not script, timings=Timings(first_back_off_s=30))
+    async with asyncio.TaskGroup() as group:
+        calls = []
+        if condition in ("busy", "stubborn"):
+            text = "sleep 20" if condition == "busy" else "stubborn 20"
+            calls = [group.create_task(judge(engine, text)) for _ in range(3)]
+            await until(lambda: engine._running is not None)
+        elif condition == "down":
+            await until(lambda: engine.state is State.DOWN)
+        else:
+            await until(lambda: engine.pid is not None)
+        if condition == "stopped":
+            kill(engine, signal.SIGSTOP)
+        pid = engine.pid
+        began = time.monotonic()
+        await engine.close()
+        assert time.monotonic() - began < 2
+    assert all(kinds(call.result()) == {EngineUnavailable} for call in calls)
+    assert pid is None or gone(pid)
+    assert engine.pid is None
+    assert kinds(await judge(engine, "after")) == {EngineUnavailable}
+
+
+async def test_an_engine_that_was_never_started_can_be_closed() -> None:
+    engine = LocalEngine(LocalSpec("guard", "llama", "m.gguf"))
+    await engine.close()
+    await engine.start()
+    assert engine.state is State.CLOSED
+
+
+async def test_the_event_loop_is_never_held_up(start: Start) -> None:
+    engine = await start()
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.monotonic() - began - 0.005)
+
+    async with asyncio.TaskGroup() as group:
+        watcher = group.create_task(watch())
+        kill(engine, signal.SIGSTOP)
+        await judge(engine, "hi", timeout_s=0.2)
+        await until(lambda: engine.ready)
+        await judge(engine, "stubborn 0.2")
+        watcher.cancel()
+    assert longest < 0.25, "generous: the machine is shared"
+
+
+def test_the_guard_dies_with_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_text("GGUF\n")
+    program = f"""
+        import asyncio, time
+        from models.engine import GuardPolicy, Passage
+        from models.host import LocalEngine
+        from models.specs import LocalSpec
+
+        async def main():
+            engine = LocalEngine(LocalSpec("g", "llama", {str(tmp_path / "model.gguf")!r}), command={COMMAND!r})
+            await engine.start()
+            await engine.wait_ready(10)
+            print(engine.pid, flush=True)
+            passages, policies = [Passage("user", "stubborn 30")], [GuardPolicy("p", "r", "t")]
+            await engine.judge(passages, policies, deadline=time.monotonic() + 30)
+
+        asyncio.run(main())
+    """
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(next(line for line in parent.stdout if line.strip().isdigit()))
+        parent.kill()
+        parent.wait()
+    end = time.monotonic() + 5
+    while not gone(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert gone(pid)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_quarantine_is_bounded_and_forgets() -> None:
+    clock = Clock()
+    quarantine = Quarantine(size=2, forget_after_s=10, clock=clock)
+    contents = [digest([Passage("user", str(number))]) for number in range(3)]
+    for content in contents:
+        quarantine.died(content)
+        quarantine.died(content)
+    assert [quarantine.refuses(content) for content in contents] == [False, True, True]
+    clock.now = 11
+    assert not any(quarantine.refuses(content) for content in contents)
+
+
+def test_a_content_is_more_than_its_text() -> None:
+    contents = [
+        [Passage("user", "ab")],
+        [Passage("tool", "ab")],
+        [Passage("user", "ab", context=True)],
+        [Passage("user", "a"), Passage("user", "b")],
+        [Passage("user", "b"), Passage("user", "a")],
+    ]
+    assert len({digest(content) for content in contents}) == len(contents)
+
+
+def test_the_proxys_side_never_imports_the_native_library() -> None:
+    program = "import sys, models.factory; assert not {'llama_cpp', 'models.llama'} & set(sys.modules), sys.modules"
+    root = str(Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": root})
