@@ -126,7 +126,7 @@ async def check(path: Path, args: argparse.Namespace) -> int:
             score = v.error if v.error is not None else "" if v.score is None else f"{v.score:.3f}"
             tier = v.tier.value if v.tier is not None else ""
             table.add_row(v.rule.policy.name + mode, score, limits, outcome(v), tier, f"{v.latency_ms:.1f}")
-        console = Console()
+        console = _console()
         console.print(table)
         console.print(
             f"decision: {decision.action.word}" + (" (not decided)" if decision.cause is Cause.UNDECIDED else "")

@@ -207,6 +207,10 @@ class RuleEntry(Section):
     """``enforce``; ``shadow``: judged and recorded without any effect; ``off``."""
     on_error: OnError | None = None
     """What a failed verdict counts as; left out: the route's."""
+    rewrite_with: Literal["mask"] = "mask"
+    """What a rewrite does: ``mask`` puts stable placeholders such as ``<EMAIL_1>`` in place of what was found."""
+    restore: Literal[False] = False
+    """Whether masked values are put back into the completion; this version does not."""
     scope: Annotated[tuple[Surface, ...], Field(min_length=1)] | None = None
     """Surfaces that the rule reads; left out: the policy's own, or all."""
 
@@ -258,6 +262,12 @@ class Route(Section):
     """What the client is told when no policy says it."""
     stream: Literal["buffer"] = "buffer"
     """``buffer``: a streamed completion is held until it is judged as a whole."""
+    window_chars: Annotated[int, Field(ge=1)] = 400
+    """For `stream: window`, which this version does not have; without effect."""
+    overlap_chars: Annotated[int, Field(ge=0)] = 200
+    """For `stream: window`, which this version does not have; without effect."""
+    server_state: Literal["refuse"] = "refuse"
+    """Fields that refer to text on the upstream's side (``previous_response_id``, …) are 400."""
     on_error: OnError = OnError.REFUSE
     """What a failed verdict counts as, for rules that do not say."""
     unknown_fields: Literal["screen", "refuse"] = "screen"

@@ -166,7 +166,8 @@ def stream_of(completion: dict[str, Any], *, include_usage: bool) -> Iterator[by
     """A completion as a stream: per choice one chunk with everything and one that closes it."""
     base = {k: completion.get(k) for k in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     for choice in completion["choices"]:
-        delta = {k: v for k, v in choice["message"].items() if v is not None or k == "content"}
+        message = choice.get("message") or {}
+        delta = {k: v for k, v in message.items() if v is not None or k == "content"}
         if delta.get("tool_calls"):
             delta["tool_calls"] = [{**call, "index": i} for i, call in enumerate(delta["tool_calls"])]
         for part, reason in ((delta, None), ({}, choice.get("finish_reason") or "stop")):

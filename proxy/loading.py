@@ -148,7 +148,6 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str]) -> Loade
     default_guard = _default_guard(source, config)
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
-    keys = {name: _key(source, ("upstreams", name), up.api_key_env, environ) for name, up in config.upstreams.items()}
     names = [route.name for route in config.routes]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -169,6 +168,10 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str]) -> Loade
         ]
         used.update(g for rules in stages for rule in rules if rule.mode is not Mode.OFF for g in rule.guards)
         parts.append((route, stages[0], stages[1]))
+    keys = {
+        name: _key(source, ("upstreams", name), config.upstreams[name].api_key_env, environ)
+        for name in sorted({route.upstream for route in config.routes})
+    }
     specs = {name: _spec(source, name, config.guards[name], environ) for name in sorted(used)}
     engines = {name: build_engine(spec) for name, spec in specs.items()}
     routes = tuple(

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxy.loading import LoadedRoute
 
-_PATH = re.compile(r"^(/[A-Za-z0-9._~-]+)+$")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class Headers(Protocol):
@@ -35,7 +35,7 @@ def candidates(routes: Iterable[LoadedRoute], raw_path: str) -> list[Candidate]:
     The path is compared as it was sent: percent escapes, empty or dot segments match nothing, so that no two parsers can
     disagree about where a request went.
     """
-    if not _PATH.match(raw_path) or "/./" in f"{raw_path}/" or "/../" in f"{raw_path}/":
+    if not _PATH.fullmatch(raw_path) or "/./" in f"{raw_path}/" or "/../" in f"{raw_path}/":
         return []
     out = []
     for route in routes:

@@ -11,6 +11,7 @@ an upstream's extra field is no reason to fail, and what is dropped cannot leak.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ class Misfit(ValueError):
 
     def __init__(self, path: Path, reason: str, code: str = "invalid_value") -> None:
         super().__init__(reason)
-        self.path = path
+        self.path = tuple(step if isinstance(step, int) or _sayable(step) else "…" for step in path)
         self.code = code
 
 
@@ -184,16 +185,6 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Opaque:
-    """A part that no guard here can read: counted, and handled by the route's ``opaque``."""
-
-    def clean(self, value: Any, path: Path, into: Collection) -> Any:
-        """See `Spec`."""
-        into.opaque.append(path)
-        return value
-
-
-@dataclass(frozen=True, slots=True)
 class Anything:
     """Any JSON; every string and every key in it is judged."""
 
@@ -214,9 +205,8 @@ class Anything:
         if isinstance(value, dict):
             out = {}
             for key, item in value.items():
-                here = (*path, key)
-                clean_key = into.add(here, self.surface, key, LeafKind.KEY)
-                out[clean_key] = self._walk(item, here, into, depth + 1)
+                clean_key = into.add((*path, key), self.surface, key, LeafKind.KEY)
+                out[clean_key] = self._walk(item, (*path, clean_key), into, depth + 1)
             return out
         if isinstance(value, list):
             return [self._walk(item, (*path, i), into, depth + 1) for i, item in enumerate(value)]
@@ -224,6 +214,26 @@ class Anything:
 
 
 UNKNOWN = Anything(Surface.METADATA)
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A part that no guard here can read: counted, and handled by the route's ``opaque``.
+
+    Only base64 data is unreadable; whatever else stands in the part (addresses, names, fields nobody knows) is judged.
+    """
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        into.opaque.append(path)
+        judged = Collection(into.strict)
+        out = UNKNOWN.clean(value, path, judged)
+        into.leaves += [leaf for leaf in judged.leaves if leaf.kind is LeafKind.KEY or not _BASE64.fullmatch(leaf.text)]
+        return out
+
+
+_BASE64 = re.compile(r"(?:data:[\w.+-]{1,40}/[\w.+-]{1,60};base64,)?[A-Za-z0-9+/]{256,}={0,2}", re.ASCII)
+"""Shorter runs can be words: they are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +245,7 @@ class Object:
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
-        if value is None and path:
+        if value is None and path and not isinstance(path[-1], int):
             return None
         if not isinstance(value, dict):
             return into.wrong(path, "must be an object", "invalid_type")
@@ -251,11 +261,7 @@ class Object:
                 if not into.strict:
                     continue
                 if not into.screen_unknown:
-                    raise (
-                        Misfit(path, "has an unknown field", "unknown_field")
-                        if not _sayable(key)
-                        else Misfit(here, "is not a known field", "unknown_field")
-                    )
+                    raise Misfit(here, "is not a known field", "unknown_field")
                 into.add(here, Surface.METADATA, key, LeafKind.KEY)
                 spec = UNKNOWN
             cleaned = spec.clean(item, here, into)
@@ -265,6 +271,7 @@ class Object:
 
 
 def _sayable(key: str) -> bool:
+    """Whether a key may stand in an error message: others can hold content, or what JSON cannot spell."""
     return len(key) <= 64 and key.isascii() and key.replace("_", "a").replace("-", "a").isalnum()
 
 
@@ -285,8 +292,12 @@ class Array:
         if not self.min_items <= len(value) <= self.max_items:
             wanted = f"at least {self.min_items}" if len(value) < self.min_items else f"at most {self.max_items}"
             raise Misfit(path, f"must have {wanted} items", "invalid_length")
-        cleaned = (self.item.clean(item, (*path, i), into) for i, item in enumerate(value))
-        return [item for item in cleaned if item is not DROP]
+        out: list[Any] = []
+        for item in value:  # paths name places in what crosses: a rewrite finds its leaf there, also behind a dropped item
+            cleaned = self.item.clean(item, (*path, len(out)), into)
+            if cleaned is not DROP:
+                out.append(cleaned)
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,8 +366,18 @@ def read_decoded(value: str, path: Path, surface: Surface, into: Collection, dep
     try:
         decoded = parse_json_text(value)
     except JsonError:
-        return  # judged as the text that it is
+        # Another parser may be laxer (a duplicate key, a huge number): judged as the text that it is, its escapes undone.
+        decoded = _ESCAPE.sub(_unescaped, value)
+        depth = 2
     _add_decoded(decoded, path, surface, into, depth)
+
+
+_ESCAPE = re.compile(r"""\\(?:u([0-9A-Fa-f]{4})|(["\\/bfnrt]))""")
+_SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else _SHORT.get(match[2], match[2])
 
 
 def _add_decoded(value: Any, path: Path, surface: Surface, into: Collection, depth: int) -> None:

@@ -16,6 +16,8 @@ DONE_EVENT = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment: every client ignores it (WHATWG), no client parses it as a chunk."""
 
+_BOM = b"\xef\xbb\xbf"
+
 
 class EventTooLarge(ValueError):
     """One event has more bytes than allowed."""
@@ -90,10 +92,10 @@ class EventDecoder:
         self._scanned = len(buffer)
 
     def _field(self, line: bytes) -> None:
-        name, colon, value = line.partition(b":")
+        # Lines are counted whole, so that the limit, too, does not depend on how the stream was cut.
+        if self._data_bytes + len(line) > self.max_event_bytes:
+            raise EventTooLarge
+        name, _, value = line.partition(b":")
         if name == b"data":
-            value = value.removeprefix(b" ") if colon else b""
-            self._data.append(value)
-            self._data_bytes += len(value)
-            if self._data_bytes > self.max_event_bytes:
-                raise EventTooLarge
+            self._data.append(value.removeprefix(b" "))
+            self._data_bytes += len(line)
