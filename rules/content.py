@@ -152,7 +152,8 @@ class Joined:
 
 
 def joined_readings(leaves: Sequence[Leaf]) -> list[Joined]:
-    """The ways in which split text can come together again: all texts in order, and each surface by itself.
+    """The ways in which split text can come together again: all texts in order, with and without names and other
+    metadata between them, and each surface by itself.
 
     Readings that equal an earlier one, and readings of a single leaf, are left out.
     """
@@ -160,7 +161,8 @@ def joined_readings(leaves: Sequence[Leaf]) -> list[Joined]:
     by_surface: dict[Surface, list[int]] = {}
     for i in texts:
         by_surface.setdefault(leaves[i].surface, []).append(i)
-    groups = [texts, *by_surface.values()] if len(by_surface) > 1 else [texts]
+    spoken = [i for i in texts if leaves[i].surface is not Surface.METADATA]
+    groups = dict.fromkeys(tuple(group) for group in (texts, spoken, *by_surface.values()))
     return [_join(leaves, group) for group in groups if len(group) > 1]
 
 

@@ -93,7 +93,10 @@ class Screener:
             if not open_:
                 break
             engine = self.engines[guard]
-            scores = await engine.judge(passages, [rules[i].policy.for_guard() for i in open_], deadline=deadline)
+            try:
+                scores = await engine.judge(passages, [rules[i].policy.for_guard() for i in open_], deadline=deadline)
+            except Exception:  # an engine that breaks its promise not to raise has not judged either
+                scores = []
             if len(scores) != len(open_):
                 scores = [EngineError("the guard answered for another number of policies")] * len(open_)
             last = step == len(guards) - 1

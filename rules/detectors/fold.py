@@ -61,6 +61,8 @@ _NON_ASCII = re.compile("[^\x00-\x7f]+")
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}")
 _OVERRIDDEN = re.compile("\u202e([^\u202c\n\r\u2028\u2029]+)")
+_CARRIERS = re.compile("[\U000e0020-\U000e007e\ufe00-\ufe0f\U000e0100-\U000e01ef\u202e]")
+_ASCII_BYTES = bytes(range(128))
 _SEPARATOR_BYTES = bytes(c for c in range(128) if not chr(c).isalnum())
 
 _TABLE_LIMIT = 20_000
@@ -140,9 +142,29 @@ def fold(text: str) -> str:
     >>> fold("Ｚ\u200bQ-ＭАRК")
     'ZQ-MARK'
     """
-    if text.isascii():
-        return text
-    if len(text.encode("utf-8", "surrogatepass")) > 1.1 * len(text):  # many runs: one pass over everything is faster
+    return text if text.isascii() else _fold(text, _strange(text))
+
+
+def _strange(text: str) -> str:
+    """The characters of the text that are not ASCII, in order: for questions that need not read all of it."""
+    data = text.encode("utf-8", "surrogatepass")
+    return data.translate(None, _ASCII_BYTES).decode("utf-8", "surrogatepass")
+
+
+_FEW = 4
+
+
+def _fold(text: str, strange: str) -> str:
+    """Fold by the way that is fastest for this mixture of characters; all ways agree."""
+    changed = {c: folded for c in set(strange) if (folded := _TABLE[c]) != c}
+    if _JOINING.search(strange) is None:
+        if not changed:
+            return text
+        if len(changed) <= _FEW and all(folded.isascii() for folded in changed.values()):
+            for char, folded in changed.items():
+                text = text.replace(char, folded)
+            return text
+    if len(strange) > len(text) / 8:
         return "".join(_pieces(text))
     return _NON_ASCII.sub(_fold_run, text)
 
@@ -182,10 +204,12 @@ def views(text: str) -> list[View]:
     out = [View(text, text, None)]
     if text.isascii():
         return out
-    folded = fold(text)
+    strange = _strange(text)
+    folded = _fold(text, strange)
     if folded != text:
         out.append(View(text, folded, lambda: _folded_index(text)))
-    out.extend(_hidden(text))
+        if _CARRIERS.search(strange):
+            out.extend(_hidden(text))
     return out
 
 

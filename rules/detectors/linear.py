@@ -19,6 +19,10 @@ Regex: TypeAlias = "re2._Regexp"
 MAX_PROGRAM_BYTES = 32 << 20
 """Memory that one compiled expression may take; RE2's default of 8 MiB is too small for long lists of literals."""
 
+MAX_MATCHES = 10_000
+"""Matches of one expression in one text that are told apart. The next one stretches to the end of the text: megabytes of
+matches then cost no seconds, and too much is masked, never too little."""
+
 _EMPTY_PROBES = ("", "a", "a a", "\n", "0", "é")
 
 

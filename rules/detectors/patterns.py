@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from rules.detectors.fold import View, fold, squeeze, views
-from rules.detectors.linear import Regex, compile_any, compile_pattern, encode, find_all, matches_empty
+from rules.detectors.linear import MAX_MATCHES, Regex, compile_any, compile_pattern, encode, find_all, matches_empty
 from rules.detectors.spans import Span, merge_spans
 from rules.errors import PolicyError
 
@@ -26,6 +26,9 @@ LABEL = "PATTERN"
 SPELLED_MIN_CHARS = 3
 BROKEN_CODE_MIN_CHARS = 6
 BROKEN_WORD_MIN_CHARS = 8
+
+MAX_SQUEEZED = 100_000
+"""Places of one text that are held against these rules; prose meets short literals by chance, so they are many."""
 
 
 class PatternDetector:
@@ -82,7 +85,11 @@ class PatternDetector:
             return
         literals = self._literals if is_raw else self._literals_folded
         for regex in (*self._regexes, *([] if literals is None else [literals])):
-            yield from find_all(regex, view.text, data)
+            for n, (start, end) in enumerate(find_all(regex, view.text, data)):
+                if n == MAX_MATCHES:
+                    yield start, len(view.text)
+                    break
+                yield start, end
 
 
 def _checked(index: int, pattern: str, ignore_case: bool) -> Regex:
@@ -139,7 +146,10 @@ class _Squeezed:
         if self._regex.search(encode(squeezed.text)) is None:
             return
         index = squeezed.index
-        for start in self._starts(squeezed.text):
+        for n, start in enumerate(self._starts(squeezed.text)):
+            if n == MAX_SQUEEZED:
+                yield index[start], len(view.text)
+                return
             for length in self._lengths:
                 forms = self._forms.get(self._key(squeezed.text[start : start + length]), ())
                 places = index[start : start + length]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rules.detectors.fold import View, views
-from rules.detectors.linear import compile_any, compile_pattern, encode, find_all
+from rules.detectors.linear import MAX_MATCHES, compile_any, compile_pattern, encode, find_all
 from rules.detectors.spans import Span, merge_spans
 
 MIN_ENTROPY_BITS = 3.5
@@ -52,6 +52,8 @@ def _token(value: str) -> bool:
 
 def _random(value: str) -> bool:
     """A value of which only the context says that it is a secret."""
+    if value.lower().startswith(("urn:", "http:", "https:", "file:")):
+        return False
     return _token(value) and any(c.isalpha() for c in value) and entropy_bits(value) >= MIN_ENTROPY_BITS
 
 
@@ -226,7 +228,10 @@ class SecretDetector:
         for form, regex in self._formats:
             if not any(hint in lowered for hint in form.hints):
                 continue
-            for start, end in find_all(regex, text, data, group=1):
+            for n, (start, end) in enumerate(find_all(regex, text, data, group=1)):
+                if n == MAX_MATCHES:
+                    yield Span(*view.to_raw(start, len(text)), form.label)
+                    break
                 if not form.accepts(text[start:end]):
                     continue
                 if form.label == "SECRET" and _NOT_SECRET_NAMES.search(text, max(0, start - _NAME_CHARS_BEFORE), start):
