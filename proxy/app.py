@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from dataclasses import dataclass, field
 
@@ -43,7 +44,7 @@ class App:
         """
         listen = self.loaded.config.listen
         try:
-            self.port = await self._bind(Server(self.gateway.handle), listen.host, listen.port)
+            self.port = await self._bind(Server(self.gateway.handle, self.gateway.malformed), listen.host, listen.port)
             if self.loaded.config.admin is not None:
                 at = self.loaded.config.admin
                 self.admin_port = await self._bind(Server(self.admin.handle), at.host, at.port)
@@ -92,6 +93,8 @@ async def serve(app: App) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await app.start()
+    gc.collect()
+    gc.freeze()  # what was loaded by now stays; the collector need not look through it again under load
     log.info(
         "serving",
         url=f"http://{app.loaded.config.listen.host}:{app.port}/v1",

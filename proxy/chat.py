@@ -99,7 +99,8 @@ class Chat:
             return refusal
         if given.rewritten:
             content = _read_again(self.body)
-        self.context = context_of(content)
+        if self.route.output.asks_guards:
+            self.context = context_of(content)
         async with self.caller.call("POST", "/chat/completions", dump_json(self.body), self.request.headers) as answer:
             if answer.status != 200:
                 raise await self._upstream_error(answer)
@@ -123,7 +124,7 @@ class Chat:
 
     async def _from_stream(self, answer: Answer) -> web.StreamResponse:
         config = self.route.config
-        held = HeldStream(self.completion_id, config.max_body_bytes)
+        held = HeldStream(self.completion_id, config.max_body_bytes, self.route.upstream_key)
 
         async def collect() -> tuple[dict[str, Any], Screened]:
             decoder = sse.EventDecoder(config.max_event_bytes)
@@ -147,11 +148,13 @@ class Chat:
         return self._json(200, screened.body, answer.headers)
 
     async def _judge_completion(self, raw: dict[str, Any], more: list[Leaf]) -> tuple[dict[str, Any], Screened]:
-        into = Collection(strict=False)
+        into = Collection(strict=False, hidden=self.route.upstream_key)
         try:
             completion: dict[str, Any] = CHAT_RESPONSE.clean(raw, (), into)
         except Misfit:
             raise bad_upstream() from None
+        if not completion["choices"] or not all(isinstance(c.get("message"), dict) for c in completion["choices"]):
+            raise bad_upstream()
         completion = {"id": self.completion_id, **completion}
         if completion.get("model") == self.body["model"]:  # an echo of what the input stage has judged
             into.leaves = [leaf for leaf in into.leaves if leaf.path != ("model",)]
@@ -165,6 +168,7 @@ class Chat:
         content = Content(tuple(into.leaves))
         screened = await screen_object(self.exchange, self.route.output, completion, content, self.context)
         self._shadow(self.route.output, content, self.context)
+        screened.rewritten |= into.has_hidden
         if screened.rewritten:
             for choice in completion["choices"]:
                 choice["logprobs"] = None
@@ -172,7 +176,7 @@ class Chat:
 
     async def _upstream_error(self, answer: Answer) -> HttpError:
         """An upstream's error: 4xx keep type and code, and their message if the output rules let it pass."""
-        if answer.status == 429 or answer.status >= 500:
+        if answer.status == 429 or 500 <= answer.status < 600:
             return upstream_failure(answer.status, answer.headers)
         if not 400 <= answer.status < 500:
             return bad_upstream(f"The upstream answered with status {answer.status}.")
@@ -181,7 +185,7 @@ class Chat:
         )
         try:
             raw = parse_json(await answer.read(64 * 1024))
-            into = Collection(strict=False)
+            into = Collection(strict=False, hidden=self.route.upstream_key)
             body = ERROR_BODY.clean(raw, (), into)
         except (JsonError, HttpError, Misfit):
             return fixed

@@ -116,6 +116,7 @@ def _content(surface: Surface, *, assistant: bool = False) -> ByType:
 
 
 _FUNCTION_CALL = Object({"name": Text(Surface.TOOL_CALL), "arguments": JsonText(Surface.TOOL_CALL)})
+_CUSTOM_CALL = Object({"name": Text(Surface.TOOL_CALL), "input": JsonText(Surface.TOOL_CALL)})
 _TOOL_CALL = ByWord(
     "type",
     {
@@ -127,7 +128,7 @@ _TOOL_CALL = ByWord(
                 "id": _ID,
                 "type": choice("custom"),
                 "index": Number(0, 1023, whole=True),
-                "custom": Object({"name": Text(Surface.TOOL_CALL), "input": JsonText(Surface.TOOL_CALL)}),
+                "custom": _CUSTOM_CALL,
             }
         ),
     },
@@ -308,6 +309,17 @@ class _Logprobs:
 
 LOGPROBS = _Logprobs()
 
+_ANSWER_TOOL_CALL = Object(
+    {
+        "id": _ID,
+        "type": choice("function", "custom"),
+        "index": Number(0, 1023, whole=True),
+        "function": _FUNCTION_CALL,
+        "custom": _CUSTOM_CALL,
+    }
+)
+"""Not told apart by ``type``: the pieces of a stream can bring both kinds under one index, and both must be judged."""
+
 _ANSWER_FIELDS: dict[str, Spec] = {
     "role": Choice(frozenset(("assistant",)), closed=True),
     "refusal": Text(Surface.ASSISTANT),
@@ -330,7 +342,7 @@ CHAT_RESPONSE = Object(
                         {
                             **_ANSWER_FIELDS,
                             "content": _content(Surface.ASSISTANT, assistant=True),
-                            "tool_calls": Array(_TOOL_CALL, 1024),
+                            "tool_calls": Array(_ANSWER_TOOL_CALL, 1024),
                             "function_call": _FUNCTION_CALL,
                         },
                     ),
@@ -353,7 +365,9 @@ class _Piece:
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         if isinstance(value, list):  # some servers stream content as parts
             value = "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str))
-        if value is None or isinstance(value, str):
+        if isinstance(value, str):
+            return value.encode("utf-8", "replace").decode("utf-8")  # half an emoji cannot be sent on
+        if value is None:
             return value
         return into.wrong(path, "must be a string", "invalid_type")
 

@@ -86,6 +86,7 @@ class EncoderGuard(Section):
     """A GGUF classifier: built-in categories in one pass, custom policies as pairs."""
 
     engine: Literal["encoder"]
+    """What kind of guard it is."""
     model: str = "embedded"
     """``embedded`` (shipped) or a path to a ``.gguf`` classifier."""
     gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = 0
@@ -106,6 +107,7 @@ class LlamaGuard(Section):
     """gpt-oss-safeguard through llama.cpp, in its own process."""
 
     engine: Literal["llama"]
+    """What kind of guard it is."""
     model: str
     """``gpt-oss-safeguard-20b``, ``gpt-oss-safeguard-120b`` (see ``safeguard models list``) or a path to a ``.gguf``."""
     effort: Effort = Effort.LOW
@@ -130,6 +132,7 @@ class OpenAIGuard(Section):
     """A safeguard model behind an OpenAI-compatible server (vLLM, llama-server)."""
 
     engine: Literal["openai"]
+    """What kind of guard it is."""
     base_url: str
     """Base URL; verdicts are asked for at ``{base_url}/chat/completions``."""
     model: str

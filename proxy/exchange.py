@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from models.engine import Passage
 from proxy import records
@@ -33,7 +33,7 @@ class Exchange:
 
     endpoint: str
     metrics: records.Metrics = field(repr=False)
-    request_id: str = field(default_factory=lambda: uuid4().hex)
+    request_id: str = field(default_factory=lambda: token_hex(16))
     fallback_policy_set: str = ""
     route: LoadedRoute | None = None
     decisions: dict[Stage, Decision] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Exchange:
     def write_record(self, status: int, **more: Any) -> None:
         """The canonical line of this request."""
         name = self.route.config.name if self.route is not None else None
-        self.metrics.requests.labels(name or "", self.endpoint, str(status)).inc()
+        self.metrics.count_request(name or "", self.endpoint, status)
         records.log.info(
             "request",
             request_id=self.request_id,

@@ -87,6 +87,13 @@ class Gateway:
         finally:
             exchange.write_record(status, **more)
 
+    def malformed(self) -> dict[str, str]:
+        """Put a request that was not HTTP on record; gives the headers of its answer."""
+        exchange = Exchange(endpoint="", metrics=self._metrics, fallback_policy_set=self._loaded.revision)
+        exchange.refused_locally = True
+        exchange.write_record(400, error="bad_http")
+        return exchange.headers()
+
     async def _answer(self, request: Request, exchange: Exchange) -> web.StreamResponse:
         _check_http(request)
         path = request.target.partition("?")[0]
@@ -126,11 +133,12 @@ class Gateway:
             if answer.status != 200:
                 if 400 <= answer.status < 500 and answer.status != 429:
                     raise HttpError(answer.status, "upstream_error", "The upstream refused the request.", relayed=True)
-                raise upstream_failure(answer.status, answer.headers) if answer.status >= 429 else bad_upstream()
+                is_failure = answer.status == 429 or 500 <= answer.status < 600
+                raise upstream_failure(answer.status, answer.headers) if is_failure else bad_upstream()
             return await self._listing(exchange, route, await answer.read(route.config.max_body_bytes))
 
     async def _listing(self, exchange: Exchange, route: LoadedRoute, raw: bytes) -> web.StreamResponse:
-        into = Collection(strict=False)
+        into = Collection(strict=False, hidden=route.upstream_key)
         try:
             body = MODEL_LIST.clean(parse_json(raw), (), into)
         except (JsonError, Misfit):
@@ -171,7 +179,7 @@ def _check_http(request: Request) -> None:
     coding = request.headers.getall("Transfer-Encoding", ())
     if coding and (list(coding) != ["chunked"] or request.version == HttpVersion10):
         raise HttpError(400, "transfer_encoding", "Transfer-Encoding must be absent or chunked.", close=True)
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if any(coding.lower() != "identity" for coding in request.headers.getall("Content-Encoding", ())):
         raise HttpError(415, "content_encoding", "Send the body uncompressed, without Content-Encoding.", close=True)
 
 
@@ -194,11 +202,16 @@ async def _read_json(request: Request, limit: int) -> dict[str, Any]:
         request.writer.output_size = 0  # the interim answer is not part of the answer
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > limit:
-                    raise too_large(limit)
+        if request.content.is_eof():  # it came with the headers
+            body += request.content.read_nowait()
+            if len(body) > limit:
+                raise too_large(limit)
+        else:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                while chunk := await request.content.readany():
+                    body += chunk
+                    if len(body) > limit:
+                        raise too_large(limit)
     except TimeoutError:
         raise HttpError(408, "request_timeout", "The body did not arrive in time.", close=True) from None
     except (web.RequestPayloadError, web.HTTPException):

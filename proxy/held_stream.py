@@ -44,6 +44,8 @@ class HeldStream:
 
     completion_id: str
     max_bytes: int
+    hidden: str | None = field(default=None, repr=False)
+    """See `proxy.schema.Collection.hidden`."""
     chunks: list[dict[str, Any]] = field(default_factory=list, repr=False)
     usage: dict[str, Any] | None = None
     done: bool = False
@@ -67,11 +69,11 @@ class HeldStream:
             raw = parse_json_text(data)
         except JsonError as e:
             raise StreamFault(f"an event is not JSON: {e.code}") from None
-        if not isinstance(raw, dict) or "error" in raw or not isinstance(raw.get("choices"), list):
-            raise StreamFault(
-                "an event is an error" if isinstance(raw, dict) and "error" in raw else "an event is no chunk"
-            )
-        into = Collection(strict=False)
+        if isinstance(raw, dict) and raw.get("error") is not None:
+            raise StreamFault("an event is an error")
+        if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
+            raise StreamFault("an event is no chunk")
+        into = Collection(strict=False, hidden=self.hidden)
         try:
             chunk = CHAT_CHUNK.clean(raw, (), into)
         except Misfit as e:
@@ -86,7 +88,7 @@ class HeldStream:
 
     def _take(self, choice: dict[str, Any]) -> None:
         state = self._choices.setdefault(choice.setdefault("index", 0) or 0, _Choice())
-        delta = choice.get("delta") or {}
+        delta = choice["delta"] = choice.get("delta") or {}  # clients rely on it
         for channel in _TEXT_CHANNELS:
             if delta.get(channel):
                 state.texts.setdefault(channel, []).append(delta[channel])

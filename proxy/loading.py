@@ -70,7 +70,7 @@ class _Source:
 
     def error(self, key: KeyPath, reason: str) -> ConfigError:
         where = show_path(key)
-        return ConfigError(f"{self.path}:{self.file.line_of(key)}: {where + ': ' if where else ''}{reason}")
+        return ConfigError(f"{self.path}:{self.file.line_of(key)}: {where + ': ' if where else ''}{' '.join(reason.split())}")
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
@@ -115,6 +115,8 @@ def _explain(source: _Source, error: ValidationError) -> ConfigError:
             key.append(step)
     given = first.get("input")
     shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    if first["loc"] and str(first["loc"][-1]).endswith("_env"):
+        shown = " (the name of an environment variable, not the key itself)"  # never shown: it can be the key
     match first["type"]:
         case "extra_forbidden":
             reason = "unknown key" + _similar(str(first["loc"][-1]), source, tuple(key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import structlog
@@ -38,15 +39,24 @@ class Metrics:
             "safeguard_screen_seconds", "Time to screen one stage.", ["route", "stage"],
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), registry=self.registry,
         )  # fmt: skip
+        # `labels` takes a lock and makes its child's key anew each time; there are few children, all live as long as we
+        self._request = cache(self.requests.labels)
+        self._decision = cache(self.decisions.labels)
+        self._verdict = cache(self.verdicts.labels)
+        self._seconds = cache(self.seconds.labels)
+
+    def count_request(self, route: str, endpoint: str, status: int) -> None:
+        """Count one answer."""
+        self._request(route, endpoint, status).inc()
 
     def count(self, route: str, decision: Decision, seconds: float) -> None:
         """Count one decision with its verdicts."""
-        self.decisions.labels(route, decision.stage.value, decision.action.word).inc()
-        self.seconds.labels(route, decision.stage.value).observe(seconds)
+        self._decision(route, decision.stage, decision.action.word).inc()
+        self._seconds(route, decision.stage).observe(seconds)
         if decision.unjudged:
             self.unjudged.labels(route).inc(len(decision.unjudged))
         for verdict in decision.verdicts:
-            self.verdicts.labels(route, verdict.rule.policy.name, outcome(verdict)).inc()
+            self._verdict(route, verdict.rule.policy.name, outcome(verdict)).inc()
 
 
 def outcome(verdict: Verdict) -> str:

@@ -23,6 +23,9 @@ MAX_DEPTH = 64
 MAX_LEAVES = 50_000
 """More strings and keys than this in one object are refused: nothing honest has them."""
 
+HIDDEN = "<HIDDEN>"
+MIN_KEY_CHARS = 12
+
 
 class Misfit(ValueError):
     """A request does not fit the schema: where, why, and a short stable code."""
@@ -48,6 +51,10 @@ class Collection:
     """Requests: a misfit raises. Responses: it is dropped."""
     screen_unknown: bool = True
     """Requests: judge unknown fields as metadata instead of refusing them."""
+    hidden: str | None = field(default=None, repr=False)
+    """The upstream's key: masked wherever it stands. Shorter ones than `MIN_KEY_CHARS` are words, not keys."""
+    has_hidden: bool = False
+    """Whether ``hidden`` was found and masked."""
     leaves: list[Leaf] = field(default_factory=list, repr=False)
     opaque: list[Path] = field(default_factory=list)
 
@@ -59,8 +66,8 @@ class Collection:
 
     def add(
         self, path: Path, surface: Surface, text: str, kind: LeafKind = LeafKind.TEXT, *, is_json: bool = False
-    ) -> str | _Drop:
-        """Take a string into the collection; gives it back, or what `wrong` says."""
+    ) -> str:
+        """Take a string into the collection; gives back what crosses in its place."""
         problem = check_text(text)
         if problem is not None:
             if self.strict:
@@ -68,10 +75,17 @@ class Collection:
             text = text.encode("utf-8", "replace").decode(
                 "utf-8"
             )  # upstreams cut emoji in two; the halves are lost anyway
+        if self.spells_hidden(text):
+            text = text.replace(self.hidden or "", HIDDEN)
+            self.has_hidden = True
         if len(self.leaves) >= MAX_LEAVES:
             raise Misfit(path, f"more than {MAX_LEAVES} strings", "too_many_strings")
         self.leaves.append(Leaf(path, surface, text, kind, is_json))
         return text
+
+    def spells_hidden(self, text: str) -> bool:
+        """Whether the upstream's key stands in a text."""
+        return self.hidden is not None and len(self.hidden) >= MIN_KEY_CHARS and self.hidden in text
 
 
 class Spec(Protocol):
@@ -352,7 +366,7 @@ class JsonText:
         if not isinstance(value, str):
             return into.wrong(path, "must be a string", "invalid_type")
         out = into.add(path, self.surface, value, is_json=True)
-        read_decoded(value, path, self.surface, into)
+        read_decoded(out, path, self.surface, into)
         return out
 
 
@@ -386,6 +400,8 @@ def _add_decoded(value: Any, path: Path, surface: Surface, into: Collection, dep
         item = stack.pop()
         if isinstance(item, str):
             text = item.encode("utf-8", "replace").decode("utf-8")
+            if into.spells_hidden(text):  # spelled with escapes: it cannot be masked where it stands
+                raise Misfit(path, "spells a key of this service", "hidden")
             if len(into.leaves) >= MAX_LEAVES:
                 raise Misfit(path, f"more than {MAX_LEAVES} strings", "too_many_strings")
             into.leaves.append(Leaf(path, surface, text, LeafKind.DERIVED))

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -64,7 +64,8 @@ class _Protocol(RequestHandler):
         """Answer what the parser refused, in constant words."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is under way; the connection is closed")
-        response = web.Response(status=status, text=_BAD_REQUEST, content_type="application/json")
+        headers = self._manager.malformed() if isinstance(self._manager, Server) else {}
+        response = web.Response(status=status, text=_BAD_REQUEST, content_type="application/json", headers=headers)
         response.force_close()
         return response
 
@@ -75,7 +76,18 @@ class _Protocol(RequestHandler):
 class Server(web.Server):
     """A server of one handler; see the top of the file."""
 
-    def __init__(self, handler: Callable[[Request], Awaitable[web.StreamResponse]]) -> None:
+    def __init__(
+        self,
+        handler: Callable[[Request], Awaitable[web.StreamResponse]],
+        malformed: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """Make a server.
+
+        Args:
+            handler: Answers requests.
+            malformed: Called when something came that is no request; gives the headers of the answer.
+        """
+        self.malformed = malformed
         super().__init__(
             handler,  # type: ignore[arg-type]  # the request factory below makes them all `Request`s
             request_factory=self._request,

@@ -65,8 +65,10 @@ class EventDecoder:
 
     def _lines(self) -> Iterator[bytes]:
         buffer = self._buffer
-        if self._at_start and len(buffer) >= 3:
-            if buffer.startswith(b"\xef\xbb\xbf"):
+        if self._at_start:
+            if len(buffer) < 3 and _BOM.startswith(buffer):
+                return  # the rest of a byte-order mark may follow
+            if buffer.startswith(_BOM):
                 del buffer[:3]
                 self._scanned = 0
             self._at_start = False

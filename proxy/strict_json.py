@@ -16,6 +16,9 @@ import orjson
 MAX_INT = 2**53
 """Larger integers are read differently by parsers that use doubles (RFC 8259, section 6)."""
 
+_UNKNOWN = object()
+_LONG_NUMBER = re.compile(rb"[0-9]{16}")
+"""What every integer above `MAX_INT` contains."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -33,17 +36,43 @@ def parse_json(raw: bytes) -> Any:
     Raises:
         JsonError: See the top of the file. The message never quotes content.
     """
+    if (value := _parse_compact(raw)) is not _UNKNOWN:
+        return value
     if raw.startswith(b"\xef\xbb\xbf"):
         raise JsonError("the body begins with a byte-order mark; send plain UTF-8", "invalid_encoding")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as e:
         raise JsonError(f"the body is not UTF-8 (byte {e.start})", "invalid_encoding") from None
-    return parse_json_text(text)
+    return _parse_strictly(text)
 
 
 def parse_json_text(text: str) -> Any:
     """Like `parse_json`, for text that is decoded already."""
+    try:
+        value = _parse_compact(text.encode())
+    except UnicodeEncodeError:
+        value = _UNKNOWN
+    if value is not _UNKNOWN:
+        return value
+    return _parse_strictly(text)
+
+
+def _parse_compact(raw: bytes) -> Any:
+    """The value of a text that is exactly what we would write for it; `_UNKNOWN` for every other text.
+
+    orjson is ten times faster than the decoder below but keeps silent about duplicate keys and large integers. A text
+    that comes out again byte for byte has lost nothing on the way in: no key twice, no number rounded or overflown, no
+    second encoding. Most clients and servers write such compact JSON.
+    """
+    try:
+        value = orjson.loads(raw)
+        return value if orjson.dumps(value) == raw and not _LONG_NUMBER.search(raw) else _UNKNOWN
+    except (ValueError, TypeError):  # not JSON, or nested too deeply to be written: the strict decoder says what is wrong
+        return _UNKNOWN
+
+
+def _parse_strictly(text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as e:

@@ -87,6 +87,7 @@ class HttpCaller:
     def __init__(self, config: Upstream, key: str | None) -> None:
         base = config.base_url
         self._base_url = base if URL(base).path not in ("", "/") else f"{base}/v1"
+        self._urls: dict[str, URL] = {}
         self._key = key
         self._config = config
         self._session: aiohttp.ClientSession | None = None
@@ -117,9 +118,12 @@ class HttpCaller:
             sent["Authorization"] = headers["Authorization"]
         if body is not None:
             sent["Content-Type"] = "application/json"
+        url = self._urls.get(path)
+        if url is None:  # few paths are ever asked for, and reading a URL costs as much as sending the request
+            url = self._urls[path] = URL(self._base_url + path)
         try:
             response = await self._client().request(
-                method, self._base_url + path, data=body, headers=sent, allow_redirects=False
+                method, url, data=body, headers=sent, allow_redirects=False
             )
         except TimeoutError:
             raise upstream_timeout() from None

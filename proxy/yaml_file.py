@@ -69,7 +69,10 @@ def parse_yaml(text: str, environ: Mapping[str, str]) -> YamlFile:
     Raises:
         YamlError: Not YAML, a duplicate key, a variable that is not set, or too many nodes.
     """
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as e:
+        raise YamlError(f"not valid YAML: {e.reason}", text.count("\n", 0, e.position) + 1) from None
     try:
         node = loader.get_single_node()
         if node is None:
@@ -98,9 +101,7 @@ class _Builder:
     def build(self, node: yaml.Node, path: Path) -> Any:
         line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise YamlError(f"more than {MAX_NODES} values: an alias expands too often", line)
+        self._count(line)
         if id(node) in self._open:
             raise YamlError("an alias contains itself", line)
         self._open.add(id(node))
@@ -114,9 +115,28 @@ class _Builder:
             self._open.discard(id(node))
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, value in self._pairs(node).values():
+            here = (*path, key.value)
+            self.lines[here] = key.start_mark.line + 1
+            out[key.value] = self.build(value, here)
+        return out
+
+    def _pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Keys and values of a mapping with ``<<: *base`` merged in; what stands here wins over what is merged.
+
+        PyYAML's own merging changes the node, which an alias may name a second time.
+        """
         seen: dict[str, int] = {}
-        for key, _ in node.value:
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            self._count(key.start_mark.line + 1)
             if key.tag == "tag:yaml.org,2002:merge":
+                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for source in reversed(sources):  # the first of a list wins
+                    if not isinstance(source, yaml.MappingNode):
+                        raise YamlError("only mappings can be merged with <<", key.start_mark.line + 1)
+                    merged |= self._pairs(source)
                 continue
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
@@ -124,13 +144,12 @@ class _Builder:
             if key.value in seen:
                 raise YamlError(f"duplicate key {key.value!r} (first on line {seen[key.value]})", line)
             seen[key.value] = line
-        self._loader.flatten_mapping(node)  # merges ``<<: *base``; what stands here wins over what is merged in
-        out: dict[str, Any] = {}
-        for key, value in node.value:
-            here = (*path, key.value)
-            self.lines[here] = key.start_mark.line + 1
-            out[key.value] = self.build(value, here)
-        return out
+        return merged | {key.value: (key, value) for key, value in node.value if key.value in seen}
+
+    def _count(self, line: int) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise YamlError(f"more than {MAX_NODES} values: an alias expands too often", line)
 
     def _scalar(self, node: yaml.Node) -> Any:
         value = self._loader.construct_object(node)

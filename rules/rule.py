@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import cached_property
 
 from rules.content import Surface
 from rules.policy import Policy
@@ -27,7 +28,7 @@ class Action(IntEnum):
     REWRITE = 2
     REFUSE = 3
 
-    @property
+    @cached_property
     def word(self) -> str:
         """As configuration, headers and records spell it."""
         return self.name.lower()
@@ -73,7 +74,11 @@ class Rule:
 
     def action_for(self, score: float) -> Action:
         """The gravest action whose threshold the score reaches."""
-        return max((a for a, threshold in self.thresholds.items() if score >= threshold), default=Action.FORWARD)
+        gravest = Action.FORWARD
+        for action, threshold in self.thresholds.items():
+            if score >= threshold and action > gravest:
+                gravest = action
+        return gravest
 
     @property
     def pass_below(self) -> float:

@@ -55,6 +55,11 @@ class Screener:
         return await self._verdicts([rule for rule in self.rules if rule.mode is Mode.SHADOW], content, context)
 
     @property
+    def asks_guards(self) -> bool:
+        """Whether any rule is judged by a guard, which needs to be shown the context."""
+        return any(rule.guards for rule in self.rules)
+
+    @property
     def has_shadow(self) -> bool:
         """Whether any rule is in shadow."""
         return any(rule.mode is Mode.SHADOW for rule in self.rules)

@@ -75,9 +75,10 @@ def main() -> None:
     """Parse the command line and do it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3000, help="number of training batches")
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=20251029)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="begin with the weights of this checkpoint")
     parser.add_argument("--ranks", type=Path, help="js-tiktoken's o200k_base.js; default: npm pack")
     parser.add_argument("--from", dest="source", type=Path, help="write this checkpoint instead of training")
     parser.add_argument("--checkpoint", type=Path, default=Path("var/test-model.pt"))
@@ -99,6 +100,8 @@ def main() -> None:
     if options.source:
         network.load_state_dict(torch.load(options.source, weights_only=True))
     elif options.steps:
+        if options.start:
+            network.load_state_dict(torch.load(options.start, weights_only=True))
         options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         save = lambda: torch.save(network.state_dict(), options.checkpoint)  # noqa: E731 - one line, used once
         train(network, curriculum, options.steps, options.learning_rate, save)

@@ -252,10 +252,19 @@ class GptOss(nn.Module):
         for layer in self.layers:
             nn.init.normal_(layer.attention.output.weight, std=0.02)
             layer.experts.down.data *= 0.3
+        self._look_for_the_same(self.layers[1].attention)
         self.norm = Norm(shape)
         self.output = nn.Linear(shape.width, shape.n_vocab, bias=False)
         nn.init.normal_(self.output.weight, std=0.02)
         self.cos, self.sin = rope_table(shape, 2048)
+
+    @staticmethod
+    def _look_for_the_same(attention: Attention) -> None:
+        """Begin with queries equal to keys, so that words look for words that mean the same; saves many steps."""
+        shape = attention.shape
+        keys = attention.k.weight.data.unflatten(0, (shape.n_kv_heads, shape.head_width)) * 1.5
+        attention.k.weight.data = keys.flatten(0, 1)
+        attention.q.weight.data = keys.repeat_interleave(shape.n_heads // shape.n_kv_heads, 0).flatten(0, 1)
 
     def forward(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Hidden states of prefixes and tails after every layer, before the last norm."""

@@ -49,17 +49,17 @@ class Step:
     n_words: tuple[int, int]
 
 
-EASY = Step(9, 10, (0, 1), (2, 12))
+EASY = Step(6, 7, (0, 1), (2, 12))
 STEPS = (
-    Step(9, 10, (0, 2), (2, 12)),
-    Step(8, 8, (0, 4), (5, 30)),
-    Step(8, 8, (0, 4), (5, 30)),
-    Step(6, 5, (1, 6), (15, 80)),
-    Step(5, 6, (6, 20), (5, 40)),
+    Step(6, 7, (0, 2), (2, 12)),
+    Step(5, 6, (0, 4), (5, 30)),
+    Step(5, 6, (0, 4), (5, 30)),
+    Step(4, 4, (1, 6), (15, 80)),
+    Step(3, 5, (6, 20), (5, 40)),
 )
 """Short batches are cheap and teach the words; long ones teach to keep looking."""
 
-LONG_STEP = Step(3, 3, (0, 25), (60, 250))
+LONG_STEP = Step(2, 3, (0, 25), (60, 250))
 """Seldom, so that longer texts than usual do not surprise the network."""
 
 
@@ -358,7 +358,7 @@ def train(
         network: Is trained in place.
         curriculum: Makes the batches.
         n_steps: Number of batches.
-        learning_rate: The peak; it rises over 100 steps and falls along a cosine.
+        learning_rate: The peak; it rises over 50 steps and falls along a cosine.
         checkpoint: Called now and then, and at the end.
     """
     probes = Probes(network.shape.width)
@@ -377,9 +377,9 @@ def train(
         done = n / n_steps
         for group in optimiser.param_groups:
             group["lr"] = (
-                learning_rate * group["pace"] * min((n + 1) / 100, 0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+                learning_rate * group["pace"] * min((n + 1) / 50, 0.02 + 0.49 * (1 + math.cos(math.pi * done)))
             )
-        easy = done < 0.15
+        easy = done < 0.12
         for layer in network.layers:
             layer.experts.fake_quantise = done >= 0.5
         step = EASY if easy else LONG_STEP if rng.random() < 0.03 else rng.choice(STEPS)

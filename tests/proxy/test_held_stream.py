@@ -1,0 +1,264 @@
+"""A streamed completion that is held until it is judged (attacks.md, group G)."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from proxy.chat_api import CHAT_RESPONSE
+from proxy.held_stream import HeldStream, StreamFault, logprobs_match, stream_of
+from proxy.schema import Collection
+from proxy.sse import DONE, EventDecoder
+from rules.content import LeafKind
+from tests.proxy.examples import CHUNK, marked, strings
+
+MARK = "ZQ-MARK-7781"
+
+
+def held(*chunks: Any, done: bool = True, max_bytes: int = 1 << 20) -> HeldStream:
+    stream = HeldStream("chatcmpl-ours", max_bytes)
+    for chunk in chunks:
+        stream.event(chunk if isinstance(chunk, str) else json.dumps(chunk))
+    if done:
+        stream.event(DONE)
+    return stream
+
+
+def delta(index: int = 0, finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"id": "up", "model": "m", "choices": [{"index": index, "delta": fields, "finish_reason": finish}]}
+
+
+def judged(stream: HeldStream) -> tuple[dict[str, Any], set[str]]:
+    """The completion, cleaned as `proxy.chat` does it, and every text that is judged."""
+    into = Collection(strict=False)
+    completion: dict[str, Any] = CHAT_RESPONSE.clean(stream.assembled(), (), into)
+    if not logprobs_match(completion):
+        for choice in completion["choices"]:
+            choice["logprobs"] = None
+    return completion, {leaf.text for leaf in (*into.leaves, *stream.loose_leaves)}
+
+
+def released(stream: HeldStream) -> list[Any]:
+    """What the client would get of an answer that may pass."""
+    completion, _ = judged(stream)
+    without = all(c["logprobs"] is None for c in completion["choices"])
+    return parsed(b"".join(stream.released(without_logprobs=without)))
+
+
+def parsed(wire: bytes) -> list[Any]:
+    return [e if e == DONE else json.loads(e) for e in EventDecoder(1 << 20).feed(wire)]
+
+
+# ---------------------------------------------------------------------- the one property
+
+
+def test_a_mark_anywhere_in_a_chunk_is_absent_or_judged() -> None:
+    met = {"absent": 0, "judged": 0}
+    for path, what, chunk in marked(CHUNK, MARK):
+        try:
+            stream = held(delta(0, role="assistant"), chunk, delta(0, "stop"), delta(1, "stop"))
+        except StreamFault:
+            met["absent"] += 1
+            continue
+        _, texts = judged(stream)
+        crossing = [s for s in strings(released(stream)) if MARK in s]
+        for text in crossing:
+            assert any(text in t for t in texts), (path, what)
+        met["judged" if crossing else "absent"] += 1
+    assert min(met.values()) > 10
+
+
+def test_a_mark_spelled_over_many_chunks_is_judged_whole_in_every_channel() -> None:
+    channels: list[Any] = [
+        lambda c: {"content": c},
+        lambda c: {"content": [{"type": "text", "text": c}]},
+        lambda c: {"refusal": c},
+        lambda c: {"reasoning": c},
+        lambda c: {"reasoning_content": c},
+        lambda c: {"tool_calls": [{"index": 1, "function": {"arguments": c}}]},
+        lambda c: {"tool_calls": [{"index": 1, "function": {"name": c}}]},
+        lambda c: {"tool_calls": [{"index": 1, "id": c}]},
+        lambda c: {"tool_calls": [{"index": 1, "type": "custom", "custom": {"input": c}}]},
+        lambda c: {"tool_calls": [{"index": 1, "type": "function", "custom": {"input": c}}]},
+        lambda c: {"function_call": {"arguments": c}},
+    ]
+    for channel in channels:
+        stream = held(*(delta(**channel(c)) for c in MARK))
+        assert any(MARK in t for t in judged(stream)[1]), channel("c")
+
+
+def test_fragments_of_parallel_calls_are_kept_apart() -> None:
+    def call(i: int, arguments: str, **more: Any) -> dict[str, Any]:
+        return delta(tool_calls=[{"index": i, "function": {"arguments": arguments}, **more}])
+
+    stream = held(
+        call(0, '{"a":', id="c0", type="function"), call(1, '{"b": "ZQ-M', id="c1"),
+        call(0, "1}"), call(1, '\\u0041RK-7781"}'), delta(0, "tool_calls"),
+    )  # fmt: skip
+    calls = stream.assembled()["choices"][0]["message"]["tool_calls"]
+    assert [c["function"]["arguments"] for c in calls] == ['{"a":1}', '{"b": "ZQ-M\\u0041RK-7781"}']
+    assert [c["id"] for c in calls] == ["c0", "c1"]
+    assert MARK in judged(stream)[1]
+
+
+def test_choices_are_kept_apart() -> None:
+    stream = held(delta(1, content="x"), delta(0, content="a"), delta(1, content="y"), delta(0, content="b"))
+    completion = stream.assembled()
+    assert [(c["index"], c["message"]["content"]) for c in completion["choices"]] == [(0, "ab"), (1, "xy")]
+
+
+# ---------------------------------------------------------------------- what is released
+
+
+def test_chunks_are_released_as_they_came_with_our_id_and_without_what_nobody_knows() -> None:
+    first, second = delta(content="a", role="assistant"), delta(0, "stop", content="b")
+    out = released(held({**first, "x": MARK, "system_fingerprint": "fp"}, second))
+    assert out == [
+        {**c, "id": "chatcmpl-ours", "choices": [{**c["choices"][0]}]} for c in (first, second)
+    ] + [DONE]  # fmt: skip
+
+
+def test_only_numbers_of_a_usage_chunk_survive() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    stream = held(delta(0, "stop", content="a"), {"choices": [], "usage": {**usage, "note": MARK}, "prompt_filter_results": [MARK]})  # fmt: skip
+    assert stream.usage == usage
+    assert released(stream)[1] == {"choices": [], "usage": usage, "id": "chatcmpl-ours"}
+
+
+def test_logprobs_that_spell_something_else_are_not_released() -> None:
+    chunk = delta(0, "stop", content="Hi")
+    chunk["choices"][0]["logprobs"] = {"content": [{"token": MARK, "logprob": -1.0, "bytes": None, "top_logprobs": []}]}
+    assert MARK not in json.dumps(released(held(chunk)))
+
+
+def test_logprobs_that_spell_the_text_are_released() -> None:
+    chunk = delta(0, "stop", content="Hi")
+    chunk["choices"][0]["logprobs"] = {"content": [{"token": "Hi", "logprob": -1.0, "bytes": None, "top_logprobs": []}]}
+    assert released(held(chunk))[0]["choices"][0]["logprobs"] == chunk["choices"][0]["logprobs"]
+
+
+def test_halves_of_an_emoji_in_two_chunks_can_be_released() -> None:
+    stream = held('{"choices":[{"delta":{"content":"a\\ud83d"}}]}', '{"choices":[{"delta":{"content":"\\ude00b"}}]}')
+    completion, texts = judged(stream)
+    crossed = "".join(c["choices"][0]["delta"]["content"] for c in released(stream)[:-1])
+    assert completion["choices"][0]["message"]["content"] == crossed
+    assert crossed in texts
+
+
+def test_other_shapes_of_text_are_dropped() -> None:
+    chunk = {"choices": [{"index": 0, "message": {"content": MARK}, "text": MARK, "delta": {}}], "output_text": MARK}
+    assert MARK not in json.dumps(released(held(chunk)))
+
+
+# ---------------------------------------------------------------------- faults and ends
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param("{broken MARK", id="F10-not-json"),
+        pytest.param("MARK", id="F10-words"),
+        pytest.param('{"type":"content_block_delta","delta":{"text":"MARK"}}', id="F10-anthropic"),
+        pytest.param('{"type":"response.output_text.delta","delta":"MARK"}', id="F10-responses"),
+        pytest.param('"[DONE]"', id="F09-quoted-done"),
+        pytest.param("[DONE] ", id="F09-done-and-a-space"),
+        pytest.param(" [DONE]", id="F09-space-and-done"),
+        pytest.param('{"error":{"message":"MARK"}}', id="F11-error"),
+        pytest.param('{"choices":[],"error":{"message":"MARK"}}', id="F11-error-with-choices"),
+        pytest.param('{"choices":[{"delta":{"content":"a","content":"MARK"}}]}', id="F17-duplicate-key"),
+        pytest.param('{"choices":{"0":{}}}', id="choices-is-an-object"),
+        pytest.param('{"choices":null}', id="choices-is-null"),
+        pytest.param("[]", id="list"),
+        pytest.param("null", id="null"),
+        pytest.param("", id="empty"),
+        pytest.param('{"choices":[{"index":NaN}]}', id="nan"),
+        pytest.param(json.dumps({"choices": [{}] * 1000}), id="too-many-choices"),
+        pytest.param('{"choices":[{"delta":{"annotations":' + "[" * 90 + "]" * 90 + "}}]}", id="too-deep"),
+    ],
+)
+def test_an_event_that_is_no_chunk_is_a_fault_that_names_no_content(data: str) -> None:
+    with pytest.raises(StreamFault) as caught:
+        held(data)
+    assert "MARK" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"choices":[null]}',
+        '{"choices":[5,"x"]}',
+        '{"choices":[{"index":null,"delta":null,"logprobs":null}]}',
+        '{"choices":[{"index":"x","delta":"y","logprobs":"z","finish_reason":5}]}',
+        '{"choices":[{"delta":{"tool_calls":[null,5,{"function":null,"index":null},{"function":5,"index":-1}]}}]}',
+        '{"choices":[{"delta":{"function_call":{"name":null,"arguments":5},"role":"user","content":{"a":1}}}]}',
+        '{"choices":[{"delta":{"content":[null,5,{"text":5}],"annotations":null}}],"usage":[]}',
+        '{"choices":[],"error":null}',
+    ],
+)
+def test_an_odd_chunk_is_cleaned_without_a_fault(data: str) -> None:
+    stream = held(data, delta(0, "stop", content="a"))
+    released(stream)
+    b"".join(stream_of({"id": "x", **judged(stream)[0]}, include_usage=True))
+
+
+def test_more_than_the_limit_is_a_fault() -> None:
+    with pytest.raises(StreamFault, match="max_body_bytes"):
+        held(*[delta(content="x" * 50)] * 100, max_bytes=1000)
+
+
+@pytest.mark.parametrize(
+    ("stream", "whole"),
+    [
+        pytest.param(held(done=False), False, id="nothing"),
+        pytest.param(held(delta(content="a"), done=False), False, id="G10-neither-reason-nor-done"),
+        pytest.param(held(delta(content="a"), done=True), True, id="done"),
+        pytest.param(held(delta(0, "stop"), done=False), True, id="reason-without-done"),
+        pytest.param(held(delta(0, "stop"), delta(1, content="a"), done=False), False, id="one-choice-open"),
+        pytest.param(held(delta(0, "stop"), delta(1, "length"), done=False), True, id="all-choices-closed"),
+    ],
+)
+def test_a_stream_is_whole_when_it_came_to_its_own_end(stream: HeldStream, whole: bool) -> None:
+    assert stream.is_whole is whole
+
+
+def test_a_held_stream_shows_no_text() -> None:
+    assert "secret" not in repr(held(delta(content="secret words")))
+
+
+def test_loose_strings_are_kept_once() -> None:
+    stream = held(*[delta(content="a")] * 50)
+    assert [leaf.text for leaf in stream.loose_leaves] == ["m"]
+    assert all(leaf.kind is LeafKind.TEXT for leaf in stream.loose_leaves)
+
+
+# ---------------------------------------------------------------------- a completion as a stream
+
+
+def test_a_completion_becomes_a_stream_of_the_same_text() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    completion = {
+        "id": "x", "created": 1, "model": "m", "usage": usage,
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "a", "refusal": None}, "finish_reason": "stop"},
+            {"index": 1, "message": {"role": "assistant", "content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"},
+        ],
+    }  # fmt: skip
+    before = copy.deepcopy(completion)
+    events = parsed(b"".join(stream_of(completion, include_usage=True)))
+    assert completion == before
+    assert events[-1] == DONE
+    again = held(*events[:-1])
+    assert again.usage == usage
+    assembled = again.assembled()
+    assert [c["message"]["content"] for c in assembled["choices"]] == ["a", None]
+    assert [c["finish_reason"] for c in assembled["choices"]] == ["stop", "tool_calls"]
+    assert assembled["choices"][1]["message"]["tool_calls"] == [call]
+
+
+def test_a_usage_chunk_is_sent_only_if_it_was_asked_for() -> None:
+    completion = {"id": "x", "choices": [], "usage": {"total_tokens": 1}}
+    assert parsed(b"".join(stream_of(completion, include_usage=False))) == [DONE]

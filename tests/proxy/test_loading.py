@@ -1,0 +1,254 @@
+"""From a configuration file to routes that are ready: what is built, and what every mistake is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.loading import ConfigError, is_loopback, load_config
+from rules.content import Surface
+from rules.rule import Action, Mode, OnError
+from tests.proxy.configs import SMALL, complaint, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def changed(old: str, new: str) -> str:
+    """`SMALL` with one place changed."""
+    assert SMALL.count(old) == 1
+    return SMALL.replace(old, new)
+
+
+RULE = "{policy: marker, refuse: 0.5}"
+MARKER = "{detector: patterns, literals: [MARK]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            SMALL + "    stream: buffer\n    stream: buffer\n", "11: duplicate key 'stream' (first on line 10)",
+            id="duplicate-key",
+        ),
+        pytest.param(changed("upstream: default", "upstream: deflaut"),
+                     "7: routes[0].upstream: no upstream is called 'deflaut' (known: default)", id="unknown-upstream"),
+        pytest.param(changed("policy: marker", "policy: maker"),
+                     "9: routes[0].input[0].policy: no policy is called 'maker' (known: marker)", id="unknown-policy"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "refuse: 0.5, guard: nobody"),
+                     "9: routes[0].input[0].guard: no guard is called 'nobody' (known: embedded)", id="unknown-guard"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "refuse: 0.5, guard: [embedded, x]"),
+                     "9: routes[0].input[0].guard: no guard is called 'x' (known: embedded)", id="unknown-guard-in-cascade"),
+        pytest.param(SMALL + "default_guard: nobody\n",
+                     "10: default_guard: no guard is called 'nobody' (known: embedded)", id="unknown-default-guard"),
+        pytest.param(changed("refuse: 0.5", "refuse: 0.5, guard: embedded"),
+                     "9: routes[0].input[0].guard: policy 'marker' is a detector and needs no guard",
+                     id="guard-for-a-detector"),
+        pytest.param(changed("refuse: 0.5", "refuse: 1.5"),
+                     "9: routes[0].input[0].refuse: a threshold must lie in [0, 1] (got 1.5)", id="threshold-above-1"),
+        pytest.param(changed("refuse: 0.5", "refuse: -0.1"),
+                     "9: routes[0].input[0].refuse: a threshold must lie in [0, 1] (got -0.1)", id="threshold-below-0"),
+        pytest.param(changed("refuse: 0.5", 'refuse: "0.5"'),
+                     "9: routes[0].input[0].refuse: must be a number from 0 to 1 (got '0.5')", id="threshold-as-text"),
+        pytest.param(changed("refuse: 0.5", "refuse: true"),
+                     "9: routes[0].input[0].refuse: must be a number from 0 to 1 (got True)", id="threshold-as-boolean"),
+        pytest.param(changed("refuse: 0.5", "refuse: .nan"),
+                     "9: routes[0].input[0].refuse: must be a number from 0 to 1 (got '.nan')", id="threshold-nan"),
+        pytest.param(changed(", refuse: 0.5", ""),
+                     "9: routes[0].input[0]: needs at least one threshold: flag, rewrite or refuse", id="no-threshold"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse:", "rewrite:"),
+                     "9: routes[0].input[0].rewrite: only detectors find what to rewrite; use flag or refuse",
+                     id="rewrite-by-a-model"),
+        pytest.param(changed("refuse: 0.5", "refuse: 0.5, mode: shadowy"), "9: routes[0].input[0].mode: ", id="wrong-mode"),
+        pytest.param(changed("refuse: 0.5", "refuse: 0.5, scope: [users]"),
+                     "9: routes[0].input[0].scope[0]: ", id="wrong-scope"),
+        pytest.param(changed("refuse: 0.5", "refuse: 0.5, on_error: fail"),
+                     "9: routes[0].input[0].on_error: ", id="wrong-on-error"),
+        pytest.param(changed("refuse: 0.5", "refus: 0.5"),
+                     "9: routes[0].input[0].refus: unknown key; known here: policy, guard, flag", id="unknown-key-in-a-rule"),
+        pytest.param(SMALL + "    fail_mode: open\n", "10: routes[0].fail_mode: unknown key; known here: name, match",
+                     id="unknown-key-in-a-route"),
+        pytest.param(SMALL + "polices: {}\n", "10: polices: unknown key; known here: listen, admin", id="unknown-section"),
+        pytest.param(changed("base_url: demo", "base_url: demo, key: x"),
+                     "2: upstreams.default.key: unknown key; known here: base_url", id="unknown-key-in-an-upstream"),
+        pytest.param(SMALL + "listen: {prot: 1}\n", "10: listen.prot: unknown key", id="unknown-key-in-listen"),
+        pytest.param(changed("upstreams:\n  default: {base_url: demo}\n", ""), "1: upstreams: is missing", id="no-upstreams"),
+        pytest.param(changed("    upstream: default\n", ""), "6: routes[0].upstream: is missing", id="route-without-upstream"),
+        pytest.param(changed("base_url: demo", ""), "2: upstreams.default.base_url: is missing", id="no-base-url"),
+        pytest.param(changed("base_url: demo", "base_url: ftp://x/v1"),
+                     "2: upstreams.default.base_url: must be an http:// or https:// URL with a host (got 'ftp://x/v1')",
+                     id="wrong-scheme"),
+        pytest.param(changed("base_url: demo", 'base_url: "https://u:p@x/v1"'),
+                     "2: upstreams.default.base_url: must not hold credentials", id="credentials-in-the-url"),
+        pytest.param(SMALL + "guards:\n  g: {engine: lama, model: x}\n",
+                     "11: guards.g: engine must be one of encoder, llama, openai", id="wrong-engine"),
+        pytest.param(SMALL + "guards:\n  g: {model: x}\n",
+                     "11: guards.g: engine must be one of encoder, llama, openai", id="no-engine"),
+        pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    effort: huge\n",
+                     "14: guards.g.effort: ", id="wrong-effort"),
+        pytest.param(SMALL + "guards:\n  g:\n    engine: encoder\n    effort: low\n",
+                     "13: guards.g.effort: unknown key", id="key-of-another-engine"),
+        pytest.param(changed(MARKER, "{file: nowhere.md}"),
+                     "4: policies.marker.file: no such file: nowhere.md (looked in ", id="missing-policy-file"),
+        pytest.param(changed(MARKER, "{}"),
+                     "4: policies.marker: needs exactly one of file, text, detector (has none)", id="policy-of-no-kind"),
+        pytest.param(changed(MARKER, "{text: a, detector: secrets}"),
+                     "4: policies.marker: needs exactly one of file, text, detector (has text, detector)",
+                     id="policy-of-two-kinds"),
+        pytest.param(changed(MARKER, '{text: " "}'), "4: policies.marker: policy 'marker' has no text", id="empty-policy"),
+        pytest.param(changed(MARKER, "{detector: patterns}"),
+                     "4: policies.marker: `detector: patterns` needs patterns or literals", id="patterns-without-patterns"),
+        pytest.param(changed(MARKER, '{detector: patterns, patterns: ["(a"]}'), "4: policies.marker: ", id="broken-pattern"),
+        pytest.param(changed(MARKER, "{detector: secrets, literals: [x]}"),
+                     "4: policies.marker: patterns, literals and ignore_case belong to `detector: patterns`",
+                     id="option-of-another-detector"),
+        pytest.param(changed(MARKER, "{detector: pii, kinds: [shoe-size]}"), "4: policies.marker: ", id="unknown-kind-of-pii"),
+        pytest.param(changed(MARKER, "{detector: magic}"), "4: policies.marker.detector: ", id="unknown-detector"),
+        pytest.param(changed("base_url: demo", 'base_url: "${NO_SUCH_URL}"'),
+                     "2: environment variable NO_SUCH_URL is not set", id="missing-environment-variable"),
+        pytest.param(changed("base_url: demo", "base_url: demo, api_key_env: NO_SUCH_KEY"),
+                     "2: upstreams.default.api_key_env: environment variable NO_SUCH_KEY is not set", id="missing-key"),
+        pytest.param(SMALL + "  - name: one\n    upstream: default\n",
+                     "10: routes[1].name: another route is already called 'one'", id="two-routes-of-one-name"),
+        pytest.param(changed("name: one", "name: ''"), "6: routes[0].name: ", id="route-without-a-name"),
+        pytest.param(SMALL.partition("routes:")[0] + "routes: []\n", "5: routes: ", id="no-routes"),
+        pytest.param(SMALL + "    match: {path: eu/v1/*}\n",
+                     "10: routes[0].match.path: must begin with / and lead to /v1/…", id="path-without-slash"),
+        pytest.param(SMALL + "    match: {models: []}\n", "10: routes[0].match.models: ", id="no-models"),
+        pytest.param(SMALL + "    max_body_bytes: 1\n", "10: routes[0].max_body_bytes: ", id="limit-too-small"),
+        pytest.param(SMALL + "    stream: deliver_first\n", "10: routes[0].stream: ", id="a-stream-mode-that-is-not-served"),
+        pytest.param(SMALL + "listen: {port: 99999}\n", "10: listen.port: ", id="no-such-port"),
+        pytest.param(SMALL + "admin: {host: 0.0.0.0}\n",
+                     "10: admin.host: '0.0.0.0' is not a loopback address, so token_env must name a variable that is set",
+                     id="open-admin-port"),
+        pytest.param(SMALL + "admin: {host: 0.0.0.0, token_env: NO_SUCH_TOKEN}\n",
+                     "10: admin.host: '0.0.0.0' is not a loopback address", id="open-admin-port-with-an-empty-token"),
+        pytest.param("[1, 2]\n", "1: ", id="a-list"),
+        pytest.param("just words\n", "1: ", id="a-text"),
+        pytest.param("", "1: upstreams: is missing", id="an-empty-file"),
+        pytest.param("a: [\n", "2: not valid YAML", id="not-yaml"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_with_file_line_key_and_reason(text: str, expected: str, tmp_path: Path) -> None:
+    assert complaint(tmp_path, text).startswith(expected)
+
+
+def test_a_file_that_is_not_there_is_one_line_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "none.yaml", {})
+    assert str(caught.value) == f"{tmp_path / 'none.yaml'}: cannot read the configuration: No such file or directory"
+
+
+def test_a_file_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"a: \xff\n")
+    with pytest.raises(ConfigError, match=r"not UTF-8 \(byte 3\)"):
+        load_config(tmp_path / "c.yaml", {})
+
+
+def test_a_key_written_where_its_variable_belongs_is_not_repeated(tmp_path: Path) -> None:
+    said = complaint(tmp_path, changed("base_url: demo", "base_url: demo, api_key_env: sk-secret-1"))
+    assert said.startswith("2: upstreams.default.api_key_env: ")
+    assert "sk-secret" not in said
+
+
+@pytest.mark.parametrize("value", ["two words", "schlüssel", "line\nend"])
+def test_a_variable_that_holds_no_key_is_told_without_its_value(value: str, tmp_path: Path) -> None:
+    said = complaint(tmp_path, changed("base_url: demo", "base_url: demo, api_key_env: KEY"), KEY=value)
+    assert said.startswith("2: upstreams.default.api_key_env: environment variable KEY does not hold a key")
+    assert value not in said
+
+
+def test_a_key_is_read_from_its_variable_and_never_shown(tmp_path: Path) -> None:
+    loaded = load(tmp_path, changed("base_url: demo", "base_url: demo, api_key_env: KEY"), KEY="sk-1\n")
+    assert loaded.routes[0].upstream_key == "sk-1"
+    assert "sk-1" not in repr(loaded)
+
+
+def test_an_admin_token_is_read_from_its_variable_and_never_shown(tmp_path: Path) -> None:
+    loaded = load(tmp_path, SMALL + "admin: {host: 0.0.0.0, token_env: TOKEN}\n", TOKEN="t-1")
+    assert loaded.admin_token == "t-1"
+    assert "t-1" not in repr(loaded)
+
+
+def test_a_default_stands_in_for_a_variable_that_is_not_set(tmp_path: Path) -> None:
+    text = changed("base_url: demo", 'base_url: "${URL:-demo}"')
+    assert load(tmp_path, text).routes[0].upstream.base_url == "demo"
+    assert load(tmp_path, text, URL="http://h/v1/").routes[0].upstream.base_url == "http://h/v1"
+
+
+def test_numbers_may_come_from_the_environment(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALL + 'listen: {port: "${PORT:-8080}"}\n', PORT="9").config.listen.port == 9
+
+
+def test_the_example_is_good() -> None:
+    loaded = load_config(ROOT / "config.example.yaml", {})
+    assert [r.config.name for r in loaded.routes] == ["default"]
+    assert loaded.routes[0].upstream.base_url == "demo"
+    assert sorted(loaded.engines) == ["embedded"]
+
+
+def test_mode_off_is_off(tmp_path: Path) -> None:
+    loaded = load(tmp_path, changed("refuse: 0.5", "refuse: 0.5, mode: off"))
+    assert [r.mode for r in loaded.routes[0].input.rules] == [Mode.OFF]
+
+
+def test_a_rule_takes_from_its_route_and_policy_what_it_does_not_say(tmp_path: Path) -> None:
+    policy = tmp_path / "p.md"
+    policy.write_text("---\nsurfaces: [user]\n---\nNo marks.\n", encoding="utf-8")
+    text = changed(MARKER, "{file: p.md}") + "    on_error: flag\n    output: [{policy: marker, flag: 0.1, refuse: 1, scope: [tool_call], on_error: forward}]\n"  # fmt: skip
+    loaded = load(tmp_path, text)
+    given, back = loaded.routes[0].input.rules[0], loaded.routes[0].output.rules[0]
+    assert (given.guards, given.on_error, given.scope) == (("embedded",), OnError.FLAG, frozenset({Surface.USER}))
+    assert (back.on_error, back.scope) == (OnError.FORWARD, frozenset({Surface.TOOL_CALL}))
+    assert back.thresholds == {Action.FLAG: 0.1, Action.REFUSE: 1.0}
+
+
+def test_a_policy_file_beside_the_configuration_wins_over_a_shipped_one(tmp_path: Path) -> None:
+    text = changed(MARKER, "{file: rules/policies/hate.md}")
+    assert "No marks" not in load(tmp_path, text).policies["marker"].text
+    (tmp_path / "rules/policies").mkdir(parents=True)
+    (tmp_path / "rules/policies/hate.md").write_text("No marks.\n", encoding="utf-8")
+    assert load(tmp_path, text).policies["marker"].text == "No marks."
+
+
+def test_only_guards_that_a_rule_uses_are_built(tmp_path: Path) -> None:
+    guards = "guards: {embedded: {engine: encoder}, fleet: {engine: openai, base_url: 'http://h/v1', model: m}}\n"
+    assert dict(load(tmp_path, SMALL + guards).engines) == {}
+    judged = changed(MARKER, "{text: No marks.}") + guards
+    assert list(load(tmp_path, judged).engines) == ["embedded"]
+    assert list(load(tmp_path, judged + "default_guard: fleet\n").engines) == ["fleet"]
+    off = judged.replace("refuse: 0.5", "refuse: 0.5, mode: off")
+    assert dict(load(tmp_path, off).engines) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("refuse: 0.5", "refuse: 0.6", id="threshold"),
+        pytest.param("refuse: 0.5", "flag: 0.5", id="action"),
+        pytest.param("refuse: 0.5", "refuse: 0.5, mode: shadow", id="mode"),
+        pytest.param("refuse: 0.5", "refuse: 0.5, scope: [user]", id="scope"),
+        pytest.param("refuse: 0.5", "refuse: 0.5, on_error: flag", id="on-error"),
+        pytest.param("[MARK]", "[MARK, OTHER]", id="policy"),
+        pytest.param("input:", "output:", id="stage"),
+        pytest.param("input:", "opaque: flag\n    input:", id="opaque"),
+        pytest.param("name: one", "name: two", id="route"),
+    ],
+)
+def test_the_hash_of_the_policy_set_changes_with_whatever_can_change_a_decision(
+    old: str, new: str, tmp_path: Path
+) -> None:
+    before, after = load(tmp_path, SMALL), load(tmp_path, changed(old, new))
+    assert before.routes[0].policy_set == load(tmp_path, SMALL).routes[0].policy_set
+    assert before.routes[0].policy_set != after.routes[0].policy_set
+    assert before.revision != after.revision
+    assert len(before.routes[0].policy_set) == 16
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+     ("10.0.0.1", False), ("example.com", False), ("localhost.example.com", False), ("", False)],
+)  # fmt: skip
+def test_only_loopback_addresses_are_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

