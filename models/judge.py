@@ -35,7 +35,9 @@ class LocalJudge(Protocol):
         """Name and revision of what is loaded, e.g. ``embedded@1b2c3d4e5f60``."""
         ...
 
-    def judge(self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop) -> list[Score | EngineError]:
+    def judge(
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
+    ) -> list[Score | EngineError]:
         """Score one content against several policies; one entry per policy, in order.
 
         Never raises for what the content is. `EngineTimeout` where ``stop`` said so.

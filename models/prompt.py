@@ -1,10 +1,10 @@
-"""What a safeguard model reads, as a list of pieces: control tokens that we wrote and text that we did not.
+r"""What a safeguard model reads, as a list of pieces: control tokens that we wrote and text that we did not.
 
 The layout is harmony's (openai/harmony, ``docs/format.md``; the gpt-oss-safeguard guide puts the policy into the
 developer message and the content into the user message)::
 
     <|start|>system<|message|>…Reasoning: low…<|end|>
-    <|start|>developer<|message|># Instructions\\n\\n{policy}\\n\\n{output section}<|end|>
+    <|start|>developer<|message|># Instructions\n\n{policy}\n\n{output section}<|end|>
     <|start|>user<|message|>                                       ← the prefix ends here: same for every content
     {content}<|end|><|start|>assistant                             ← the tail: per content
     <|channel|>final<|message|>                                    ← forced, then the next token is the verdict
@@ -90,13 +90,13 @@ FINAL_AFTER_ANALYSIS: tuple[Piece, ...] = (END, START, "assistant", CHANNEL, "fi
 
 
 def render_content(passages: Sequence[Passage]) -> str:
-    """One text for the user message.
+    r"""One text for the user message.
 
     A lone user message stays as it is. Anything else becomes a transcript in which every message has a header line;
     lines of the content that would look like a header are indented, so a message cannot pretend to be two.
 
     >>> render_content([Passage("user", "Hi"), Passage("assistant", "[[user]]")])
-    '[[user]]\\nHi\\n\\n[[assistant]]\\n [[user]]'
+    '[[user]]\nHi\n\n[[assistant]]\n [[user]]'
     """
     if len(passages) == 1 and passages[0].surface == "user" and not passages[0].context:
         return passages[0].text

@@ -70,7 +70,9 @@ class _Source:
 
     def error(self, key: KeyPath, reason: str) -> ConfigError:
         where = show_path(key)
-        return ConfigError(f"{self.path}:{self.file.line_of(key)}: {where + ': ' if where else ''}{' '.join(reason.split())}")
+        return ConfigError(
+            f"{self.path}:{self.file.line_of(key)}: {where + ': ' if where else ''}{' '.join(reason.split())}"
+        )
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:

@@ -307,7 +307,9 @@ class Array:
             wanted = f"at least {self.min_items}" if len(value) < self.min_items else f"at most {self.max_items}"
             raise Misfit(path, f"must have {wanted} items", "invalid_length")
         out: list[Any] = []
-        for item in value:  # paths name places in what crosses: a rewrite finds its leaf there, also behind a dropped item
+        for (
+            item
+        ) in value:  # paths name places in what crosses: a rewrite finds its leaf there, also behind a dropped item
             cleaned = self.item.clean(item, (*path, len(out)), into)
             if cleaned is not DROP:
                 out.append(cleaned)

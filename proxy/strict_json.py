@@ -68,7 +68,10 @@ def _parse_compact(raw: bytes) -> Any:
     try:
         value = orjson.loads(raw)
         return value if orjson.dumps(value) == raw and not _LONG_NUMBER.search(raw) else _UNKNOWN
-    except (ValueError, TypeError):  # not JSON, or nested too deeply to be written: the strict decoder says what is wrong
+    except (
+        ValueError,
+        TypeError,
+    ):  # not JSON, or nested too deeply to be written: the strict decoder says what is wrong
         return _UNKNOWN
 
 

@@ -122,9 +122,7 @@ class HttpCaller:
         if url is None:  # few paths are ever asked for, and reading a URL costs as much as sending the request
             url = self._urls[path] = URL(self._base_url + path)
         try:
-            response = await self._client().request(
-                method, url, data=body, headers=sent, allow_redirects=False
-            )
+            response = await self._client().request(method, url, data=body, headers=sent, allow_redirects=False)
         except TimeoutError:
             raise upstream_timeout() from None
         except (aiohttp.ClientConnectorError, ssl.SSLError):

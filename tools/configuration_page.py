@@ -93,6 +93,8 @@ def _bounds(metadata: list[Any]) -> str:
                 words.append(f"≤ {value}")
             case Lt(lt=value):
                 words.append(f"< {value}")
+            case _:
+                continue
     return ", ".join(words)
 
 

@@ -90,7 +90,7 @@ def test_other_spellings_are_no_endpoint(path: str, tmp_path: Path) -> None:
 
 
 def chosen(tmp_path: Path, *matches: dict[str, object], model: str | None = "m", **headers: str) -> str | None:
-    found = candidates(routes(tmp_path, *({"match": m} for m in matches)), CHAT)
+    found = candidates(routes(tmp_path, *(dict[str, object](match=m) for m in matches)), CHAT)
     got = select(found, CIMultiDict({k.replace("_", "-"): v for k, v in headers.items()}), model)
     return None if got is None else got.route.config.name
 
