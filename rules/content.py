@@ -152,8 +152,9 @@ class Joined:
 
 
 def joined_readings(leaves: Sequence[Leaf]) -> list[Joined]:
-    """The ways in which split text can come together again: all texts in order, with and without names and other
-    metadata between them, and each surface by itself.
+    """The ways in which split text can come together again.
+
+    All texts in order, with and without names and other metadata between them, and each surface by itself.
 
     Readings that equal an earlier one, and readings of a single leaf, are left out.
     """
