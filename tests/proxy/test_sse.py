@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +78,7 @@ def test_any_segmentation_gives_the_same_events_and_the_same_fault(
 ) -> None:
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     bounds = [0, *cuts, len(stream)]
-    segments = [stream[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    segments = [stream[a:b] for a, b in pairwise(bounds)]
 
     def run(pieces: list[bytes]) -> tuple[list[str], bool]:
         decoder, out = EventDecoder(cap), []
@@ -91,24 +93,18 @@ def test_any_segmentation_gives_the_same_events_and_the_same_fault(
 
 
 def test_an_endless_line_is_a_fault_before_it_fills_the_memory() -> None:
-    decoder = EventDecoder(CAP)
     with pytest.raises(EventTooLarge):
-        for _ in range(CAP):
-            list(decoder.feed(b"data: " + b"x" * 100))
+        events(*[b"data: " + b"x" * 100] * CAP)
 
 
 def test_many_short_data_lines_of_one_event_are_a_fault_too() -> None:
-    decoder = EventDecoder(CAP)
     with pytest.raises(EventTooLarge):
-        for _ in range(CAP):
-            list(decoder.feed(b"data: xxxx\n"))
+        events(*[b"data: xxxx\n"] * CAP)
 
 
 def test_empty_data_lines_count_too() -> None:
-    decoder = EventDecoder(CAP)
     with pytest.raises(EventTooLarge):
-        for _ in range(CAP):
-            list(decoder.feed(b"data\n"))
+        events(*[b"data\n"] * CAP)
 
 
 def test_the_limit_is_for_one_event_not_for_the_stream() -> None:
