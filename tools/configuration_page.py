@@ -94,8 +94,6 @@ def _bounds(metadata: list[Any]) -> str:
             case Lt(lt=value):
                 words.append(f"< {value}")
             case _:
-                pass  # patterns and lengths are told by the docstring
-            case _:
                 continue
     return ", ".join(words)
 
