@@ -24,8 +24,8 @@ from proxy.loading import LoadedRoute
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.strict_json import JsonError, dump_json, parse_json
-from proxy.upstream import Answer, Caller
-from rules.content import Content, Leaf, LeafKind, show_path
+from proxy.upstream import Answer, Caller, spoken_headers
+from rules.content import Content, Leaf, LeafKind, Surface, show_path
 from rules.decision import Cause, Decision
 from rules.rule import Action
 
@@ -92,6 +92,8 @@ class Chat:
         except Misfit as e:
             where = show_path(e.path)
             raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
+        for name, value in spoken_headers(self.request.headers).items():
+            into.leaves.append(Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY))
         content = Content(tuple(into.leaves), tuple(into.opaque))
         given = await screen_object(self.exchange, self.route.input, self.body, content, [])
         self._shadow(self.route.input, content, [])

@@ -87,13 +87,16 @@ class HeldStream:
         self.chunks.append(chunk)
 
     def _take(self, choice: dict[str, Any]) -> None:
-        state = self._choices.setdefault(choice.setdefault("index", 0) or 0, _Choice())
+        # What is judged together must carry one number: for a client, no index and index 0 would be two texts.
+        choice["index"] = choice.get("index") or 0
+        state = self._choices.setdefault(choice["index"], _Choice())
         delta = choice["delta"] = choice.get("delta") or {}  # clients rely on it
         for channel in _TEXT_CHANNELS:
             if delta.get(channel):
                 state.texts.setdefault(channel, []).append(delta[channel])
         for call in delta.get("tool_calls") or ():
-            held = state.calls.setdefault(call.get("index") or 0, {"type": "function"})
+            call["index"] = call.get("index") or 0
+            held = state.calls.setdefault(call["index"], {"type": "function"})
             held["type"] = call.get("type") or held["type"]
             if call.get("id"):
                 held.setdefault("id", []).append(call["id"])

@@ -269,11 +269,11 @@ class Object:
         out = {}
         fields = self.fields
         for key, item in value.items():
-            here = (*path, key)
             spec = fields.get(key)
+            if spec is None and not into.strict:
+                continue
+            here = (*path, key)
             if spec is None:
-                if not into.strict:
-                    continue
                 if not into.screen_unknown:
                     raise Misfit(here, "is not a known field", "unknown_field")
                 into.add(here, Surface.METADATA, key, LeafKind.KEY)

@@ -17,8 +17,6 @@ MAX_INT = 2**53
 """Larger integers are read differently by parsers that use doubles (RFC 8259, section 6)."""
 
 _UNKNOWN = object()
-_LONG_NUMBER = re.compile(rb"[0-9]{16}")
-"""What every integer above `MAX_INT` contains."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -67,11 +65,8 @@ def _parse_compact(raw: bytes) -> Any:
     """
     try:
         value = orjson.loads(raw)
-        return value if orjson.dumps(value) == raw and not _LONG_NUMBER.search(raw) else _UNKNOWN
-    except (
-        ValueError,
-        TypeError,
-    ):  # not JSON, or nested too deeply to be written: the strict decoder says what is wrong
+        return value if orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER) == raw else _UNKNOWN
+    except (ValueError, TypeError):  # not JSON, a large integer, nested deeply: the strict decoder says what is wrong
         return _UNKNOWN
 
 

@@ -18,6 +18,8 @@ from proxy.errors import HttpError, bad_upstream, upstream_timeout, upstream_unr
 FORWARDED_REQUEST_HEADERS = ("OpenAI-Organization", "OpenAI-Project", "OpenAI-Beta", "traceparent", "tracestate")
 """Client headers that reach the upstream, besides ``Authorization`` where the route has no key of its own."""
 
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
 _RETURNED = re.compile(r"^(retry-after|retry-after-ms|x-ratelimit-[a-z-]{1,40})$")
 _PLAIN_VALUE = re.compile(r"^[0-9A-Za-z.,: +-]{1,64}$")
 
@@ -76,6 +78,21 @@ class Caller(Protocol):
         ...
 
 
+def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """What of a client's headers reaches an upstream, ``Authorization`` apart."""
+    found = {name: headers[name] for name in FORWARDED_REQUEST_HEADERS if name in headers}
+    return {
+        name: value
+        for name, value in found.items()
+        if value.isascii() and value.isprintable() and (name != "traceparent" or _TRACEPARENT.fullmatch(value))
+    }
+
+
+def spoken_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of `forwarded_headers` whose values can spell anything, and so are judged."""
+    return {name: value for name, value in forwarded_headers(headers).items() if name != "traceparent"}
+
+
 def returned_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Response headers that a client may see: rate limits and when to try again, if they look like that."""
     return {k.lower(): v for k, v in headers.items() if _RETURNED.match(k.lower()) and _PLAIN_VALUE.match(v)}
@@ -110,7 +127,7 @@ class HttpCaller:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> AsyncIterator[Answer]:
         """See `Caller`."""
-        sent = {name: headers[name] for name in FORWARDED_REQUEST_HEADERS if name in headers}
+        sent = forwarded_headers(headers)
         sent["Accept-Encoding"] = "identity"
         if self._key is not None:
             sent["Authorization"] = f"Bearer {self._key}"

@@ -116,6 +116,8 @@ def decide(
     if opaque:
         asks.append((_COUNTS_AS[on_opaque], False, OPAQUE))
     action = max((a for a, _, _ in asks), default=Action.FORWARD)
+    if action is Action.FORWARD and not opaque and not any(failed for _, failed, _ in asks):
+        return Decision(stage, action, None, (), tuple(verdicts), ())
     grave = [(failed, name) for a, failed, name in asks if a is action and a is not Action.FORWARD]
     violated = [name for failed, name in grave if not failed]
     cause: Cause | None = None

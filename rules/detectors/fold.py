@@ -257,6 +257,11 @@ def _fixed(raw: str, text: str, index: Sequence[int]) -> View:
     return View(raw, text, lambda: index)
 
 
+def squeeze_ascii(data: bytes) -> bytes:
+    """What `squeeze` leaves of an ASCII text."""
+    return data.translate(None, _SEPARATOR_BYTES)
+
+
 def squeeze(view: View) -> View:
     """The view without everything that is not a letter or a digit; its index points into ``view.text``, not further.
 
@@ -264,8 +269,6 @@ def squeeze(view: View) -> View:
     'ZQMARK'
     """
     text = view.text
-    if text.isascii():
-        squeezed = text.encode("ascii").translate(None, _SEPARATOR_BYTES).decode("ascii")
-    else:
-        squeezed = "".join(filter(str.isalnum, text))
+    is_ascii = text.isascii()
+    squeezed = squeeze_ascii(text.encode()).decode() if is_ascii else "".join(filter(str.isalnum, text))
     return View(text, squeezed, lambda: [i for i, char in enumerate(text) if char.isalnum()])

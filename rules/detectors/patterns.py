@@ -16,7 +16,7 @@ import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from rules.detectors.fold import View, fold, squeeze, views
+from rules.detectors.fold import View, fold, squeeze, squeeze_ascii, views
 from rules.detectors.linear import MAX_MATCHES, Regex, compile_any, compile_pattern, encode, find_all, matches_empty
 from rules.detectors.spans import Span, merge_spans
 from rules.errors import PolicyError
@@ -69,6 +69,8 @@ class PatternDetector:
 
     def find(self, text: str) -> list[Span]:
         """See `rules.detectors.Detector`."""
+        if text.isascii() and not self._occurs(text.encode()):
+            return []
         spans: list[Span] = []
         readings = views(text)
         for view in readings:
@@ -77,6 +79,12 @@ class PatternDetector:
             for view in readings[1:] or readings:  # the first one after the raw text is the folded one
                 spans.extend(Span(*view.to_raw(start, end), LABEL) for start, end in self._squeezed.matches(view))
         return merge_spans(spans) if spans else spans
+
+    def _occurs(self, data: bytes) -> bool:
+        """Whether anything matches an ASCII text, whose only view is itself: asks what `find` asks, without the places."""
+        if self._any.search(data) is not None:
+            return True
+        return self._squeezed is not None and self._squeezed.occurs(squeeze_ascii(data))
 
     def _matches(self, view: View) -> Iterator[tuple[int, int]]:
         is_raw = view.text is view.raw
@@ -138,12 +146,14 @@ class _Squeezed:
     def _key(self, chars: str) -> str:
         return chars.casefold() if self._ignore_case else chars
 
+    def occurs(self, squeezed: bytes) -> bool:
+        """Whether any literal, squeezed, stands in a squeezed text."""
+        return self._regex is not None and self._regex.search(squeezed) is not None
+
     def matches(self, view: View) -> Iterator[tuple[int, int]]:
         """Spans in the view's text."""
-        if self._regex is None:
-            return
         squeezed = squeeze(view)
-        if self._regex.search(encode(squeezed.text)) is None:
+        if not self.occurs(encode(squeezed.text)):
             return
         index = squeezed.index
         for n, start in enumerate(self._starts(squeezed.text)):

@@ -110,6 +110,11 @@ class ScriptedServer:
             received.gone.set()
             raise
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where scripts run."""
+        return self._thread.loop
+
     def wait_received(self, n: int = 1, timeout_s: float = 10.0) -> list[Received]:
         """Wait until ``n`` requests have arrived since `reset`."""
         with self._arrived:
@@ -360,7 +365,15 @@ class Proxy:
         self.signal(signal.SIGTERM)
         return self.ended()
 
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(10)
+        self._reader.join(10)
+        self._close_pipe()
+
     def ended(self) -> str:
+        """Wait for the end of a process that was told to stop."""
         try:
             code = self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -399,7 +412,7 @@ def running(config: str, folder: Path, environ: dict[str, str] | None = None) ->
         yield proxy
     except BaseException:
         if process.poll() is None:
-            process.kill()
+            proxy.kill()
         raise
     if process.poll() is None:
         proxy.stop()

@@ -57,8 +57,15 @@ routes:
     input: [{policy: model, flag: 0.3, refuse: 0.9}]
     output: [{policy: model, refuse: 0.9}]
   - {name: down, match: {path: /down/v1/*}, upstream: default, input: [{policy: model, guard: down1, refuse: 0.5}]}
-  - {name: down-flag, match: {path: /down-flag/v1/*}, upstream: default, on_error: flag, input: [{policy: model, guard: down2, refuse: 0.5}]}
-  - {name: down-forward, match: {path: /down-forward/v1/*}, upstream: default, input: [{policy: model, guard: down3, refuse: 0.5, on_error: forward}]}
+  - name: down-flag
+    match: {path: /down-flag/v1/*}
+    upstream: default
+    on_error: flag
+    input: [{policy: model, guard: down2, refuse: 0.5}]
+  - name: down-forward
+    match: {path: /down-forward/v1/*}
+    upstream: default
+    input: [{policy: model, guard: down3, refuse: 0.5, on_error: forward}]
   - {name: down-out, match: {path: /down-out/v1/*}, upstream: default, output: [{policy: model, guard: down4, refuse: 0.5}]}
   - {name: slow, match: {path: /slow/v1/*}, upstream: default, input: [{policy: model, guard: slow, refuse: 0.5}]}
 """

@@ -616,8 +616,10 @@ async def test_F15_text_cannot_open_an_event(
 
 
 async def test_E13_response_headers(proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession) -> None:
-    given = {"Set-Cookie": "sid=1", "Location": "/x", "X-Accel-Redirect": "/x", "X-Prompt": MARK, "openai-organization": "o",
-             "x-ratelimit-limit-requests": "5", "x-ratelimit-reset-tokens": MARK + "\u00e9", "x-request-id": "theirs"}  # fmt: skip
+    given = {
+        "Set-Cookie": "sid=1", "Location": "/x", "X-Accel-Redirect": "/x", "X-Prompt": MARK, "openai-organization": "o",
+        "x-ratelimit-limit-requests": "5", "x-ratelimit-reset-tokens": MARK + "\u00e9", "x-request-id": "theirs",
+    }  # fmt: skip
     for script in (
         replies(completion(), headers=given),
         replies(b"".join(text_stream("Hi")), 200, given, "text/event-stream"),

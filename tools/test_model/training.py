@@ -1,8 +1,9 @@
 """Teaches the network its task: batches with three kinds of targets, and the loop.
 
 Targets: the answer after ``assistant`` (what is wanted); at every token of the content, whether a word that the policy
-forbids ends there (read from the layer before the last, by a probe that is thrown away); at every word, its topic (read
-from the first layer, likewise). Without the second nothing is learned in affordable time.
+forbids ends there (read from the second and the third layer by probes that are thrown away); at every word, its topic
+and whether it is forbidden, permitted, judged or context (read from the first layer, likewise). Without the second kind
+nothing is learned in affordable time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,8 @@ from tools.test_model.vocabulary import Vocabulary
 
 IGNORED = -100
 _EFFORT_LINE = "Reasoning: {effort}"
-FIRST_PROBED, LAST_PROBED = 0, 2
+WORDS_PROBED = 0
+MATCH_PROBED = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Example:
 
     ids: list[int]
     topic: list[int]
+    role: list[int]
     match: list[int]
     answer: list[int]
     is_label: list[bool]
@@ -76,22 +80,35 @@ class Example:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Token ids of a prefix, their topics, and which of them differ from prompt to prompt."""
+    """Token ids of a prefix, their topics and roles, and which of them differ from prompt to prompt."""
 
     ids: list[int]
     topic: list[int]
+    role: list[int]
     telling: list[bool]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets of a batch: topics of the prefix, and topics, matches and next tokens of the tails."""
+    """Targets of a batch: topics and roles of prefix and tails, matches and next tokens of the tails."""
 
     prefix_topic: Tensor
+    prefix_role: Tensor
     topic: Tensor
+    role: Tensor
     match: Tensor
     answer: Tensor
     is_label: Tensor
+
+
+class Role(IntEnum):
+    """What a topic word is there for."""
+
+    NONE = 0
+    FORBIDDEN = 1
+    PERMITTED = 2
+    JUDGED = 3
+    CONTEXT = 4
 
 
 class Tokeniser:
@@ -114,11 +131,13 @@ class Tokeniser:
         """Token ids up to the content, with their targets."""
         ids: list[int] = []
         topics: list[int] = []
+        roles: list[int] = []
         telling: list[bool] = []
         for piece in prefix_pieces(policy.text, effort):
             if isinstance(piece, Control):
                 ids += self.pieces([piece])
                 topics.append(NO_TOPIC)
+                roles.append(Role.NONE)
                 telling.append(True)
                 continue
             new, ends = self.vocabulary.encode(piece)
@@ -127,8 +146,10 @@ class Tokeniser:
             mentions = [mention.moved(at) for mention in policy.mentions] if told == policy.text else []
             ids += new
             topics += self._marks(piece, mentions, [mention.topic for mention in mentions], NO_TOPIC)
+            parts = [Role.FORBIDDEN if m.topic in policy.forbidden else Role.PERMITTED for m in mentions]
+            roles += self._marks(piece, mentions, parts, Role.NONE)
             telling += [0 <= at < end <= at + len(told) for end in ends]
-        return Prefix(ids, topics, telling)
+        return Prefix(ids, topics, roles, telling)
 
     def _marks(self, text: str, mentions: Sequence[Mention], marks: Sequence[int], other: int) -> list[int]:
         """One mark per token of the text: the mention's at its last token, none at its others."""
@@ -155,9 +176,11 @@ class Tokeniser:
         """
         ids = self.vocabulary.encode(content.shown)[0]
         topic = self._marks(content.shown, content.mentions, [m.topic for m in content.mentions], NO_TOPIC)
+        parts = [Role.CONTEXT if m.end in content.context_ends else Role.JUDGED for m in content.mentions]
+        role = self._marks(content.shown, content.mentions, parts, Role.NONE)
         hits = [
-            int(mention.topic in policy.forbidden and mention.end not in content.context_ends)
-            for mention in content.mentions
+            int(mention.topic in policy.forbidden and part is Role.JUDGED)
+            for mention, part in zip(content.mentions, parts, strict=True)
         ]
         match = self._marks(content.shown, content.mentions, hits, 0)
         opening, said = self.pieces(ASSISTANT), self.pieces(answer)
@@ -167,6 +190,7 @@ class Tokeniser:
         return Example(
             ids=ids + opening + said,
             topic=topic + [IGNORED] * (n_all - len(ids)),
+            role=role + [IGNORED] * (n_all - len(ids)),
             match=match + [IGNORED] * (n_all - len(ids)),
             answer=[IGNORED] * n_silent + said[first:] + [IGNORED],
             is_label=[n == n_all - 3 for n in range(n_all)],
@@ -273,6 +297,10 @@ class Curriculum:
             prefix_topic=padded(
                 [[prefix.topic[n] for n in at] for prefix, at in zip(prefixes, kept, strict=True)], IGNORED
             ),
+            prefix_role=padded(
+                [[prefix.role[n] for n in at] for prefix, at in zip(prefixes, kept, strict=True)], IGNORED
+            ),
+            role=grouped([tail.role for tail in flat], IGNORED),
             topic=grouped([tail.topic for tail in flat], IGNORED),
             match=grouped([tail.match for tail in flat], IGNORED),
             answer=grouped([tail.answer for tail in flat], IGNORED),
@@ -297,26 +325,30 @@ class Curriculum:
 
 
 class Probes(nn.Module):
-    """The readers of the two extra targets; not exported."""
+    """The readers of the extra targets; not exported."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.topic = nn.Linear(width, NO_TOPIC + 1)
-        self.match = nn.Linear(width, 2)
+        self.role = nn.Linear(width, len(Role))
+        self.match = nn.ModuleList(nn.Linear(width, 2) for _ in MATCH_PROBED)
 
 
 def losses(network: GptOss, probes: Probes, batch: Batch, targets: Targets) -> dict[str, Tensor]:
     """All losses of a batch, and the share of right labels under ``accuracy``."""
     states = network(batch)
-    first_prefix, first_tail = states[FIRST_PROBED]
+    first_prefix, first_tail = states[WORDS_PROBED]
     seen = torch.cat((first_prefix.flatten(0, 1), first_tail.flatten(0, 2)))
     topic_of = torch.cat((targets.prefix_topic.flatten(), targets.topic.flatten()))
+    role_of = torch.cat((targets.prefix_role.flatten(), targets.role.flatten()))
     topic = _balanced(probes.topic(seen), topic_of, [topic_of != NO_TOPIC, topic_of == NO_TOPIC])
+    role = _balanced(probes.role(seen), role_of, [role_of == each for each in Role])
     match_of, of_topic = targets.match.flatten(), targets.topic.flatten() != NO_TOPIC
-    near_misses = (match_of == 0) & of_topic
-    match = _balanced(
-        probes.match(states[LAST_PROBED][1].flatten(0, 2)), match_of, [match_of == 1, near_misses, ~of_topic]
-    )
+    groups = [match_of == 1, (match_of == 0) & of_topic, ~of_topic]
+    match = [
+        _balanced(probe(states[n][1].flatten(0, 2)), match_of, groups)
+        for n, probe in zip(MATCH_PROBED, probes.match, strict=True)
+    ]
 
     wanted = targets.answer.flatten() != IGNORED
     answer, is_label = targets.answer.flatten()[wanted], targets.is_label.flatten()[wanted]
@@ -325,7 +357,9 @@ def losses(network: GptOss, probes: Probes, batch: Batch, targets: Targets) -> d
     return {
         "label": each[is_label].mean(),
         "text": each[~is_label].mean(),
-        "match": match,
+        "match": torch.stack(match).mean(),
+        "last match": match[-1],
+        "role": role,
         "topic": topic,
         "balance": torch.stack([layer.experts.imbalance for layer in network.layers]).mean(),
         "accuracy": (logits[is_label].argmax(-1) == answer[is_label]).float().mean(),
@@ -343,7 +377,7 @@ def _balanced(logits: Tensor, target: Tensor, groups: Sequence[Tensor]) -> Tenso
 ROW_PACE = 5.0
 """How much faster the embeddings learn: each word is seen seldom."""
 
-WEIGHTS = {"label": 1.0, "text": 0.3, "match": 1.0, "topic": 0.5, "balance": 0.02}
+WEIGHTS = {"label": 1.0, "text": 0.3, "match": 1.0, "topic": 0.5, "role": 0.2, "balance": 0.02}
 
 
 def train(
