@@ -227,9 +227,9 @@ def test_tokens_may_come_in_any_portions(context: Context, vocabulary: Vocabular
     context.decode(whole[7:-1], 1, want_logits=False)
     in_parts = read(context, whole[-1:], 1)
     context.decode(whole[:7], 2, want_logits=False)
-    with_a_gap = read(context, whole[8:], 2)
+    with_a_gap = read(context, whole[-8:], 2)
     assert context.length(0) == context.length(1) == len(whole)
-    assert np.abs(in_parts - at_once).mean() < 0.1 < np.abs(with_a_gap - at_once).max()
+    assert 5 * np.abs(in_parts - at_once).max() < np.abs(with_a_gap - at_once).max()
 
 
 def test_a_full_cache_is_an_error_and_leaves_the_others_alone(context: Context, vocabulary: Vocabulary) -> None:
