@@ -15,9 +15,10 @@ from aiohttp import web
 
 from models import tasks
 from models.engine import Passage
+from models.errors import ContentTooLong
 from proxy import refusals, sse
 from proxy.chat_api import CHAT_REQUEST, CHAT_RESPONSE, ERROR_BODY
-from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, upstream_failure
+from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
 from proxy.exchange import Exchange, Screened, context_of, screen_object
 from proxy.held_stream import HeldStream, StreamFault, logprobs_match, stream_of
 from proxy.loading import LoadedRoute
@@ -27,7 +28,7 @@ from proxy.strict_json import JsonError, dump_json, parse_json
 from proxy.upstream import Answer, Caller, spoken_headers
 from rules.content import Content, Leaf, LeafKind, Surface, show_path
 from rules.decision import Cause, Decision
-from rules.rule import Action
+from rules.rule import Action, Stage
 
 KEEP_ALIVE_S = 1.0
 """While a completion is held, the client hears a comment this often; the first one begins the answer."""
@@ -216,12 +217,12 @@ class Chat:
         """The answer if a decision refuses; None if it does not.
 
         Raises:
-            HttpError: 503 when nobody could judge.
+            HttpError: 503 when nobody could judge, 413 when a request is too long for that.
         """
         if decision.action is not Action.REFUSE:
             return None
         if decision.cause is Cause.UNDECIDED:
-            raise guard_unavailable()
+            raise too_long_to_judge() if _is_too_long(decision) else guard_unavailable()
         text = self.exchange.refusal_text(decision)
         if self.route.config.refusal == "error":
             body = refusals.error_body(text, decision.policies, self.exchange.decision_id())
@@ -337,6 +338,11 @@ async def _collect(segments: AsyncIterator[bytes], decoder: sse.EventDecoder, he
             held.event(data)
             if held.done:
                 return
+
+
+def _is_too_long(decision: Decision) -> bool:
+    failed = {v.error for v in decision.verdicts if v.error is not None and v.action is Action.REFUSE}
+    return decision.stage is Stage.INPUT and failed == {ContentTooLong.code}
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

@@ -71,6 +71,11 @@ def guard_unavailable() -> HttpError:
     )
 
 
+def too_long_to_judge() -> HttpError:
+    """413: every guard that could not decide says that the content is too long; trying again would not help."""
+    return HttpError(413, "content_too_long", "The content is too long to be judged, so it was not passed on.")
+
+
 def bad_upstream(message: str = "The upstream's answer could not be read.") -> HttpError:
     """502: the upstream answered with something that cannot be judged."""
     return HttpError(502, "bad_upstream_response", message)

@@ -17,7 +17,16 @@ from proxy.chat import Chat
 from proxy.chat_api import MODEL_LIST
 from proxy.config import Upstream
 from proxy.demo import DemoCaller
-from proxy.errors import HttpError, bad_request, bad_upstream, no_route, not_found, too_large, upstream_failure
+from proxy.errors import (
+    HttpError,
+    bad_request,
+    bad_upstream,
+    guard_unavailable,
+    no_route,
+    not_found,
+    too_large,
+    upstream_failure,
+)
 from proxy.exchange import Exchange, screen_object
 from proxy.loading import Loaded, LoadedRoute
 from proxy.routing import Candidate, candidates, may_use, select
@@ -148,8 +157,6 @@ class Gateway:
         screened = await screen_object(exchange, route.output, body, Content(tuple(into.leaves)), [])
         if screened.decision.action is Action.REFUSE:
             if screened.decision.cause is Cause.UNDECIDED:
-                from proxy.errors import guard_unavailable
-
                 raise guard_unavailable()
             raise bad_upstream("The upstream's list of models was refused by a policy.")
         body["data"] = [entry for entry in screened.body["data"] if may_use(route, entry["id"])]

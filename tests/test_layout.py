@@ -1,4 +1,4 @@
-"""The layout of the code: which package may import which, and who owns their names (design.md, section 8)."""
+"""The layout of the code: which package may import which, and who owns their names."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
   embedded: {engine: encoder, model: embedded, threads: 1, timeout_s: 60, max_content_tokens: 1000000}
+  short:    {engine: encoder, model: embedded, threads: 1, timeout_s: 60, max_content_tokens: 64}
   hasty:    {engine: encoder, model: embedded, threads: 1, timeout_s: 1, max_content_tokens: 1000000}
 default_guard: embedded
 policies:
@@ -38,6 +39,7 @@ policies:
 routes:
   - {name: flag, match: {path: /flag/v1/*}, upstream: default, on_error: flag, input: [{policy: hate, flag: 1.0}]}
   - {name: hasty, match: {path: /hasty/v1/*}, upstream: default, input: [{policy: hate, guard: hasty, flag: 1.0}]}
+  - {name: short, match: {path: /short/v1/*}, upstream: default, input: [{policy: hate, guard: short, flag: 1.0}]}
   - {name: default, upstream: default, input: [{policy: hate, flag: 1.0}]}
 """
 
@@ -154,6 +156,17 @@ async def test_a_verdict_past_its_deadline_is_given_up(
     assert (await post(session, url, chat_body("Hi"))).status == 200
     assert await ready_pid(proxy, session, "hasty") == pid  # it noticed by itself: no need to end it
     assert upstream.wait_received(1)
+
+
+async def test_a_request_too_long_to_be_judged_is_told_so_and_not_to_try_again(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
+) -> None:
+    await ready_pid(proxy, session, "short")
+    url = proxy.url("/short") + "/chat/completions"
+    reply = await post(session, url, chat_body("word " * 100))
+    assert (reply.status, reply.error["code"]) == (413, "content_too_long")
+    assert "retry-after" not in reply.headers
+    assert (await post(session, url, chat_body("word"))).status == 200
 
 
 async def test_a_client_that_leaves_frees_the_guard(

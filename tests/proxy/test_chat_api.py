@@ -1,4 +1,4 @@
-"""The wire shapes of ``/v1/chat/completions`` (attacks.md, groups B and E)."""
+"""The wire shapes of ``/v1/chat/completions``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A streamed completion that is held until it is judged (attacks.md, group G)."""
+"""A streamed completion that is held until it is judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact shapes of a refusal (design.md, section 5)."""
+"""The exact shapes of a refusal."""
 
 from __future__ import annotations
 

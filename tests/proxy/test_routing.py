@@ -1,4 +1,4 @@
-"""Which route takes a request (design.md, section 4; attacks.md, H01 and B26)."""
+"""Which route takes a request."""
 
 from __future__ import annotations
 

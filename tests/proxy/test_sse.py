@@ -1,4 +1,4 @@
-"""Server-sent events (attacks.md, group F; WHATWG HTML, section 9.2.6)."""
+"""Server-sent events (WHATWG HTML, section 9.2.6)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""JSON that means one thing only (attacks.md, group A)."""
+"""JSON that means one thing only."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import pytest
@@ -122,3 +123,30 @@ def test_what_is_written_reads_as_what_was_judged(value: Any) -> None:
 def test_any_text_is_json_or_a_json_error(text: str) -> None:
     with contextlib.suppress(JsonError):
         parse_json_text(text)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def outcome(parse: Any, raw: bytes) -> tuple[str, Any]:
+    try:
+        return "value", repr(parse(raw))
+    except JsonError as e:
+        return "error", e.code
+
+
+@given(JSON, st.booleans(), st.data())
+def test_the_quick_way_reads_exactly_what_the_strict_one_reads(value: Any, compact: bool, data: st.DataObject) -> None:
+    text = json.dumps(value, separators=(",", ":") if compact else None, ensure_ascii=data.draw(st.booleans()))
+    raw = bytearray(text.encode("utf-8", "surrogatepass"))
+    for _ in range(data.draw(st.integers(0, 2))):  # damage: a byte that JSON cares about, anywhere
+        raw.insert(data.draw(st.integers(0, len(raw))), data.draw(st.sampled_from(b'{}[],:"\\0e-. \xc3\xff')))
+
+    def strictly(given: bytes) -> Any:
+        return parse_json(b" " + given)  # with a blank before it no text is what we would write for it
+
+    assert outcome(parse_json, bytes(raw)) == outcome(strictly, bytes(raw))

@@ -1,4 +1,4 @@
-"""YAML with line numbers, without YAML 1.1's surprises (attacks.md, L10)."""
+"""YAML with line numbers, without YAML 1.1's surprises."""
 
 from __future__ import annotations
 
