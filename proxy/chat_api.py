@@ -359,6 +359,15 @@ CHAT_RESPONSE = Object(
 """A whole completion. ``id`` is replaced by ours and ``system_fingerprint`` dropped: both can spell anything."""
 
 
+TEXT_CHANNELS: Mapping[str, Surface] = {
+    "reasoning": Surface.REASONING,
+    "reasoning_content": Surface.REASONING,
+    "content": Surface.ASSISTANT,
+    "refusal": Surface.ASSISTANT,
+}
+"""The fields of a delta that are text in pieces, in the order in which they are sent on."""
+
+
 class _Piece:
     """A piece of a channel: judged as part of the assembled text, so not collected here."""
 
@@ -387,7 +396,7 @@ CHAT_CHUNK = Object(
                     "delta": Object(
                         {
                             **_ANSWER_FIELDS,
-                            **dict.fromkeys(("content", "refusal", "reasoning", "reasoning_content"), _PIECE),
+                            **dict.fromkeys(TEXT_CHANNELS, _PIECE),
                             "tool_calls": Array(
                                 Object(
                                     {

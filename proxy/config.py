@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.engine import Effort
+from proxy.hold import StreamMode
 from rules.content import Surface
 from rules.policy import Threshold
 from rules.rule import Mode, OnError
@@ -263,12 +264,15 @@ class Route(Section):
     falls back to another model on errors."""
     refusal_text: str | None = None
     """What the client is told when no policy says it."""
-    stream: Literal["buffer"] = "buffer"
-    """``buffer``: a streamed completion is held until it is judged as a whole."""
+    stream: StreamMode = StreamMode.BUFFER
+    """``buffer``: a streamed answer is held until it is judged as a whole. ``window``: text leaves once a verdict covers
+    it, window by window. ``deliver_first``: text leaves at once, is judged meanwhile and cut when it is refused."""
     window_chars: Annotated[int, Field(ge=1)] = 400
-    """For `stream: window`, which this version does not have; without effect."""
+    """``window`` and ``deliver_first``: so much unjudged text asks for a verdict. Near a threshold up to four times as
+    much, far below all of them half as much."""
     overlap_chars: Annotated[int, Field(ge=0)] = 200
-    """For `stream: window`, which this version does not have; without effect."""
+    """``window``: so much judged text is held back, so that what begins in it is judged whole. No part of a detector's
+    match that is no longer than this leaves."""
     server_state: Literal["refuse"] = "refuse"
     """Fields that refer to text on the upstream's side (``previous_response_id``, …) are 400."""
     on_error: OnError = OnError.REFUSE

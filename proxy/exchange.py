@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import Any
 
@@ -15,7 +16,7 @@ from proxy.strict_json import JsonError, parse_json_text
 from rules.content import Content, Leaf, LeafKind, Path, Surface
 from rules.decision import Cause, Decision
 from rules.policy import DEFAULT_REFUSAL_TEXT
-from rules.rewrite import Masker, findings_to_mask, masked_texts
+from rules.rewrite import LeafEdits, Masker, edited_texts, findings_to_mask, mask_findings
 from rules.rule import Action, Stage
 from rules.screen import Screener
 
@@ -41,6 +42,7 @@ class Exchange:
     started: float = field(default_factory=time.monotonic)
     refused_locally: bool = False
     """The proxy itself answered with an error, nothing was decided by policy."""
+    _seconds: dict[Stage, float] = field(default_factory=dict)
 
     def decision_id(self, stage: Stage | None = None) -> str:
         """Id of a stage's decision; without a stage, of the one that decided the answer."""
@@ -75,11 +77,22 @@ class Exchange:
         of_route = self.route.config.refusal_text if self.route is not None else None
         return decision.refusal_text or of_route or DEFAULT_REFUSAL_TEXT
 
-    def decided(self, screener: Screener, decision: Decision, seconds: float) -> None:
-        """Put a decision on record."""
-        self.decisions[screener.stage] = decision
+    def noted(self, decision: Decision, seconds: float) -> None:
+        """Remember a decision about a part of a stage: the gravest stands for all, of equals the last one."""
+        self._seconds[decision.stage] = self._seconds.get(decision.stage, 0.0) + seconds
+        before = self.decisions.get(decision.stage)
+        if before is None:
+            self.decisions[decision.stage] = decision
+            return
+        gravest = before if before.action > decision.action else decision
+        unjudged = () if gravest.action is Action.REFUSE else (*before.unjudged, *decision.unjudged)
+        self.decisions[decision.stage] = replace(gravest, unjudged=tuple(dict.fromkeys(unjudged)))
+
+    def decided(self, stage: Stage, decision: Decision, seconds: float) -> None:
+        """Put a stage's last, or only, decision on record."""
+        self.noted(decision, seconds)
         if self.route is not None:
-            self.metrics.count(self.route.config.name, decision, seconds)
+            self.metrics.count(self.route.config.name, self.decisions[stage], self._seconds[stage])
 
     def write_record(self, status: int, **more: Any) -> None:
         """The canonical line of this request."""
@@ -99,13 +112,56 @@ class Exchange:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a stage's rules say about a content, and how it must be changed to cross.
+
+    Attributes:
+        decision: After a rewrite: the first decision, or the refusal that the second pass asked for.
+        edits: What the rewrite changes; empty unless ``decision`` is a rewrite.
+        seconds: How long it took.
+    """
+
+    decision: Decision
+    edits: LeafEdits = field(default_factory=dict, repr=False)
+    seconds: float = 0.0
+
+
+async def judge(screener: Screener, content: Content, context: Sequence[Passage], masker: Masker) -> Judged:
+    """Judge a content, and find out how to rewrite it if that is what its rules ask for.
+
+    After a rewrite everything is judged again; what still asks for a rewrite then is refused, because masking has not
+    removed it (it lies in a key, or only shows once decoded).
+    """
+    started = time.monotonic()
+    decision = await screener.screen(content, context)
+    edits: LeafEdits = {}
+    if decision.action is Action.REWRITE:
+        found = mask_findings(content, findings_to_mask(decision.verdicts), masker)
+        masked = None if found is None else _masked(content, edited_texts(content, found))
+        second = None if masked is None else await screener.screen(masked, context)
+        if found is None or second is None or second.action >= Action.REWRITE:
+            cause = second.cause if second is not None and second.cause is not None else Cause.VIOLATION
+            decision = refused(decision if second is None else second, cause)
+        else:
+            edits = found
+    return Judged(decision, edits, time.monotonic() - started)
+
+
+def refused(decision: Decision, cause: Cause = Cause.VIOLATION) -> Decision:
+    """The refusal in place of a decision whose rewrite cannot be carried out."""
+    return Decision(
+        decision.stage, Action.REFUSE, cause, decision.policies, decision.verdicts, (), decision.refusal_text
+    )
+
+
 @dataclass(slots=True)
 class Screened:
     """A cleaned wire object that its stage has judged.
 
     Attributes:
         body: The object; with what was rewritten put in.
-        decision: The stage's decision. After a rewrite: the first one, or the refusal that the second pass asked for.
+        decision: The stage's decision, see `Judged`.
         rewritten: Whether ``body`` differs from what came.
     """
 
@@ -115,38 +171,16 @@ class Screened:
 
 
 async def screen_object(
-    exchange: Exchange, screener: Screener, body: dict[str, Any], content: Content, context: list[Passage]
+    exchange: Exchange, screener: Screener, body: dict[str, Any], content: Content, context: Sequence[Passage]
 ) -> Screened:
-    """Judge a cleaned object, and carry out a rewrite if that is what its rules ask for.
-
-    After a rewrite everything is judged again; what still asks for a rewrite then is refused, because masking has not
-    removed it (it lies in a key, or only shows once decoded).
-    """
-    started = time.monotonic()
-    decision = await screener.screen(content, context)
-    screened = Screened(body, decision)
-    if decision.action is Action.REWRITE:
-        texts = masked_texts(content, findings_to_mask(decision.verdicts), exchange.masker)
-        masked = None if texts is None else _masked(content, texts)
-        second = None if masked is None else await screener.screen(masked, context)
-        if second is None or second.action >= Action.REWRITE:
-            cause = second.cause if second is not None and second.cause is not None else Cause.VIOLATION
-            screened.decision = _refused(decision if second is None else second, cause)
-        else:
-            for path, text in (texts or {}).items():
-                _put(body, path, text)
-            screened.rewritten = True
-    exchange.decided(screener, screened.decision, time.monotonic() - started)
-    return screened
+    """Judge a cleaned object, carry out a rewrite, and put the decision on record."""
+    judged = await judge(screener, content, context, exchange.masker)
+    exchange.decided(screener.stage, judged.decision, judged.seconds)
+    put_texts(body, edited_texts(content, judged.edits))
+    return Screened(body, judged.decision, bool(judged.edits))
 
 
-def _refused(decision: Decision, cause: Cause) -> Decision:
-    return Decision(
-        decision.stage, Action.REFUSE, cause, decision.policies, decision.verdicts, (), decision.refusal_text
-    )
-
-
-def _masked(content: Content, texts: dict[Path, str]) -> Content | None:
+def _masked(content: Content, texts: Mapping[Path, str]) -> Content | None:
     """The content with new texts, its decoded readings made anew; None if a mask broke a JSON text."""
     into = Collection(strict=False)
     for leaf in content.leaves:
@@ -170,10 +204,13 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _put(body: Any, path: Path, text: str) -> None:
-    for step in path[:-1]:
-        body = body[step]
-    body[path[-1]] = text
+def put_texts(body: Any, texts: Mapping[Path, str]) -> None:
+    """Put new texts where their paths point to."""
+    for path, text in texts.items():
+        place = body
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = text
 
 
 def context_of(content: Content) -> list[Passage]:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from proxy import records
-from proxy.chat import Chat
+from proxy.api import Api
+from proxy.chat import ChatApi
 from proxy.chat_api import MODEL_LIST
 from proxy.config import Upstream
 from proxy.demo import DemoCaller
@@ -29,6 +31,7 @@ from proxy.errors import (
 )
 from proxy.exchange import Exchange, screen_object
 from proxy.loading import Loaded, LoadedRoute
+from proxy.relay import Relay
 from proxy.routing import Candidate, candidates, may_use, select
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
@@ -44,7 +47,10 @@ BODY_TIMEOUT_S = 60.0
 PARSE_IN_THREAD_BYTES = 256 * 1024
 """Larger bodies are parsed off the event loop."""
 
-_ENDPOINTS = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
+JUDGED: Mapping[str, Api] = {f"/v1{api.path}": api for api in (ChatApi(),)}
+"""The endpoints that go to an upstream and are judged, by path."""
+
+_ENDPOINTS = {**dict.fromkeys(JUDGED, "POST"), "/v1/models": "GET"}
 _JSON_TYPE = re.compile(r"^application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?$", re.IGNORECASE)
 
 
@@ -113,10 +119,11 @@ class Gateway:
         wanted = _ENDPOINTS[exchange.endpoint]
         if request.method != wanted:
             raise HttpError(405, "method_not_allowed", f"Use {wanted} here.", headers={"Allow": wanted}, close=True)
-        answer = {"/v1/chat/completions": self._chat, "/v1/models": self._models}[exchange.endpoint]
-        return await answer(request, exchange, found)
+        if exchange.endpoint == "/v1/models":
+            return await self._models(request, exchange, found)
+        return await self._judged(request, exchange, found)
 
-    async def _chat(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.StreamResponse:
+    async def _judged(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.StreamResponse:
         raw = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
         model = raw.get("model")
         if not isinstance(model, str) or not model:
@@ -129,7 +136,8 @@ class Gateway:
         if (request.content_length or 0) > limit:
             raise too_large(limit)
         caller = self._callers[chosen.route.config.upstream]
-        return await Chat(exchange, request, chosen.route, caller, self._background).answer(raw)
+        api = JUDGED[chosen.endpoint]
+        return await Relay(api, exchange, request, chosen.route, caller, self._background).answer(raw)
 
     async def _models(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.StreamResponse:
         if request.body_exists:

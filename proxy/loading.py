@@ -21,6 +21,7 @@ from models.errors import ModelLoadError
 from models.factory import build_engine
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
+from proxy.hold import StreamMode
 from proxy.yaml_file import Path as KeyPath
 from proxy.yaml_file import YamlError, YamlFile, parse_yaml
 from rules.content import Surface, show_path
@@ -306,6 +307,10 @@ def _rule(
             if name not in config.guards:
                 raise source.error((*at, "guard"), f"no guard is called {name!r}{_known(config.guards)}")
         guards = tuple(given)
+    if entry.rewrite is not None and "output" in at and route.stream is StreamMode.DELIVER_FIRST:
+        raise source.error(
+            (*at, "rewrite"), "what `stream: deliver_first` has sent cannot be rewritten; use buffer or window"
+        )
     thresholds = {
         action: value
         for action, value in (

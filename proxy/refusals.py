@@ -7,10 +7,11 @@ Sources: OpenAI's and Azure's error shapes; ``innererror.code`` makes LiteLLM ra
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy import sse
+from proxy.api import Asked
 from proxy.strict_json import dump_json
 
 NO_RETRY = {"x-should-retry": "false"}
@@ -39,13 +40,13 @@ def empty_usage() -> dict[str, int]:
     return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
-def message_body(text: str, *, completion_id: str, model: str, n: int, usage: dict[str, Any] | None) -> dict[str, Any]:
+def message_body(text: str, asked: Asked, usage: Mapping[str, Any] | None) -> dict[str, Any]:
     """``refusal: message``: a completion whose text is the refusal, one choice per requested one."""
     return {
-        "id": completion_id,
+        "id": asked.answer_id,
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": model,
+        "model": asked.model,
         "choices": [
             {
                 "index": i,
@@ -53,29 +54,33 @@ def message_body(text: str, *, completion_id: str, model: str, n: int, usage: di
                 "logprobs": None,
                 "finish_reason": "content_filter",
             }
-            for i in range(n)
+            for i in range(asked.n)
         ],
         "usage": usage or empty_usage(),
     }
 
 
-def message_stream(
-    text: str, *, completion_id: str, model: str, n: int, usage: dict[str, Any] | None, include_usage: bool
-) -> bytes:
+def message_stream(text: str, asked: Asked, usage: Mapping[str, Any] | None) -> bytes:
     """A stream whose content is the refusal: deltas, one closing chunk per choice, usage if asked for, ``[DONE]``."""
-    base = {"id": completion_id, "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+    base = {
+        "id": asked.answer_id,
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": asked.model,
+    }
 
     def chunk(choices: list[dict[str, Any]], **more: Any) -> bytes:
         return sse.encode_event(dump_json({**base, "choices": choices, **more}))
 
     deltas = [
-        chunk([{"index": i, "delta": {"role": "assistant", "content": text}, "finish_reason": None}]) for i in range(n)
+        chunk([{"index": i, "delta": {"role": "assistant", "content": text}, "finish_reason": None}])
+        for i in range(asked.n)
     ]
-    closing = [chunk([{"index": i, "delta": {}, "finish_reason": "content_filter"}]) for i in range(n)]
-    last = [chunk([], usage=usage or empty_usage())] if include_usage else []
+    closing = [chunk([{"index": i, "delta": {}, "finish_reason": "content_filter"}]) for i in range(asked.n)]
+    last = [chunk([], usage=usage or empty_usage())] if asked.include_usage else []
     return b"".join((*deltas, *closing, *last, sse.DONE_EVENT))
 
 
-def error_stream(body: dict[str, Any]) -> bytes:
+def error_stream(body: Mapping[str, Any]) -> bytes:
     """The end of a stream that could not be finished: one error event and ``[DONE]``."""
     return sse.encode_event(dump_json(body)) + sse.DONE_EVENT

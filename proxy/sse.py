@@ -16,6 +16,13 @@ DONE_EVENT = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment: every client ignores it (WHATWG), no client parses it as a chunk."""
 
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+"""Of an answer that is a stream; the last one keeps nginx from holding it back."""
+
 _BOM = b"\xef\xbb\xbf"
 
 

@@ -1,9 +1,9 @@
-"""Spans: where a detector found something, how spans are merged, and how they are masked."""
+"""Spans: where a detector found something, how spans are merged, and the edits that mask them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -54,8 +54,38 @@ def merge_spans(spans: Iterable[Span]) -> list[Span]:
     return out
 
 
-def mask(text: str, spans: Iterable[Span], numbers: MutableMapping[tuple[str, str], int]) -> str:
-    """Replace every span by a placeholder such as ``<EMAIL_1>``.
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change to a text.
+
+    Attributes:
+        start: First code point that is replaced.
+        end: One past the last.
+        text: What stands there instead.
+    """
+
+    start: int
+    end: int
+    text: str = field(repr=False)
+
+
+def apply_edits(text: str, edits: Iterable[Edit]) -> str:
+    """The text with edits made that are in order and do not overlap.
+
+    >>> apply_edits("a bb c", [Edit(0, 1, "x"), Edit(2, 4, "")])
+    'x  c'
+    """
+    parts: list[str] = []
+    at = 0
+    for edit in edits:
+        parts += (text[at : edit.start], edit.text)
+        at = edit.end
+    parts.append(text[at:])
+    return "".join(parts)
+
+
+def mask_edits(text: str, spans: Iterable[Span], numbers: MutableMapping[tuple[str, str], int]) -> list[Edit]:
+    """The edits that put a placeholder such as ``<EMAIL_1>`` in place of every span: in order, without overlaps.
 
     Args:
         text: The text that the spans were found in.
@@ -66,18 +96,15 @@ def mask(text: str, spans: Iterable[Span], numbers: MutableMapping[tuple[str, st
     Raises:
         ValueError: A span reaches beyond the text.
 
-    >>> mask("a@b.io or c@d.io or a@b.io", [Span(0, 6, "EMAIL"), Span(10, 16, "EMAIL"), Span(20, 26, "EMAIL")], {})
-    '<EMAIL_1> or <EMAIL_2> or <EMAIL_1>'
+    >>> apply_edits("a@b.io or a@b.io", mask_edits("a@b.io or a@b.io", [Span(0, 6, "EMAIL"), Span(10, 16, "EMAIL")], {}))
+    '<EMAIL_1> or <EMAIL_1>'
     """
-    parts: list[str] = []
-    at = 0
+    edits: list[Edit] = []
     for span in merge_spans(spans):
         if span.start < 0 or span.end > len(text):
             raise ValueError(f"span {span.start}:{span.end} lies outside a text of {len(text)} characters")
         key = (span.label, text[span.start : span.end])
         if key not in numbers:
             numbers[key] = numbers[span.label, ""] = numbers.get((span.label, ""), 0) + 1  # "" holds the count
-        parts += (text[at : span.start], f"<{span.label}_{numbers[key]}>")
-        at = span.end
-    parts.append(text[at:])
-    return "".join(parts)
+        edits.append(Edit(span.start, span.end, f"<{span.label}_{numbers[key]}>"))
+    return edits

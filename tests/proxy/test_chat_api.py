@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from proxy.chat import logprobs_match
 from proxy.chat_api import CHAT_REQUEST, CHAT_RESPONSE, ERROR_BODY, LOGPROBS, MODEL_LIST, REINTERPRETS
-from proxy.held_stream import logprobs_match
 from proxy.schema import Collection, Misfit
 from proxy.strict_json import dump_json
 from rules.content import LeafKind, Path, Surface, joined_readings, show_path

@@ -116,7 +116,7 @@ MARKER = "{detector: patterns, literals: [MARK]}"
                      "10: routes[0].match.path: must begin with / and lead to /v1/…", id="path-without-slash"),
         pytest.param(SMALL + "    match: {models: []}\n", "10: routes[0].match.models: ", id="no-models"),
         pytest.param(SMALL + "    max_body_bytes: 1\n", "10: routes[0].max_body_bytes: ", id="limit-too-small"),
-        pytest.param(SMALL + "    stream: deliver_first\n", "10: routes[0].stream: ", id="a-stream-mode-that-is-not-served"),
+        pytest.param(SMALL + "    stream: chunked\n", "10: routes[0].stream: ", id="a-stream-mode-that-nobody-knows"),
         pytest.param(SMALL + "listen: {port: 99999}\n", "10: listen.port: ", id="no-such-port"),
         pytest.param(SMALL + "admin: {host: 0.0.0.0}\n",
                      "10: admin.host: '0.0.0.0' is not a loopback address, so token_env must name a variable that is set",

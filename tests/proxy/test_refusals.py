@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proxy import refusals
+from proxy.api import Asked
 from proxy.sse import DONE, EventDecoder
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
@@ -20,10 +21,7 @@ def chunks(stream: bytes) -> list[Any]:
 
 
 def stream(n: int = 1, *, include_usage: bool = False, usage: dict[str, Any] | None = None) -> list[Any]:
-    wire = refusals.message_stream(
-        "No.", completion_id="chatcmpl-1", model="m", n=n, usage=usage, include_usage=include_usage
-    )
-    return chunks(wire)
+    return chunks(refusals.message_stream("No.", Asked("chatcmpl-1", "m", n, True, include_usage), usage))
 
 
 def test_an_error_refusal_is_what_openai_and_azure_clients_know() -> None:
@@ -45,7 +43,7 @@ def test_an_error_refusal_is_what_openai_and_azure_clients_know() -> None:
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_message_refusal_is_a_completion_with_one_choice_per_requested_one(n: int) -> None:
-    body = refusals.message_body("No.", completion_id="chatcmpl-1", model="m", n=n, usage=None)
+    body = refusals.message_body("No.", Asked("chatcmpl-1", "m", n), None)
     assert isinstance(body.pop("created"), int)
     assert body == {
         "id": "chatcmpl-1",
@@ -65,7 +63,7 @@ def test_a_message_refusal_is_a_completion_with_one_choice_per_requested_one(n: 
 
 
 def test_a_refused_answer_keeps_what_the_upstream_has_counted() -> None:
-    body = refusals.message_body("No.", completion_id="c", model="m", n=1, usage=USAGE)
+    body = refusals.message_body("No.", Asked("c", "m"), USAGE)
     assert body["usage"] == USAGE
 
 
@@ -93,7 +91,7 @@ def test_a_usage_chunk_comes_last_and_only_if_it_was_asked_for() -> None:
 
 
 def test_a_streamed_refusal_has_no_named_events_and_nothing_after_done() -> None:
-    wire = refusals.message_stream("No.", completion_id="c", model="m", n=2, usage=None, include_usage=True)
+    wire = refusals.message_stream("No.", Asked("c", "m", 2, True, True), None)
     assert b"event:" not in wire
     assert wire.endswith(b"data: [DONE]\n\n")
     assert wire.count(b"[DONE]") == 1
@@ -101,7 +99,7 @@ def test_a_streamed_refusal_has_no_named_events_and_nothing_after_done() -> None
 
 def test_no_refusal_text_can_leave_its_event() -> None:
     text = 'a\n\ndata: [DONE]\n\ndata: {"x":1}\r\u2028'
-    wire = refusals.message_stream(text, completion_id="c", model="m", n=1, usage=None, include_usage=False)
+    wire = refusals.message_stream(text, Asked("c", "m"), None)
     assert chunks(wire)[0]["choices"][0]["delta"]["content"] == text
     assert len(chunks(wire)) == 3
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from rules.content import Content, LeafKind
+from collections.abc import Iterable
+
+from rules.content import Content, LeafKind, Path
 from rules.decision import Finding, Verdict
-from rules.detectors import Span
-from rules.rewrite import Masker, findings_to_mask, masked_texts
+from rules.detectors import Span, apply_edits
+from rules.rewrite import Masker, edited_texts, findings_to_mask, mask_findings
 from rules.rule import Mode, OnError, Rule
 from rules.screen import detect
 from tests.fakes import leaf, text_rule, user, word_rule
@@ -17,19 +19,28 @@ def found(leaf_index: int, start: int, end: int, label: str = "WORD") -> Finding
     return Finding(leaf_index, Span(start, end, label))
 
 
+def masked(masker: Masker, text: str, spans: list[Span]) -> str:
+    return apply_edits(text, masker.edits(text, spans))
+
+
+def masked_texts(content: Content, findings: Iterable[Finding], masker: Masker) -> dict[Path, str] | None:
+    edits = mask_findings(content, findings, masker)
+    return None if edits is None else edited_texts(content, edits)
+
+
 def test_the_same_value_keeps_its_placeholder_over_a_whole_exchange() -> None:
     masker = Masker()
-    assert masker.mask("a b a", [Span(0, 1, "X"), Span(2, 3, "X"), Span(4, 5, "X")]) == "<X_1> <X_2> <X_1>"
-    assert masker.mask("b c", [Span(0, 1, "X"), Span(2, 3, "Y")]) == "<X_2> <Y_1>"
+    assert masked(masker, "a b a", [Span(0, 1, "X"), Span(2, 3, "X"), Span(4, 5, "X")]) == "<X_1> <X_2> <X_1>"
+    assert masked(masker, "b c", [Span(0, 1, "X"), Span(2, 3, "Y")]) == "<X_2> <Y_1>"
 
 
 def test_another_exchange_begins_anew() -> None:
-    assert Masker().mask("b", [Span(0, 1, "X")]) == Masker().mask("c", [Span(0, 1, "X")]) == "<X_1>"
+    assert masked(Masker(), "b", [Span(0, 1, "X")]) == masked(Masker(), "c", [Span(0, 1, "X")]) == "<X_1>"
 
 
 def test_a_masker_shows_nothing_of_what_it_masked() -> None:
     masker = Masker()
-    masker.mask("secret", [Span(0, 6, "X")])
+    masker.edits("secret", [Span(0, 6, "X")])
     assert "secret" not in repr(masker)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.detectors import mask
+from rules.detectors import apply_edits, mask_edits
 from rules.detectors.linear import MAX_MATCHES
 from rules.detectors.patterns import PatternDetector
 from rules.errors import PolicyError
@@ -147,6 +147,6 @@ def test_an_unpaired_surrogate_in_the_text_does_no_harm() -> None:
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_masking_takes_out_the_literal_whatever_stands_around_it(before: str, after: str) -> None:
     text = f"{before} {MARK} {after}"
-    masked = mask(text, PatternDetector(literals=[MARK]).find(text), {})
+    masked = apply_edits(text, mask_edits(text, PatternDetector(literals=[MARK]).find(text), {}))
     assert MARK not in masked
     assert masked.count("<PATTERN_1>") == 1

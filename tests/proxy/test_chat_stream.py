@@ -1,25 +1,30 @@
-"""A streamed completion that is held until it is judged."""
+"""A streamed chat completion, taken apart and put together again."""
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Hashable
 from typing import Any
 
 import pytest
 
-from proxy.chat_api import CHAT_RESPONSE
-from proxy.held_stream import HeldStream, StreamFault, logprobs_match, stream_of
-from proxy.schema import Collection
+from proxy.api import Asked, StreamFault
+from proxy.chat import ChatApi
+from proxy.chat_stream import ChatStream
+from proxy.hold import Hold, StreamMode
+from proxy.schema import HIDDEN, Collection
 from proxy.sse import DONE, EventDecoder
 from rules.content import LeafKind
 from tests.proxy.examples import CHUNK, marked, strings
 
 MARK = "ZQ-MARK-7781"
+API = ChatApi()
+ASKED = Asked("chatcmpl-ours", "asked", include_usage=True)
 
 
-def held(*chunks: Any, done: bool = True, max_bytes: int = 1 << 20) -> HeldStream:
-    stream = HeldStream("chatcmpl-ours", max_bytes)
+def held(*chunks: Any, done: bool = True, max_bytes: int = 1 << 20, hidden: str | None = None) -> ChatStream:
+    stream = API.new_stream(ASKED, Hold(StreamMode.BUFFER, 400, 200), max_bytes, hidden)
     for chunk in chunks:
         stream.event(chunk if isinstance(chunk, str) else json.dumps(chunk))
     if done:
@@ -31,25 +36,28 @@ def delta(index: int = 0, finish: str | None = None, **fields: Any) -> dict[str,
     return {"id": "up", "model": "m", "choices": [{"index": index, "delta": fields, "finish_reason": finish}]}
 
 
-def judged(stream: HeldStream) -> tuple[dict[str, Any], set[str]]:
-    """The completion, cleaned as `proxy.chat` does it, and every text that is judged."""
+def judged(stream: ChatStream) -> tuple[dict[str, Any], set[str]]:
+    """The completion, cleaned as `proxy.relay` does it, and every text that is judged."""
     into = Collection(strict=False)
-    completion: dict[str, Any] = CHAT_RESPONSE.clean(stream.assembled(), (), into)
-    if not logprobs_match(completion):
-        for choice in completion["choices"]:
-            choice["logprobs"] = None
-    return completion, {leaf.text for leaf in (*into.leaves, *stream.loose_leaves)}
+    completion = API.read_answer(stream.answer(), into, ASKED)
+    return completion, {leaf.text for leaf in (*into.leaves, *stream.hold.unjudged_loose)}
 
 
-def released(stream: HeldStream) -> list[Any]:
+def released(stream: ChatStream) -> list[Any]:
     """What the client would get of an answer that may pass."""
     completion, _ = judged(stream)
-    without = all(c["logprobs"] is None for c in completion["choices"])
-    return parsed(b"".join(stream.released(without_logprobs=without)))
+    rest: dict[Hashable, str] = {key: channel.whole() for key, channel in stream.hold.channels.items()}
+    return parsed(stream.ending(completion, rest))
 
 
 def parsed(wire: bytes) -> list[Any]:
     return [e if e == DONE else json.loads(e) for e in EventDecoder(1 << 20).feed(wire)]
+
+
+def deltas(events: list[Any], name: str = "content") -> list[Any]:
+    """One field of all deltas that have it."""
+    found = [c["delta"].get(name) for e in events if e != DONE for c in e["choices"]]
+    return [value for value in found if value is not None]
 
 
 # ---------------------------------------------------------------------- the one property
@@ -98,7 +106,7 @@ def test_fragments_of_parallel_calls_are_kept_apart() -> None:
         call(0, '{"a":', id="c0", type="function"), call(1, '{"b": "ZQ-M', id="c1"),
         call(0, "1}"), call(1, '\\u0041RK-7781"}'), delta(0, "tool_calls"),
     )  # fmt: skip
-    calls = stream.assembled()["choices"][0]["message"]["tool_calls"]
+    calls = stream.answer()["choices"][0]["message"]["tool_calls"]
     assert [c["function"]["arguments"] for c in calls] == ['{"a":1}', '{"b": "ZQ-M\\u0041RK-7781"}']
     assert [c["id"] for c in calls] == ["c0", "c1"]
     assert MARK in judged(stream)[1]
@@ -106,26 +114,55 @@ def test_fragments_of_parallel_calls_are_kept_apart() -> None:
 
 def test_choices_are_kept_apart() -> None:
     stream = held(delta(1, content="x"), delta(0, content="a"), delta(1, content="y"), delta(0, content="b"))
-    completion = stream.assembled()
+    completion = stream.answer()
     assert [(c["index"], c["message"]["content"]) for c in completion["choices"]] == [(0, "ab"), (1, "xy")]
 
 
 # ---------------------------------------------------------------------- what is released
 
 
-def test_chunks_are_released_as_they_came_with_our_id_and_without_what_nobody_knows() -> None:
+def test_what_leaves_carries_our_id_and_nothing_that_nobody_knows() -> None:
     first, second = delta(content="a", role="assistant"), delta(0, "stop", content="b")
-    out = released(held({**first, "x": MARK, "system_fingerprint": "fp"}, second))
-    assert out == [
-        {**c, "id": "chatcmpl-ours", "choices": [{**c["choices"][0]}]} for c in (first, second)
-    ] + [DONE]  # fmt: skip
+    base = {"id": "chatcmpl-ours", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+    assert released(held({**first, "x": MARK, "system_fingerprint": "fp"}, second)) == [
+        {**base, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "ab"}, "finish_reason": None}]},
+        {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        DONE,
+    ]
+
+
+def test_a_choice_names_its_role_once_however_its_text_leaves() -> None:
+    stream = held(delta(content="a"), delta(0, "stop", content="b"))
+    completion, _ = judged(stream)
+    events = parsed(stream.text((0, "content"), "a") + stream.ending(completion, {(0, "content"): "b"}))
+    assert deltas(events, "role") == ["assistant"]
+    assert deltas(events) == ["a", "b"]
+    assert events[0]["choices"][0]["delta"]["role"] == "assistant"
+
+
+def test_a_stream_cut_midway_ends_with_the_refusal_in_every_choice() -> None:
+    stream = held(delta(0, content="a"), delta(1, content="b"), done=False)
+    events = parsed(stream.text((0, "content"), "a") + stream.refusal("No."))
+    assert deltas(events) == ["a", "No.", "No."]
+    assert [c["finish_reason"] for e in events[-4:-2] for c in e["choices"]] == ["content_filter"] * 2
+    assert events[-2]["usage"] == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    assert events[-1] == DONE
+
+
+def test_the_upstreams_key_is_masked_however_it_is_cut() -> None:
+    key = "sk-upstream-0000000000"
+    for n in range(1, len(key)):
+        stream = held(delta(content=f"It is {key[:n]}"), delta(0, "stop", content=f"{key[n:]}."), hidden=key)
+        assert judged(stream)[0]["choices"][0]["message"]["content"] == f"It is {HIDDEN}."
 
 
 def test_only_numbers_of_a_usage_chunk_survive() -> None:
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     stream = held(delta(0, "stop", content="a"), {"choices": [], "usage": {**usage, "note": MARK}, "prompt_filter_results": [MARK]})  # fmt: skip
     assert stream.usage == usage
-    assert released(stream)[1] == {"choices": [], "usage": usage, "id": "chatcmpl-ours"}
+    *_, last, done = released(stream)
+    assert (last["choices"], last["usage"], done) == ([], usage, DONE)
+    assert MARK not in json.dumps(released(stream))
 
 
 def test_logprobs_that_spell_something_else_are_not_released() -> None:
@@ -143,7 +180,7 @@ def test_logprobs_that_spell_the_text_are_released() -> None:
 def test_halves_of_an_emoji_in_two_chunks_can_be_released() -> None:
     stream = held('{"choices":[{"delta":{"content":"a\\ud83d"}}]}', '{"choices":[{"delta":{"content":"\\ude00b"}}]}')
     completion, texts = judged(stream)
-    crossed = "".join(c["choices"][0]["delta"]["content"] for c in released(stream)[:-1])
+    crossed = "".join(deltas(released(stream)))
     assert completion["choices"][0]["message"]["content"] == crossed
     assert crossed in texts
 
@@ -200,8 +237,8 @@ def test_an_event_that_is_no_chunk_is_a_fault_that_names_no_content(data: str) -
 )
 def test_an_odd_chunk_is_cleaned_without_a_fault(data: str) -> None:
     stream = held(data, delta(0, "stop", content="a"))
-    released(stream)
-    b"".join(stream_of({"id": "x", **judged(stream)[0]}, include_usage=True))
+    assert released(stream)[-1] == DONE
+    assert API.as_stream(ASKED, judged(stream)[0]).endswith(b"data: [DONE]\n\n")
 
 
 def test_more_than_the_limit_is_a_fault() -> None:
@@ -220,7 +257,7 @@ def test_more_than_the_limit_is_a_fault() -> None:
         pytest.param(held(delta(0, "stop"), delta(1, "length"), done=False), True, id="all-choices-closed"),
     ],
 )
-def test_a_stream_is_whole_when_it_came_to_its_own_end(stream: HeldStream, whole: bool) -> None:
+def test_a_stream_is_whole_when_it_came_to_its_own_end(stream: ChatStream, whole: bool) -> None:
     assert stream.is_whole is whole
 
 
@@ -228,10 +265,38 @@ def test_a_held_stream_shows_no_text() -> None:
     assert "secret" not in repr(held(delta(content="secret words")))
 
 
-def test_loose_strings_are_kept_once() -> None:
+def test_loose_strings_are_kept_once_and_cannot_be_rewritten() -> None:
     stream = held(*[delta(content="a")] * 50)
-    assert [leaf.text for leaf in stream.loose_leaves] == ["m"]
-    assert all(leaf.kind is LeafKind.TEXT for leaf in stream.loose_leaves)
+    assert [leaf.text for leaf in stream.hold.unjudged_loose] == ["m"]
+    assert all(leaf.kind is LeafKind.KEY for leaf in stream.hold.unjudged_loose)
+
+
+# ---------------------------------------------------------------------- log-probabilities
+
+
+def logprobs(*tokens: str) -> dict[str, Any]:
+    return {"content": [{"token": t, "logprob": -1.0, "bytes": None, "top_logprobs": []} for t in tokens]}
+
+
+def with_logprobs(text: str, *tokens: str) -> dict[str, Any]:
+    chunk = delta(content=text)
+    chunk["choices"][0]["logprobs"] = logprobs(*tokens)
+    return chunk
+
+
+def test_log_probabilities_leave_with_the_text_that_they_spell() -> None:
+    stream = held(with_logprobs("one ", "one", " "), with_logprobs("two", "two"), delta(0, "stop"))
+    first = parsed(stream.text((0, "content"), "one tw"))[0]["choices"][0]
+    last = parsed(stream.text((0, "content"), "o"))[0]["choices"][0]
+    assert [e["token"] for e in first["logprobs"]["content"]] == ["one", " "]
+    assert [e["token"] for e in last["logprobs"]["content"]] == ["two"]
+
+
+def test_log_probabilities_of_changed_text_never_leave() -> None:
+    stream = held(with_logprobs("my secret", "my", " ", "secret"), with_logprobs(" is", " is"), delta(0, "stop"))
+    events = parsed(stream.text((0, "content"), "my <SECRET_1>") + stream.text((0, "content"), " is"))
+    tokens = [e["token"] for event in events for e in event["choices"][0].get("logprobs", {}).get("content", ())]
+    assert tokens == ["my", " "]
 
 
 # ---------------------------------------------------------------------- a completion as a stream
@@ -248,12 +313,12 @@ def test_a_completion_becomes_a_stream_of_the_same_text() -> None:
         ],
     }  # fmt: skip
     before = copy.deepcopy(completion)
-    events = parsed(b"".join(stream_of(completion, include_usage=True)))
+    events = parsed(API.as_stream(ASKED, completion))
     assert completion == before
     assert events[-1] == DONE
     again = held(*events[:-1])
     assert again.usage == usage
-    assembled = again.assembled()
+    assembled = again.answer()
     assert [c["message"]["content"] for c in assembled["choices"]] == ["a", None]
     assert [c["finish_reason"] for c in assembled["choices"]] == ["stop", "tool_calls"]
     assert assembled["choices"][1]["message"]["tool_calls"] == [call]
@@ -261,4 +326,4 @@ def test_a_completion_becomes_a_stream_of_the_same_text() -> None:
 
 def test_a_usage_chunk_is_sent_only_if_it_was_asked_for() -> None:
     completion = {"id": "x", "choices": [], "usage": {"total_tokens": 1}}
-    assert parsed(b"".join(stream_of(completion, include_usage=False))) == [DONE]
+    assert parsed(API.as_stream(Asked("x", "m"), completion)) == [DONE]

@@ -1,0 +1,269 @@
+"""A streamed answer between its upstream and its client: what is held, when it is judged, how much may leave. No I/O.
+
+Theory. The texts of an answer come in pieces, side by side: every *channel* (the content of choice 0, its reasoning, …) is
+one text. Of each channel three places are known:
+
+    0 ........ sent ........ judged ........ end
+    has left   may leave     nobody has judged
+
+``buffer``: nothing leaves before the whole answer was judged; the places between are never used.
+
+``window``: as soon as ``window_chars`` are unjudged, everything that is held is judged, together with the last
+``overlap_chars`` that have left. If nothing speaks against it, all but the last ``overlap_chars`` leave. So a detector's
+match no longer than ``overlap_chars`` is always seen whole before its first character leaves, and what a guard
+recognises within ``overlap_chars`` of its beginning never begins to leave; of what takes longer to recognise, at most
+(its length up to there) - ``overlap_chars`` characters are out. The window follows the running score: near a threshold
+it grows, up to `MAX_FACTOR` times, and the held tail with it (more is seen together, less is out); far below it shrinks.
+
+``deliver_first``: everything leaves at once and is judged meanwhile, window by window. What is out when a refusal falls
+is bounded: reading stops while `MAX_UNJUDGED_WINDOWS` windows are unjudged.
+
+An edit (a mask) changes the text that leaves, never what has left: an edit that reaches into that is `TooLate`.
+The last verdict, over the whole answer, is the caller's; see `proxy.stream_relay`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from models.engine import Passage
+from rules.content import Content, Leaf, LeafKind, Path, Surface
+from rules.decision import Decision
+from rules.detectors import Edit, apply_edits
+from rules.rule import Action
+
+MAX_FACTOR = 4.0
+MIN_FACTOR = 0.5
+NEAR, FAR = 0.75, 0.25
+"""Shares of a threshold from which on a score counts as near, and below which as far."""
+
+MAX_UNJUDGED_WINDOWS = 8
+"""``deliver_first``: more than this many windows are never out unjudged."""
+
+CONTEXT_CHARS = 2000
+"""How much of what has left a guard is shown as context of a window."""
+
+
+class StreamMode(StrEnum):
+    """When a streamed answer leaves."""
+
+    BUFFER = "buffer"
+    WINDOW = "window"
+    DELIVER_FIRST = "deliver_first"
+
+
+class TooLate(Exception):
+    """A rewrite concerns text that has left already."""
+
+
+@dataclass(slots=True)
+class Channel:
+    """One text of a streamed answer.
+
+    Attributes:
+        path: Where it stands in the answer; names it in checks.
+        surface: What kind of text it is.
+        sent: How many characters have left.
+        judged: How many characters a verdict covers.
+    """
+
+    path: Path
+    surface: Surface
+    sent: int = 0
+    judged: int = 0
+    _gone: list[str] = field(default_factory=list, repr=False)
+    _base: int = 0
+    _kept: str = field(default="", repr=False)
+    _new: list[str] = field(default_factory=list, repr=False)
+    _new_chars: int = 0
+
+    def add(self, piece: str) -> None:
+        """Take the next piece."""
+        self._new.append(piece)
+        self._new_chars += len(piece)
+
+    @property
+    def end(self) -> int:
+        """Number of characters so far."""
+        return self._base + len(self._kept) + self._new_chars
+
+    def since(self, start: int) -> str:
+        """The text from a place on, which must not lie before what `let_go` was told to keep."""
+        if self._new:
+            self._kept += "".join(self._new)
+            self._new, self._new_chars = [], 0
+        return self._kept[start - self._base :]
+
+    def before(self, start: int, chars: int) -> str:
+        """At most so many characters that stand before a place, as far as they are kept."""
+        lo = max(self._base, start - chars)
+        return self.since(lo)[: start - lo]
+
+    def whole(self) -> str:
+        """All of the text: as it left, and as it came where it has not."""
+        return "".join((*self._gone, self.since(self._base)))
+
+    def release(self, upto: int, edits: Sequence[Edit] = ()) -> str:
+        """Let the text up to a place leave, with edits in coordinates of the channel made; gives what leaves.
+
+        Places behind it move by what the edits add.
+        """
+        held = self.since(self.sent)
+        inside = [Edit(e.start - self.sent, e.end - self.sent, e.text) for e in edits]
+        out = apply_edits(held[: upto - self.sent], inside)
+        shift = len(out) - (upto - self.sent)
+        self._kept = self._kept[: self.sent - self._base] + out + held[upto - self.sent :]
+        self.sent += len(out)
+        self.judged += shift
+        return out
+
+    def let_go(self, before: int) -> None:
+        """Text before a place is not asked for again, except by `whole`."""
+        if before > self._base:
+            self.since(self._base)
+            self._gone.append(self._kept[: before - self._base])
+            self._kept = self._kept[before - self._base :]
+            self._base = before
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is to be judged now.
+
+    Attributes:
+        content: The texts; the first leaves are the channels' in order.
+        context: What has left before them.
+        channels: Per channel: its key, where its leaf begins and where it ended then.
+        loose: The loose leaves that are covered.
+    """
+
+    content: Content
+    context: tuple[Passage, ...] = field(repr=False)
+    channels: tuple[tuple[Hashable, int, int], ...]
+    loose: tuple[tuple[Surface, str], ...] = field(repr=False)
+
+
+@dataclass(slots=True)
+class Hold:
+    """All channels of one streamed answer; see the top of the file.
+
+    Attributes:
+        mode: When text leaves.
+        window_chars: So much unjudged text asks for a verdict.
+        overlap_chars: So much judged text stays behind.
+    """
+
+    mode: StreamMode
+    window_chars: int
+    overlap_chars: int
+    channels: dict[Hashable, Channel] = field(default_factory=dict, repr=False)
+    factor: float = 1.0
+    _loose: dict[tuple[Surface, str], bool] = field(default_factory=dict, repr=False)
+    """Strings of the stream that are part of no channel, and whether they were judged."""
+
+    def add(self, key: Hashable, path: Path, surface: Surface, piece: str) -> None:
+        """Take a piece of a channel."""
+        channel = self.channels.get(key)
+        if channel is None:
+            channel = self.channels[key] = Channel(path, surface)
+        channel.add(piece)
+
+    def add_loose(self, leaves: Sequence[Leaf]) -> None:
+        """Take strings that stand in a chunk besides its texts."""
+        for leaf in leaves:
+            self._loose.setdefault((leaf.surface, leaf.text), False)
+
+    @property
+    def unjudged_loose(self) -> list[Leaf]:
+        """Loose strings that no verdict covers yet. As keys: they cannot be rewritten."""
+        return [Leaf(("loose", i), k[0], k[1], LeafKind.KEY) for i, k in enumerate(self._loose) if not self._loose[k]]
+
+    @property
+    def unjudged(self) -> int:
+        """Characters that no verdict covers."""
+        return sum(c.end - c.judged for c in self.channels.values())
+
+    @property
+    def wants_verdict(self) -> bool:
+        """Whether a window is full."""
+        return self.mode is not StreamMode.BUFFER and self.unjudged >= self.window_chars * self.factor
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether no more may be read before the verdict under way is there."""
+        windows = MAX_UNJUDGED_WINDOWS if self.mode is StreamMode.DELIVER_FIRST else 2
+        return self.unjudged >= windows * self.window_chars * self.factor
+
+    def check(self) -> Check:
+        """What must be judged for the text that has come so far to leave."""
+        leaves: list[Leaf] = []
+        context: list[Passage] = []
+        channels: list[tuple[Hashable, int, int]] = []
+        for key, channel in self.channels.items():
+            end = channel.end
+            if end == channel.judged and end == channel.sent:
+                continue
+            start = max(0, min(channel.judged, channel.sent) - self.overlap_chars)
+            if before := channel.before(start, CONTEXT_CHARS):
+                context.append(Passage(channel.surface.value, before, context=True))
+            leaves.append(Leaf(channel.path, channel.surface, channel.since(start)))
+            channels.append((key, start, end))
+        loose = self.unjudged_loose
+        covered = tuple((leaf.surface, leaf.text) for leaf in loose)
+        return Check(Content((*leaves, *loose)), tuple(context), tuple(channels), covered)
+
+    def passed(self, check: Check, edits: Mapping[int, Sequence[Edit]]) -> list[tuple[Hashable, str]]:
+        """A check has passed: gives what leaves, per channel.
+
+        Args:
+            check: What was judged.
+            edits: By index of the leaf: what must be changed for it to leave.
+
+        Raises:
+            TooLate: An edit concerns what has left.
+        """
+        self._loose |= dict.fromkeys(check.loose, True)
+        if any(i >= len(check.channels) for i in edits):
+            raise TooLate
+        out: list[tuple[Hashable, str]] = []
+        stays = int(self.overlap_chars * max(1.0, self.factor))
+        for i, (key, start, end) in enumerate(check.channels):
+            channel = self.channels[key]
+            changes = [Edit(e.start + start, e.end + start, e.text) for e in edits.get(i, ())]
+            if any(e.start < channel.sent for e in changes):
+                raise TooLate
+            channel.judged = max(channel.judged, end)
+            upto = max(channel.sent, end - stays)
+            for edit in changes:
+                if edit.start < upto < edit.end:
+                    upto = edit.start
+            if self.mode is StreamMode.WINDOW and upto > channel.sent:
+                out.append((key, channel.release(upto, [e for e in changes if e.end <= upto])))
+            elif changes and self.mode is not StreamMode.WINDOW:
+                raise TooLate
+            channel.let_go(min(channel.judged, channel.sent) - self.overlap_chars - CONTEXT_CHARS)
+        return out
+
+    def at_once(self) -> list[tuple[Hashable, str]]:
+        """``deliver_first``: what has come and not left."""
+        if self.mode is not StreamMode.DELIVER_FIRST:
+            return []
+        return [(key, c.release(c.end)) for key, c in self.channels.items() if c.end > c.sent]
+
+    def adapt(self, decision: Decision) -> None:
+        """Let the window follow the running score."""
+        nearest = max(
+            (_nearness(v.score, v.rule.thresholds) for v in decision.verdicts if v.score is not None), default=0
+        )
+        if nearest >= NEAR:
+            self.factor = min(MAX_FACTOR, self.factor * 2)
+        elif nearest < FAR:
+            self.factor = max(MIN_FACTOR, self.factor / 2)
+
+
+def _nearness(score: float, thresholds: Mapping[Action, float]) -> float:
+    """The score as a share of the lowest threshold that would change or stop the text."""
+    grave = [t for action, t in thresholds.items() if action >= Action.REWRITE]
+    return score / min(grave) if grave and min(grave) > 0 else 0.0

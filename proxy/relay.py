@@ -1,0 +1,254 @@
+"""What every judged endpoint does: judge the request, ask the upstream, judge the answer, send what was decided.
+
+The shapes are the endpoint's (`proxy.api.Api`); the order of things is here. Streams that come from the upstream go through
+`proxy.stream_relay`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from models import tasks
+from models.engine import Passage
+from models.errors import ContentTooLong
+from proxy import records, refusals, sse
+from proxy.api import Api, Asked, StreamFault
+from proxy.chat_api import ERROR_BODY
+from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
+from proxy.exchange import Exchange, Screened, context_of, screen_object
+from proxy.hold import Hold, StreamMode
+from proxy.loading import LoadedRoute
+from proxy.schema import Collection, Misfit
+from proxy.server import Request
+from proxy.stream_relay import StreamRelay, read_to_end
+from proxy.strict_json import JsonError, dump_json, parse_json
+from proxy.upstream import Answer, Caller, spoken_headers
+from rules.content import Content, Leaf, LeafKind, Surface, show_path
+from rules.decision import Cause, Decision
+from rules.rule import Action, Stage
+from rules.screen import Screener
+
+
+@dataclass(slots=True)
+class Relay:
+    """One request that has been read and routed.
+
+    Attributes:
+        api: The endpoint's shapes.
+        exchange: What goes on record.
+        request: The client's request.
+        route: Where it goes.
+        caller: The route's upstream.
+        background: Owner of what may outlive the answer (rules in shadow).
+    """
+
+    api: Api
+    exchange: Exchange
+    request: Request
+    route: LoadedRoute
+    caller: Caller
+    background: set[asyncio.Task[None]] = field(repr=False)
+    body: dict[str, Any] = field(default_factory=dict, repr=False)
+    context: Sequence[Passage] = field(default=(), repr=False)
+    asked: Asked = field(default=Asked("", ""))
+
+    async def answer(self, raw: dict[str, Any]) -> web.StreamResponse:
+        """Carry the request through both stages.
+
+        Args:
+            raw: The parsed body.
+
+        Raises:
+            HttpError: Whatever is not an answer of the upstream or a refusal.
+        """
+        config = self.route.config
+        into = Collection(strict=True, screen_unknown=config.unknown_fields == "screen")
+        try:
+            self.body = self.api.read_request(raw, into)
+        except Misfit as e:
+            where = show_path(e.path)
+            raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
+        self.asked = self.api.asked(self.body, self.exchange.request_id)
+        for name, value in spoken_headers(self.request.headers).items():
+            into.leaves.append(Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY))
+        content = Content(tuple(into.leaves), tuple(into.opaque))
+        given = await screen_object(self.exchange, self.route.input, self.body, content, ())
+        self.shadow(self.route.input, content, ())
+        if (refusal := self.refusal(given.decision)) is not None:
+            return refusal
+        if given.rewritten:
+            content = self._read_again()
+        if self.route.output.asks_guards:
+            self.context = context_of(content)
+        async with self.caller.call("POST", self.api.path, dump_json(self.body), self.request.headers) as answer:
+            if answer.status != 200:
+                raise await self._upstream_error(answer)
+            if answer.content_type == "text/event-stream":
+                return await self._from_stream(answer)
+            return await self._from_json(answer)
+
+    def _read_again(self) -> Content:
+        into = Collection(strict=True)
+        self.api.read_request(self.body, into)
+        return Content(tuple(into.leaves), tuple(into.opaque))
+
+    # ------------------------------------------------------------------ the answer of the upstream
+
+    async def _from_json(self, answer: Answer) -> web.StreamResponse:
+        if self.asked.stream:
+            return await StreamRelay(self, answer).run_whole()
+        screened = await self.read_whole(answer)
+        if (refusal := self.refusal(screened.decision, screened.body.get("usage"))) is not None:
+            return refusal
+        return self.json(200, screened.body, answer.headers)
+
+    async def _from_stream(self, answer: Answer) -> web.StreamResponse:
+        config = self.route.config
+        mode = StreamMode(config.stream) if self.asked.stream else StreamMode.BUFFER
+        hold = Hold(mode, config.window_chars, config.overlap_chars)
+        stream = self.api.new_stream(self.asked, hold, config.max_body_bytes, self.route.upstream_key)
+        if self.asked.stream:
+            return await StreamRelay(self, answer).run(stream)
+        try:
+            await read_to_end(stream, answer, config.max_event_bytes)
+        except StreamFault:
+            raise bad_upstream() from None
+        screened = await self.judge_answer(stream.answer(), hold.unjudged_loose)
+        if (refusal := self.refusal(screened.decision, screened.body.get("usage"))) is not None:
+            return refusal
+        return self.json(200, screened.body, answer.headers)
+
+    async def read_whole(self, answer: Answer) -> Screened:
+        """Read and judge an answer that is not streamed.
+
+        Raises:
+            HttpError: 502 if it cannot be read.
+        """
+        body = await answer.read(self.route.config.max_body_bytes)
+        try:
+            raw = parse_json(body)
+        except JsonError:
+            raise bad_upstream() from None
+        return await self.judge_answer(raw)
+
+    def clean_answer(self, raw: Any, loose: Sequence[Leaf] = ()) -> tuple[dict[str, Any], Content, bool]:
+        """An answer as it may cross, what is to be judged of it, and whether the upstream's key was masked in it.
+
+        Raises:
+            HttpError: 502 if it is no such answer.
+        """
+        into = Collection(strict=False, hidden=self.route.upstream_key)
+        try:
+            body = self.api.read_answer(raw, into, self.asked)
+        except Misfit:
+            raise bad_upstream() from None
+        # an echo of the model's name is what the input stage has judged
+        leaves = [leaf for leaf in into.leaves if leaf.path != ("model",) or leaf.text != self.asked.model]
+        known = {leaf.text for leaf in leaves}
+        leaves += [leaf for leaf in loose if leaf.text not in known]
+        if into.has_hidden:
+            self.api.without_details(body)
+        return body, Content(tuple(leaves)), into.has_hidden
+
+    async def judge_answer(self, raw: Any, loose: Sequence[Leaf] = ()) -> Screened:
+        """Clean and judge a whole answer.
+
+        Raises:
+            HttpError: 502 if it is no such answer.
+        """
+        body, content, has_hidden = self.clean_answer(raw, loose)
+        screened = await screen_object(self.exchange, self.route.output, body, content, self.context)
+        self.shadow(self.route.output, content, self.context)
+        if screened.rewritten:
+            self.api.without_details(body)
+        screened.rewritten |= has_hidden
+        return screened
+
+    async def _upstream_error(self, answer: Answer) -> HttpError:
+        """An upstream's error: 4xx keep type and code, and their message if the output rules let it pass."""
+        if answer.status == 429 or 500 <= answer.status < 600:
+            return upstream_failure(answer.status, answer.headers)
+        if not 400 <= answer.status < 500:
+            return bad_upstream(f"The upstream answered with status {answer.status}.")
+        fixed = HttpError(
+            answer.status, "upstream_error", "The upstream refused the request.", headers=answer.headers, relayed=True
+        )
+        try:
+            raw = parse_json(await answer.read(64 * 1024))
+            into = Collection(strict=False, hidden=self.route.upstream_key)
+            body = ERROR_BODY.clean(raw, (), into)
+        except (JsonError, HttpError, Misfit):
+            return fixed
+        error = body.get("error") if isinstance(body, dict) else None
+        if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+            return fixed
+        screened = await screen_object(
+            self.exchange, self.route.output, body, Content(tuple(into.leaves)), self.context
+        )
+        if screened.decision.action is Action.REFUSE:
+            return fixed
+        error = screened.body["error"]
+        return HttpError(
+            answer.status,
+            error.get("code") or fixed.code,
+            error["message"],
+            error.get("param"),
+            type=error.get("type") or "",
+            headers=answer.headers,
+            relayed=True,
+        )
+
+    # ------------------------------------------------------------------ what the client gets
+
+    def refusal(self, decision: Decision, usage: Mapping[str, Any] | None = None) -> web.Response | None:
+        """The answer if a decision refuses and nothing was sent yet; None if it does not refuse.
+
+        Raises:
+            HttpError: 503 when nobody could judge, 413 when a request is too long for that.
+        """
+        if decision.action is not Action.REFUSE:
+            return None
+        if decision.cause is Cause.UNDECIDED:
+            raise too_long_to_judge() if _is_too_long(decision) else guard_unavailable()
+        text = self.exchange.refusal_text(decision)
+        if self.route.config.refusal == "error":
+            body = refusals.error_body(text, decision.policies, self.exchange.decision_id())
+            return self.json(400, body, refusals.NO_RETRY)
+        if self.asked.stream:
+            return web.Response(
+                body=self.api.refusal_stream(self.asked, text, usage),
+                headers={**self.exchange.headers(), **sse.HEADERS},
+            )
+        return self.json(200, self.api.refusal(self.asked, text, usage))
+
+    def json(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
+        """A JSON answer with the headers that every answer carries."""
+        return web.Response(
+            status=status,
+            body=dump_json(body),
+            content_type="application/json",
+            headers={**(headers or {}), **self.exchange.headers()},
+        )
+
+    def shadow(self, screener: Screener, content: Content, context: Sequence[Passage]) -> None:
+        """Judge by the rules in shadow, without anybody waiting for it."""
+        if not screener.has_shadow:
+            return
+
+        async def run() -> None:
+            verdicts = await screener.shadow(content, context)
+            records.log_shadow(self.route.config.name, self.exchange.decision_id(screener.stage), verdicts)
+
+        task = tasks.own(run(), name="shadow")
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+
+
+def _is_too_long(decision: Decision) -> bool:
+    failed = {v.error for v in decision.verdicts if v.error is not None and v.action is Action.REFUSE}
+    return decision.stage is Stage.INPUT and failed == {ContentTooLong.code}
