@@ -55,6 +55,8 @@ class Collection:
     """The upstream's key: masked wherever it stands. Shorter ones than `MIN_KEY_CHARS` are words, not keys."""
     has_hidden: bool = False
     """Whether ``hidden`` was found and masked."""
+    has_unknown: bool = False
+    """Requests: whether an unknown field is among what was judged."""
     leaves: list[Leaf] = field(default_factory=list, repr=False)
     opaque: list[Path] = field(default_factory=list)
 
@@ -277,6 +279,7 @@ class Object:
                 if not into.screen_unknown:
                     raise Misfit(here, "is not a known field", "unknown_field")
                 into.add(here, Surface.METADATA, key, LeafKind.KEY)
+                into.has_unknown = True
                 spec = UNKNOWN
             cleaned = spec.clean(item, here, into)
             if cleaned is not DROP:
