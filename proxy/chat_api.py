@@ -382,6 +382,15 @@ class _Piece:
 
 
 _PIECE = _Piece()
+
+
+class _LogprobsPiece:
+    """Log-probabilities of a piece: judged with those of all pieces, so not collected here."""
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        return LOGPROBS.clean(value, path, Collection(strict=False))
+
+
 _CALL_PIECE = Object({"name": _PIECE, "arguments": _PIECE})
 
 CHAT_CHUNK = Object(
@@ -413,7 +422,7 @@ CHAT_CHUNK = Object(
                         }
                     ),
                     "finish_reason": _FINISH,
-                    "logprobs": LOGPROBS,
+                    "logprobs": _LogprobsPiece(),
                 }
             ),
             128,

@@ -1,10 +1,10 @@
 """A streamed chat completion: chunks of the upstream in, chunks for the client out. No I/O.
 
-Theory. Text that crosses in pieces is judged assembled: every text of every choice (content, refusal, reasoning) is a channel
-of the hold. What is not plain text (tool calls, annotations) is put together here and leaves whole, after the last
-verdict. `ChatStream.answer` gives the completion in the shape of one that was not streamed, so that one schema
-(`chat_api.CHAT_RESPONSE`) decides what is judged in both. Strings that stand in the chunks besides (model, finish
-reasons) are collected as they come and judged too.
+Theory. Text that crosses in pieces is judged assembled: every text of every choice (content, refusal, reasoning) is a
+channel of the hold. What is not plain text (tool calls, annotations, and log-probabilities, whose alternatives are text
+too) is put together here and leaves whole, after the last verdict. `ChatStream.answer` gives the completion in the shape
+of one that was not streamed, so that one schema (`chat_api.CHAT_RESPONSE`) decides what is judged in both. Strings that
+stand in the chunks besides (model, finish reasons) are collected as they come and judged too.
 
 What leaves is encoded anew: chunks carry the text that a verdict let go, not the upstream's pieces.
 """
@@ -37,8 +37,6 @@ class _Choice:
     finish_reason: str | None = None
     begun: bool = False
     """The client has heard of it."""
-    spelled: dict[str, str] = field(default_factory=dict)
-    """Text that left and whose log-probabilities have not."""
 
 
 @dataclass(slots=True)
@@ -51,7 +49,8 @@ class ChatStream:
     hidden: str | None = field(default=None, repr=False)
     done: bool = False
     usage: dict[str, Any] | None = None
-    _first: dict[str, Any] = field(default_factory=dict, repr=False)
+    _first: dict[str, Any] | None = field(default=None, repr=False)
+    """What all chunks repeat: of the first one only, because the first verdict covers it."""
     _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
     _hiders: dict[Key, Replacer] = field(default_factory=dict, repr=False)
     _bytes: int = 0
@@ -80,7 +79,7 @@ class ChatStream:
         if into.leaves:
             # an echo of the model's name is what the input stage has judged
             self.hold.add_loose([leaf for leaf in into.leaves if leaf.text != self.asked.model])
-        if not self._first:
+        if self._first is None:
             self._first = {k: chunk.get(k) for k in ("created", "model", "service_tier") if chunk.get(k) is not None}
         self.usage = chunk.get("usage") or self.usage
         for choice in chunk["choices"]:
@@ -131,7 +130,7 @@ class ChatStream:
             if rest := hider.flush():
                 self.hold.add(key, ("choices", *key), TEXT_CHANNELS[key[1]], rest)
         return {
-            **self._first,
+            **(self._first or {}),
             "choices": [self._assembled(i, self._choices[i]) for i in sorted(self._choices)],
             "usage": self.usage,
         }
@@ -170,27 +169,7 @@ class ChatStream:
         """See `proxy.api.AnswerStream`."""
         assert isinstance(key, tuple)
         index, name = key
-        return self._chunk(index, {name: text}, self._logprobs(index, name, text))
-
-    def _logprobs(self, index: int, name: str, text: str) -> dict[str, Any] | None:
-        """The log-probabilities of the tokens that this text completes; none any more once they spell something else."""
-        state = self._choices.get(index)
-        entries = state.logprobs.get(name) if state is not None else None
-        if state is None or not entries:
-            return None
-        spelled = state.spelled.get(name, "") + text
-        n = at = 0
-        is_same = True
-        for entry in entries:
-            token = entry["token"]
-            if not spelled.startswith(token, at):
-                is_same = token.startswith(spelled[at:])
-                break
-            at += len(token)
-            n += 1
-        state.spelled[name] = spelled[at:]
-        state.logprobs[name] = entries[n:] if is_same else []
-        return {name: entries[:n]} if n else None
+        return self._chunk(index, {name: text})
 
     def ending(self, answer: dict[str, Any], rest: Mapping[Hashable, str]) -> bytes:
         """See `proxy.api.AnswerStream`."""
@@ -204,12 +183,9 @@ class ChatStream:
             for name in ("function_call", "annotations"):
                 if message.get(name):
                     delta[name] = message[name]
-            logprobs: dict[str, Any] = {}
-            for name in ("content", "refusal"):
-                if choice.get("logprobs") and rest.get((index, name)):
-                    logprobs |= self._logprobs(index, name, rest[index, name]) or {}
-            if delta or not self._choices[index].begun:
-                out.append(self._chunk(index, delta or {"content": ""}, logprobs or None))
+            logprobs = choice.get("logprobs")
+            if delta or logprobs or not self._choices[index].begun:
+                out.append(self._chunk(index, delta or {"content": ""}, logprobs))
             out.append(self._chunk(index, {}, None, choice.get("finish_reason") or "stop"))
         return b"".join((*out, self._usage(), sse.DONE_EVENT))
 
@@ -233,12 +209,13 @@ class ChatStream:
         return sse.encode_event(dump_json({**self._base(), "choices": [entry]}))
 
     def _base(self) -> dict[str, Any]:
+        first = self._first or {}
         return {
             "id": self.asked.answer_id,
             "object": "chat.completion.chunk",
-            "created": self._first.get("created") or 0,
-            "model": self._first.get("model") or self.asked.model,
-            **({"service_tier": self._first["service_tier"]} if "service_tier" in self._first else {}),
+            "created": first.get("created") or 0,
+            "model": first.get("model") or self.asked.model,
+            **({"service_tier": first["service_tier"]} if "service_tier" in first else {}),
         }
 
     def _usage(self, *, refused: bool = False) -> bytes:

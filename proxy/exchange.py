@@ -42,6 +42,8 @@ class Exchange:
     started: float = field(default_factory=time.monotonic)
     refused_locally: bool = False
     """The proxy itself answered with an error, nothing was decided by policy."""
+    fault: str | None = None
+    """Code of the error that ended a stream; the status says nothing about it."""
     _seconds: dict[Stage, float] = field(default_factory=dict)
 
     def decision_id(self, stage: Stage | None = None) -> str:
@@ -108,7 +110,7 @@ class Exchange:
             policy_set=self.route.policy_set if self.route is not None else None,
             **{s.value: records.decision_record(d, self.decision_id(s)) for s, d in self.decisions.items()},
             latency_ms=round((time.monotonic() - self.started) * 1000, 3),
-            **more,
+            **{**({"error": self.fault} if self.fault is not None else {}), **more},
         )
 
 

@@ -14,6 +14,7 @@ match no longer than ``overlap_chars`` is always seen whole before its first cha
 recognises within ``overlap_chars`` of its beginning never begins to leave; of what takes longer to recognise, at most
 (its length up to there) - ``overlap_chars`` characters are out. The window follows the running score: near a threshold
 it grows, up to `MAX_FACTOR` times, and the held tail with it (more is seen together, less is out); far below it shrinks.
+A check begins and ends between words where it can: half a word can be a match that the whole word is not.
 
 ``deliver_first``: everything leaves at once and is judged meanwhile, window by window. What is out when a refusal falls
 is bounded: reading stops while `MAX_UNJUDGED_WINDOWS` windows are unjudged.
@@ -24,6 +25,7 @@ The last verdict, over the whole answer, is the caller's; see `proxy.stream_rela
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -44,6 +46,11 @@ MAX_UNJUDGED_WINDOWS = 8
 
 CONTEXT_CHARS = 2000
 """How much of what has left a guard is shown as context of a window."""
+
+MAX_WORD_CHARS = 64
+"""So far from where a check would begin or end, the gap between two words is sought."""
+
+_LAST_WORD = re.compile(r"\S*\Z")
 
 
 class StreamMode(StrEnum):
@@ -101,6 +108,13 @@ class Channel:
         lo = max(self._base, start - chars)
         return self.since(lo)[: start - lo]
 
+    def gap_before(self, place: int, after: int) -> int | None:
+        """Where the word begins that a place cuts, if that is behind ``after`` and no further off than a word is long."""
+        head = self.before(place, min(place - after, MAX_WORD_CHARS))
+        word = _LAST_WORD.search(head)
+        assert word is not None
+        return place - len(head) + word.start() if word.start() > 0 else None
+
     def whole(self) -> str:
         """All of the text: as it left, and as it came where it has not."""
         return "".join((*self._gone, self.since(self._base)))
@@ -128,6 +142,10 @@ class Channel:
             self._base = before
 
 
+Loose = tuple[Surface, str, bool]
+"""A string of a stream that is part of no channel: what it is, what it says, whether it stands where nobody knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """What is to be judged now.
@@ -136,13 +154,13 @@ class Check:
         content: The texts; the first leaves are the channels' in order.
         context: What has left before them.
         channels: Per channel: its key, where its leaf begins and where it ended then.
-        loose: The loose leaves that are covered.
+        loose: The loose strings that are covered.
     """
 
     content: Content
     context: tuple[Passage, ...] = field(repr=False)
     channels: tuple[tuple[Hashable, int, int], ...]
-    loose: tuple[tuple[Surface, str], ...] = field(repr=False)
+    loose: tuple[Loose, ...] = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -160,7 +178,7 @@ class Hold:
     overlap_chars: int
     channels: dict[Hashable, Channel] = field(default_factory=dict, repr=False)
     factor: float = 1.0
-    _loose: dict[tuple[Surface, str], bool] = field(default_factory=dict, repr=False)
+    _loose: dict[Loose, bool] = field(default_factory=dict, repr=False)
     """Strings of the stream that are part of no channel, and whether they were judged."""
 
     def add(self, key: Hashable, path: Path, surface: Surface, piece: str) -> None:
@@ -173,12 +191,16 @@ class Hold:
     def add_loose(self, leaves: Sequence[Leaf]) -> None:
         """Take strings that stand in a chunk besides its texts."""
         for leaf in leaves:
-            self._loose.setdefault((leaf.surface, leaf.text), False)
+            self._loose.setdefault((leaf.surface, leaf.text, leaf.is_unknown), False)
 
     @property
     def unjudged_loose(self) -> list[Leaf]:
         """Loose strings that no verdict covers yet. As keys: they cannot be rewritten."""
-        return [Leaf(("loose", i), k[0], k[1], LeafKind.KEY) for i, k in enumerate(self._loose) if not self._loose[k]]
+        return [
+            Leaf(("loose", i), surface, text, LeafKind.KEY, is_unknown=is_unknown)
+            for i, ((surface, text, is_unknown), is_judged) in enumerate(self._loose.items())
+            if not is_judged
+        ]
 
     @property
     def unjudged(self) -> int:
@@ -202,16 +224,17 @@ class Hold:
         context: list[Passage] = []
         channels: list[tuple[Hashable, int, int]] = []
         for key, channel in self.channels.items():
-            end = channel.end
-            if end == channel.judged and end == channel.sent:
+            if channel.end == channel.judged == channel.sent:
                 continue
+            end = channel.gap_before(channel.end, channel.judged) or channel.end
             start = max(0, min(channel.judged, channel.sent) - self.overlap_chars)
+            start = channel.gap_before(start, 0) or (0 if start <= MAX_WORD_CHARS else start)
             if before := channel.before(start, CONTEXT_CHARS):
                 context.append(Passage(channel.surface.value, before, context=True))
-            leaves.append(Leaf(channel.path, channel.surface, channel.since(start)))
+            leaves.append(Leaf(channel.path, channel.surface, channel.since(start)[: end - start]))
             channels.append((key, start, end))
         loose = self.unjudged_loose
-        covered = tuple((leaf.surface, leaf.text) for leaf in loose)
+        covered = tuple((leaf.surface, leaf.text, leaf.is_unknown) for leaf in loose)
         return Check(Content((*leaves, *loose)), tuple(context), tuple(channels), covered)
 
     def passed(self, check: Check, edits: Mapping[int, Sequence[Edit]]) -> list[tuple[Hashable, str]]:

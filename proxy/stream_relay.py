@@ -185,6 +185,8 @@ class StreamRelay:
         if decision.action is Action.REFUSE:
             raise _Stop(decision)
         put_texts(body, edited_texts(content, judged.edits))
+        if judged.edits:
+            relay.api.without_details(body)
         rest: dict[Hashable, str] = {}
         for path, key in paths.items():
             text: Any = body
@@ -202,6 +204,7 @@ class StreamRelay:
 
     def _fault(self, error: HttpError) -> bytes:
         self.relay.exchange.refused_locally = True
+        self.relay.exchange.fault = error.code
         return self.relay.api.error_stream(error.body())
 
     # ------------------------------------------------------------------ waiting and writing

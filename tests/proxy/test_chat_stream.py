@@ -16,6 +16,7 @@ from proxy.hold import Hold, StreamMode
 from proxy.schema import HIDDEN, Collection
 from proxy.sse import DONE, EventDecoder
 from rules.content import LeafKind
+from rules.detectors import Edit
 from tests.proxy.examples import CHUNK, marked, strings
 
 MARK = "ZQ-MARK-7781"
@@ -284,19 +285,67 @@ def with_logprobs(text: str, *tokens: str) -> dict[str, Any]:
     return chunk
 
 
-def test_log_probabilities_leave_with_the_text_that_they_spell() -> None:
+def left_logprobs(stream: ChatStream, *gone: str) -> list[str]:
+    """The tokens whose log-probabilities leave, after pieces that left before the end."""
+    wire = b""
+    channel = stream.hold.channels[0, "content"]
+    for text in gone:
+        wire += stream.text((0, "content"), text)
+    completion, _ = judged(stream)
+    events = parsed(wire + stream.ending(completion, {(0, "content"): channel.whole()[len("".join(gone)) :]}))
+    assert all("logprobs" not in e["choices"][0] for e in events[: len(gone)])
+    return [
+        t["token"] for e in events if e != DONE for c in e["choices"] for t in c.get("logprobs", {}).get("content", ())
+    ]
+
+
+def test_log_probabilities_leave_at_the_end_if_they_spell_the_text() -> None:
     stream = held(with_logprobs("one ", "one", " "), with_logprobs("two", "two"), delta(0, "stop"))
-    first = parsed(stream.text((0, "content"), "one tw"))[0]["choices"][0]
-    last = parsed(stream.text((0, "content"), "o"))[0]["choices"][0]
-    assert [e["token"] for e in first["logprobs"]["content"]] == ["one", " "]
-    assert [e["token"] for e in last["logprobs"]["content"]] == ["two"]
+    assert left_logprobs(stream, "one tw") == ["one", " ", "two"]
+    assert left_logprobs(held(with_logprobs("one", "one"), delta(0, "stop")), "one") == ["one"]
 
 
 def test_log_probabilities_of_changed_text_never_leave() -> None:
     stream = held(with_logprobs("my secret", "my", " ", "secret"), with_logprobs(" is", " is"), delta(0, "stop"))
-    events = parsed(stream.text((0, "content"), "my <SECRET_1>") + stream.text((0, "content"), " is"))
-    tokens = [e["token"] for event in events for e in event["choices"][0].get("logprobs", {}).get("content", ())]
-    assert tokens == ["my", " "]
+    channel = stream.hold.channels[0, "content"]
+    channel.release(9, [Edit(3, 9, "<SECRET_1>")])
+    assert left_logprobs(stream, "my <SECRET_1>") == []
+
+
+def test_alternatives_that_spell_a_mark_over_many_chunks_are_judged_whole() -> None:
+    chunks = [with_logprobs("a", "a") for _ in MARK]
+    for chunk, letter in zip(chunks, MARK, strict=True):
+        [entry] = chunk["choices"][0]["logprobs"]["content"]
+        entry["top_logprobs"] = [{"token": letter, "logprob": -2.0, "bytes": None}]
+    _, texts = judged(held(*chunks, delta(0, "stop")))
+    assert MARK in texts
+
+
+def test_alternatives_that_spell_the_upstreams_key_take_all_log_probabilities_along() -> None:
+    key = "sk-upstream-0000000000"
+    chunk = with_logprobs("a", "a")
+    chunk["choices"][0]["logprobs"]["content"][0]["top_logprobs"] = [{"token": key, "logprob": -2.0, "bytes": None}]
+    stream = held(chunk, delta(0, "stop"), hidden=key)
+    into = Collection(strict=False, hidden=key)
+    API.read_answer(stream.answer(), into, ASKED)
+    assert into.has_hidden  # upon which `proxy.relay` leaves them out
+
+
+# ---------------------------------------------------------------------- what stands besides the texts
+
+
+def test_what_all_chunks_repeat_is_of_the_first_one_which_the_first_verdict_covers() -> None:
+    stream = held(
+        {"choices": [{"index": 0, "delta": {"content": "a"}}]}, {**delta(content="b"), "model": MARK}, done=False
+    )
+    assert MARK not in stream.text((0, "content"), "a").decode()
+
+
+def test_an_unknown_word_beside_the_text_is_read_by_every_rule() -> None:
+    stream = held({**delta(content="a"), "service_tier": MARK}, done=False)
+    [model, tier] = stream.hold.check().content.leaves[1:]
+    assert (model.text, model.is_unknown) == ("m", False)
+    assert (tier.text, tier.is_unknown) == (MARK, True)
 
 
 # ---------------------------------------------------------------------- a completion as a stream

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.hold import MAX_FACTOR, MAX_UNJUDGED_WINDOWS, MIN_FACTOR, Hold, StreamMode, TooLate
+from proxy.hold import MAX_FACTOR, MAX_UNJUDGED_WINDOWS, MAX_WORD_CHARS, MIN_FACTOR, Hold, StreamMode, TooLate
 from rules.content import Leaf, Surface
 from rules.decision import Verdict, decide
 from rules.detectors import Edit, apply_edits, mask_edits
@@ -58,12 +58,44 @@ def test_all_but_the_overlap_leaves_after_a_verdict() -> None:
 
 def test_the_next_check_shows_what_is_held_and_as_much_of_what_has_left() -> None:
     held = hold(window=10, overlap=4)
-    add(held, "0123456789")
+    add(held, "0 2345678 ")
     passes(held)
     add(held, "abcdefghij")
-    assert judged(held) == ["23456789abcdefghij"]
-    assert [p.text for p in held.check().context] == ["01"]
-    assert passes(held) == [("a", "6789abcdef")]
+    assert judged(held) == ["2345678 abcdefghij"]
+    assert [p.text for p in held.check().context] == ["0 "]
+    assert passes(held) == [("a", "678 abcdef")]
+
+
+def test_a_check_begins_and_ends_between_words() -> None:
+    held = hold(window=10, overlap=4)
+    add(held, "some words and ha")
+    assert judged(held) == ["some words and "]
+    assert passes(held) == [("a", "some words ")]
+    add(held, "lf a word")
+    assert judged(held) == ["words and half a "]
+
+
+def test_a_check_takes_a_word_that_has_no_end() -> None:
+    held = hold(window=100, overlap=4)
+    add(held, "words " + "x" * (MAX_WORD_CHARS + 1))
+    assert judged(held) == ["words " + "x" * (MAX_WORD_CHARS + 1)]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text("ab ", max_size=300), st.integers(1, 40), st.integers(0, 40), st.integers(1, 30))
+def test_every_check_gets_on_and_shows_no_half_word_that_has_left(
+    text: str, window: int, overlap: int, size: int
+) -> None:
+    held = hold(window, overlap)
+    for i in range(0, len(text), size):
+        add(held, text[i : i + size])
+        while held.wants_verdict:
+            before = held.unjudged
+            [leaf] = held.check().content.leaves
+            start = text.index(leaf.text) if text.count(leaf.text) == 1 else 0
+            assert start == 0 or text[start - 1] == " " or " " not in text[start - MAX_WORD_CHARS : start]
+            passes(held)
+            assert held.unjudged < before
 
 
 def test_text_that_came_after_a_check_does_not_leave_with_it() -> None:
@@ -109,20 +141,20 @@ def test_in_a_buffer_nothing_leaves_and_nothing_is_asked() -> None:
 
 def test_an_edit_leaves_in_place_of_what_it_masks() -> None:
     held = hold(window=10, overlap=2)
-    add(held, "to a@b.c now!!")
-    assert passes(held, {0: [Edit(3, 8, "<EMAIL_1>")]}) == [("a", "to <EMAIL_1> now")]
+    add(held, "to a@b.c now!! ")
+    assert passes(held, {0: [Edit(3, 8, "<EMAIL_1>")]}) == [("a", "to <EMAIL_1> now!")]
     add(held, "0123456789")
-    assert judged(held) == ["ow!!0123456789"]
-    assert held.channels["a"].whole() == "to <EMAIL_1> now!!0123456789"
+    assert judged(held) == ["now!! 0123456789"]
+    assert held.channels["a"].whole() == "to <EMAIL_1> now!! 0123456789"
 
 
 def test_what_an_edit_begins_in_is_held_as_a_whole() -> None:
     held = hold(window=10, overlap=2)
-    add(held, "to a@b.c.d")
-    assert passes(held, {0: [Edit(3, 10, "<EMAIL_1>")]}) == [("a", "to ")]
-    add(held, "e and more")
-    assert judged(held) == ["o a@b.c.de and more"]
-    assert passes(held, {0: [Edit(2, 10, "<EMAIL_1>")]}) == [("a", "<EMAIL_1> and mo")]
+    add(held, "to 4111 1111 ")
+    assert passes(held, {0: [Edit(3, 12, "<CARD_1>")]}) == [("a", "to ")]
+    add(held, "1111 ok  ")
+    assert judged(held) == ["to 4111 1111 1111 ok  "]
+    assert passes(held, {0: [Edit(3, 17, "<CARD_1>")]}) == [("a", "<CARD_1> ok")]
 
 
 def test_an_edit_of_what_has_left_is_too_late() -> None:
@@ -155,9 +187,9 @@ def test_in_deliver_first_everything_leaves_at_once_and_is_judged_afterwards() -
     assert held.wants_verdict
     assert judged(held) == ["0123456789"]
     assert passes(held) == []
-    add(held, "abc")
+    add(held, " bc")
     held.at_once()
-    assert judged(held) == ["789abc"]
+    assert judged(held) == ["0123456789 "]
 
 
 def test_in_deliver_first_reading_waits_once_too_much_is_unjudged() -> None:
