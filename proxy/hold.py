@@ -8,8 +8,8 @@ one text. Of each channel three places are known:
 
 ``buffer``: nothing leaves before the whole answer was judged; the places between are never used.
 
-``window``: as soon as ``window_chars`` are unjudged, everything that is held is judged, together with the last
-``overlap_chars`` that have left. If nothing speaks against it, all but the last ``overlap_chars`` leave. So a detector's
+``window``: as soon as ``window_chars`` of one channel are unjudged, everything that is held is judged, together with the
+last ``overlap_chars`` that have left. If nothing speaks against it, all but the last ``overlap_chars`` leave. So a detector's
 match no longer than ``overlap_chars`` is always seen whole before its first character leaves, and what a guard
 recognises within ``overlap_chars`` of its beginning never begins to leave; of what takes longer to recognise, at most
 (its length up to there) - ``overlap_chars`` characters are out. The window follows the running score: near a threshold
@@ -17,7 +17,7 @@ it grows, up to `MAX_FACTOR` times, and the held tail with it (more is seen toge
 A check begins and ends between words where it can: half a word can be a match that the whole word is not.
 
 ``deliver_first``: everything leaves at once and is judged meanwhile, window by window. What is out when a refusal falls
-is bounded: reading stops while `MAX_UNJUDGED_WINDOWS` windows are unjudged.
+is bounded: reading stops while `MAX_UNJUDGED_WINDOWS` windows of a channel are unjudged.
 
 An edit (a mask) changes the text that leaves, never what has left: an edit that reaches into that is `TooLate`.
 The last verdict, over the whole answer, is the caller's; see `proxy.stream_relay`.
@@ -42,7 +42,7 @@ NEAR, FAR = 0.75, 0.25
 """Shares of a threshold from which on a score counts as near, and below which as far."""
 
 MAX_UNJUDGED_WINDOWS = 8
-"""``deliver_first``: more than this many windows are never out unjudged."""
+"""``deliver_first``: more than this many windows of a channel are never out unjudged, but for the piece that came last."""
 
 CONTEXT_CHARS = 2000
 """How much of what has left a guard is shown as context of a window."""
@@ -204,8 +204,8 @@ class Hold:
 
     @property
     def unjudged(self) -> int:
-        """Characters that no verdict covers."""
-        return sum(c.end - c.judged for c in self.channels.values())
+        """Characters that no verdict covers, of the channel that has most of them."""
+        return max((c.end - c.judged for c in self.channels.values()), default=0)
 
     @property
     def wants_verdict(self) -> bool:

@@ -411,7 +411,7 @@ MARKED: dict[str, list[bytes]] = {
     "E05-annotations": [chunk({"annotations": [{"url_citation": {"title": MARK}}]}), *text_stream("Hi.")],
     "E01-second-of-two": [*(chunk({"content": c}, index=1) for c in MARK), chunk({"content": "Hi."}), *closing(2)],
     "E01-third-of-three": [
-        *(chunk({"content": p}, index=i) for p in pieces(BENIGN) for i in range(3)),
+        *(chunk({"content": p}, index=i) for p in pieces(BENIGN[:400]) for i in range(3)),
         *(chunk({"content": c}, index=2) for c in MARK), *closing(3),
     ],
     "E04-arguments": with_call(f'{{"a": "{MARK}"}}'),
@@ -442,8 +442,9 @@ async def test_a_mark_is_refused_wherever_it_stands_and_however_it_is_cut(
     if reply.status == 400:
         assert reply.error["code"] == "content_filter"
         return
-    assert mode != "buffer"
     before = check_cut(seen(reply), n)
+    if mode == "buffer":  # a comment bridged the wait
+        assert before == [""] * n
     if mode == "window":
         harmless = {"G06-alternatives": "a" * 300}.get(case, BENIGN)
         assert all(text == harmless[: len(text)] for text in before)

@@ -107,16 +107,29 @@ def test_text_that_came_after_a_check_does_not_leave_with_it() -> None:
     assert held.unjudged == 3
 
 
-def test_channels_are_counted_together_and_leave_apart() -> None:
+def test_one_channel_fills_a_window_and_all_are_judged_and_leave_apart() -> None:
     held = hold(window=10, overlap=2)
     add(held, "01234", "a", Surface.REASONING)
     add(held, "abcde", "b")
+    assert not held.wants_verdict
+    add(held, "fghij", "b")
     assert held.wants_verdict
     assert [(leaf.surface, leaf.text) for leaf in held.check().content.leaves] == [
         ("reasoning", "01234"),
-        ("assistant", "abcde"),
+        ("assistant", "abcdefghij"),
     ]
-    assert passes(held) == [("a", "012"), ("b", "abc")]
+    assert passes(held) == [("a", "012"), ("b", "abcdefgh")]
+
+
+def test_a_guard_reads_little_more_than_the_text_however_many_choices_there_are() -> None:
+    held = hold(window=400, overlap=200)
+    shown = 0
+    for i in range(40_000):
+        add(held, "word ", str(i % 100))
+        if held.wants_verdict:
+            shown += sum(map(len, judged(held)))
+            passes(held)
+    assert shown < 3 * 40_000 * len("word ")
 
 
 def test_loose_strings_are_judged_once() -> None:
