@@ -21,6 +21,11 @@ TEXT = (
 MARKER = "ZQ-MARK-7781"
 """The literal that the benchmark's policy seeks; a prompt that contains `LEAK` is answered with it."""
 LEAK = "bench-leak"
+LONG = "bench-long"
+"""A streamed answer to a prompt with this is five times as long, in as many chunks."""
+PACED = "bench-paced"
+"""The same with `PACE_S` between the chunks, as a model writes."""
+PACE_S = 0.004
 
 
 def _completion(text: str) -> bytes:
@@ -46,7 +51,7 @@ def _completion(text: str) -> bytes:
     return head.encode() + body
 
 
-def _stream() -> list[bytes]:
+def _stream(text: str) -> list[bytes]:
     def event(data: str) -> bytes:
         raw = f"data: {data}\n\n".encode()
         return b"%x\r\n%b\r\n" % (len(raw), raw)
@@ -62,7 +67,7 @@ def _stream() -> list[bytes]:
         }
         return event(json.dumps(whole, separators=(",", ":")))
 
-    pieces = [TEXT[len(TEXT) * i // N_CHUNKS : len(TEXT) * (i + 1) // N_CHUNKS] for i in range(N_CHUNKS)]
+    pieces = [text[len(text) * i // N_CHUNKS : len(text) * (i + 1) // N_CHUNKS] for i in range(N_CHUNKS)]
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     first = chunk({"role": "assistant", "content": pieces[0]})
     last = chunk({}, "stop") + event("[DONE]") + b"0\r\n\r\n"
@@ -71,7 +76,8 @@ def _stream() -> list[bytes]:
 
 PLAIN = _completion(TEXT)
 LEAKED = _completion(f"It is {MARKER}.")
-STREAM = _stream()
+STREAM = _stream(TEXT)
+LONG_STREAM = _stream(" ".join([TEXT] * 5))
 
 
 class Upstream(asyncio.Protocol):
@@ -96,8 +102,10 @@ class Upstream(asyncio.Protocol):
         if len(self._buffer) < end + 4 + length:
             return
         body, self._buffer = self._buffer[end + 4 :], b""
-        if b'"stream":true' in body:
-            self._send_next(iter(STREAM))
+        if PACED.encode() in body:
+            self._send_paced(iter(LONG_STREAM), self._loop.time())
+        elif b'"stream":true' in body:
+            self._send_next(iter(LONG_STREAM if LONG.encode() in body else STREAM))
         else:
             self._transport.write(LEAKED if LEAK.encode() in body else PLAIN)
 
@@ -107,6 +115,13 @@ class Upstream(asyncio.Protocol):
         if chunk is not None and not self._transport.is_closing():
             self._transport.write(chunk)
             self._loop.call_soon(self._send_next, chunks)
+
+    def _send_paced(self, chunks: Iterator[bytes], due: float) -> None:
+        """One chunk at its time."""
+        chunk = next(chunks, None)
+        if chunk is not None and not self._transport.is_closing():
+            self._transport.write(chunk)
+            self._loop.call_at(due + PACE_S, self._send_paced, chunks, due + PACE_S)
 
 
 async def _main(port: int) -> None:

@@ -368,6 +368,11 @@ TEXT_CHANNELS: Mapping[str, Surface] = {
 """The fields of a delta that are text in pieces, in the order in which they are sent on."""
 
 
+def whole_characters(piece: str) -> str:
+    """A piece without halves of characters, which cannot be sent on: upstreams cut emoji in two."""
+    return piece if piece.isascii() else piece.encode("utf-8", "replace").decode("utf-8")
+
+
 class _Piece:
     """A piece of a channel: judged as part of the assembled text, so not collected here."""
 
@@ -375,7 +380,7 @@ class _Piece:
         if isinstance(value, list):  # some servers stream content as parts
             value = "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str))
         if isinstance(value, str):
-            return value.encode("utf-8", "replace").decode("utf-8")  # half an emoji cannot be sent on
+            return whole_characters(value)
         if value is None:
             return value
         return into.wrong(path, "must be a string", "invalid_type")

@@ -17,7 +17,7 @@ from typing import Any
 
 from proxy import refusals, sse
 from proxy.api import Asked, StreamFault
-from proxy.chat_api import CHAT_CHUNK, TEXT_CHANNELS
+from proxy.chat_api import CHAT_CHUNK, TEXT_CHANNELS, whole_characters
 from proxy.hold import Hold
 from proxy.replacer import Replacer
 from proxy.schema import HIDDEN, MIN_KEY_CHARS, Collection, Misfit
@@ -51,6 +51,8 @@ class ChatStream:
     usage: dict[str, Any] | None = None
     _first: dict[str, Any] | None = field(default=None, repr=False)
     """What all chunks repeat: of the first one only, because the first verdict covers it."""
+    _frame: tuple[tuple[Any, ...], int] | None = field(default=None, repr=False)
+    """The last chunk without its text, and its choice, if it brought nothing but text."""
     _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
     _hiders: dict[Key, Replacer] = field(default_factory=dict, repr=False)
     _bytes: int = 0
@@ -71,6 +73,10 @@ class ChatStream:
             raise StreamFault("an event is an error")
         if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
             raise StreamFault("an event is no chunk")
+        piece, frame = _content_only(raw)
+        if piece is not None and self._frame is not None and frame == self._frame[0]:
+            self._add((self._frame[1], "content"), piece)
+            return
         into = Collection(strict=False, hidden=self.hidden)
         try:
             chunk = CHAT_CHUNK.clean(raw, (), into)
@@ -84,6 +90,7 @@ class ChatStream:
         self.usage = chunk.get("usage") or self.usage
         for choice in chunk["choices"]:
             self._take(choice)
+        self._frame = None if piece is None else (frame, chunk["choices"][0].get("index") or 0)
 
     def _take(self, choice: dict[str, Any]) -> None:
         # What is judged together must carry one number: for a client, no index and index 0 would be two texts.
@@ -223,6 +230,28 @@ class ChatStream:
             return b""
         usage = self.usage or refusals.empty_usage()
         return sse.encode_event(dump_json({**self._base(), "choices": [], "usage": usage}))
+
+
+_FRAME = ("created", "model", "service_tier")
+"""What the schema lets through of a chunk, besides what it brings."""
+
+
+def _content_only(raw: dict[str, Any]) -> tuple[str | None, tuple[Any, ...]]:
+    """The piece of a chunk that brings nothing but content, as most do, and what else of it matters.
+
+    A chunk that differs from the one before in its piece only need not be cleaned again.
+    """
+    choices = raw["choices"]
+    choice = choices[0] if len(choices) == 1 else None
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(delta, dict) or len(delta) != 1:
+        return None, ()
+    piece, index = delta.get("content"), choice.get("index")
+    if type(index) is not int or not isinstance(piece, str):  # true and 1.0 equal 1, and are no index
+        return None, ()
+    if choice.get("finish_reason") or choice.get("logprobs") or raw.get("usage"):
+        return None, ()
+    return whole_characters(piece), (index, *map(raw.get, _FRAME))
 
 
 def _assembled_call(held: dict[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,27 @@ def test_choices_are_kept_apart() -> None:
     assert [(c["index"], c["message"]["content"]) for c in completion["choices"]] == [(0, "ab"), (1, "xy")]
 
 
+@pytest.mark.parametrize("between", CHUNK["choices"][0]["delta"], ids=str)
+def test_a_chunk_like_the_one_before_is_read_as_if_it_came_alone(between: str) -> None:
+    odd = copy.deepcopy(CHUNK)
+    odd["choices"] = [{"index": 0, "delta": {between: CHUNK["choices"][0]["delta"][between]}}]
+    alike = [delta(i, content=c) for i in (0, 1, 0) for c in "ab"]
+    alike += [{**delta(content="c"), "choices": [{"index": index, "delta": {"content": "c"}}]} for index in ("x", "x", -1, -1, True, 1, None, 500, 500)]  # fmt: skip
+    plain = held(*alike[:6], odd, *alike[6:], delta(0, "stop"), delta(1, "length"))
+    apart: list[Any] = []
+    for chunk in (*alike[:6], odd, *alike[6:]):
+        apart += [chunk, {"choices": [], "created": len(apart)}]
+    assert held(*apart, delta(0, "stop"), delta(1, "length")).answer()["choices"] == plain.answer()["choices"]
+
+
+def test_what_a_like_chunk_has_besides_its_text_is_not_overlooked() -> None:
+    for place in ("model", "service_tier"):
+        stream = held(delta(content="a"), delta(content="b"), {**delta(content="c"), place: MARK})
+        assert MARK in judged(stream)[1]
+    stream = held(delta(content="a"), delta(content="b"), delta(0, MARK, content="c"))
+    assert MARK in judged(stream)[1]
+
+
 # ---------------------------------------------------------------------- what is released
 
 
