@@ -157,6 +157,26 @@ CONTENT = st.one_of(
     st.tuples(st.just(0), st.just("content"), st.sampled_from(WORDS)),
     st.tuples(st.just(1), st.sampled_from(CHANNELS), st.sampled_from(["word ", "é", " "])),
 )
+
+
+def marked(places: st.SearchStrategy[tuple[int, str]]) -> st.SearchStrategy[list[Piece | bytes]]:
+    """A mark in two pieces, as a part of a word or by itself."""
+
+    def parts(place: tuple[int, str], at: int, before: str, after: str) -> list[Piece | bytes]:
+        return [(*place, before + MARK[:at]), (*place, MARK[at:] + after)]
+
+    around = st.sampled_from(["", "", " ", "x" * 20])
+    return st.builds(parts, places, st.integers(1, len(MARK) - 1), around, around)
+
+
+def streams(pieces: st.SearchStrategy[Any], marks: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Piece | bytes]]:
+    groups = st.one_of(pieces.map(lambda p: [p]), pieces.map(lambda p: [p]), marks)
+    return st.lists(groups, max_size=30).map(lambda found: [p for group in found for p in group])
+
+
+WINDOWS = st.sampled_from([1, 3, 8, 40])
+OVERLAPS = st.sampled_from([len(MARK), len(MARK), 20, 40])
+MODES = st.sampled_from([StreamMode.WINDOW, StreamMode.WINDOW, *StreamMode])
 JUNK = st.sampled_from(
     [
         b": comment\n\n", b"\n\n", b"event: x\n\n", b"id: 1\r\nretry: 5\r\n\r\n",
@@ -221,12 +241,23 @@ def seen(body: bytes) -> Seen:
 
 
 def cuts(data: st.DataObject, stream: bytes) -> list[bytes]:
+    """The stream in segments: of one event mostly, of one byte, or wherever."""
+    how = data.draw(st.sampled_from(["events", "events", "bytes", "anywhere"]))
+    if how == "events":
+        return [event + b"\n\n" for event in stream.split(b"\n\n")[:-1]]
+    if how == "bytes":
+        return [stream[i : i + 1] for i in range(len(stream))]
     at = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     return [stream[a:b] for a, b in pairwise([0, *at, len(stream)])]
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.one_of(PIECES, JUNK), max_size=40), ENDS, st.data(), st.sampled_from(list(StreamMode)))
+@given(
+    streams(st.one_of(PIECES, JUNK), marked(st.tuples(st.integers(0, 1), st.sampled_from(CHANNELS)))),
+    ENDS,
+    st.data(),
+    st.sampled_from(list(StreamMode)),
+)
 def test_nothing_of_a_refused_mark_leaves_and_all_that_passes_is_the_text(
     tmp_path_factory: pytest.TempPathFactory,
     parts: list[Piece | bytes],
@@ -235,7 +266,7 @@ def test_nothing_of_a_refused_mark_leaves_and_all_that_passes_is_the_text(
     mode: StreamMode,
 ) -> None:
     stream = b"".join(p if isinstance(p, bytes) else text_chunk(*p) for p in parts) + end
-    hold = Hold(mode, data.draw(st.integers(1, 40)), data.draw(st.integers(len(MARK), 40)))
+    hold = Hold(mode, data.draw(WINDOWS), data.draw(OVERLAPS))
     loaded = route(tmp_path_factory.getbasetemp(), "refuse")
     got = asyncio.run(relayed(loaded, hold, cuts(data, stream)))
     texts = assembled([p for p in parts if not isinstance(p, bytes)])
@@ -266,12 +297,16 @@ def test_nothing_of_a_refused_mark_leaves_and_all_that_passes_is_the_text(
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(CONTENT, max_size=40), st.data(), st.sampled_from([StreamMode.BUFFER, StreamMode.WINDOW]))
+@given(
+    streams(CONTENT, marked(st.just((0, "content")))),
+    st.data(),
+    st.sampled_from([StreamMode.BUFFER, StreamMode.WINDOW]),
+)
 def test_what_leaves_is_the_masked_text(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[Piece], data: st.DataObject, mode: StreamMode
 ) -> None:
     stream = b"".join(text_chunk(*p) for p in pieces) + CLOSING
-    hold = Hold(mode, data.draw(st.integers(1, 40)), data.draw(st.integers(len(MARK), 40)))
+    hold = Hold(mode, data.draw(WINDOWS), data.draw(OVERLAPS))
     got = asyncio.run(relayed(route(tmp_path_factory.getbasetemp(), "mask"), hold, cuts(data, stream)))
     texts = assembled(pieces)
     spans = {key: DETECTOR.find(text) for key, text in texts.items()}
