@@ -178,8 +178,9 @@ class Hold:
     overlap_chars: int
     channels: dict[Hashable, Channel] = field(default_factory=dict, repr=False)
     factor: float = 1.0
-    _loose: dict[Loose, bool] = field(default_factory=dict, repr=False)
-    """Strings of the stream that are part of no channel, and whether they were judged."""
+    _loose: dict[Loose, None] = field(default_factory=dict, repr=False)
+    """Strings of the stream that are part of no channel and that no verdict covers, in order."""
+    _judged_loose: set[Loose] = field(default_factory=set, repr=False)
 
     def add(self, key: Hashable, path: Path, surface: Surface, piece: str) -> None:
         """Take a piece of a channel."""
@@ -191,15 +192,16 @@ class Hold:
     def add_loose(self, leaves: Sequence[Leaf]) -> None:
         """Take strings that stand in a chunk besides its texts."""
         for leaf in leaves:
-            self._loose.setdefault((leaf.surface, leaf.text, leaf.is_unknown), False)
+            key = (leaf.surface, leaf.text, leaf.is_unknown)
+            if key not in self._judged_loose:
+                self._loose[key] = None
 
     @property
     def unjudged_loose(self) -> list[Leaf]:
         """Loose strings that no verdict covers yet. As keys: they cannot be rewritten."""
         return [
             Leaf(("loose", i), surface, text, LeafKind.KEY, is_unknown=is_unknown)
-            for i, ((surface, text, is_unknown), is_judged) in enumerate(self._loose.items())
-            if not is_judged
+            for i, (surface, text, is_unknown) in enumerate(self._loose)
         ]
 
     @property
@@ -247,13 +249,15 @@ class Hold:
         Raises:
             TooLate: An edit concerns what has left.
         """
-        self._loose |= dict.fromkeys(check.loose, True)
+        self._judged_loose.update(check.loose)
+        for key in check.loose:
+            self._loose.pop(key, None)
         if any(i >= len(check.channels) for i in edits):
             raise TooLate
         out: list[tuple[Hashable, str]] = []
         stays = int(self.overlap_chars * max(1.0, self.factor))
-        for i, (key, start, end) in enumerate(check.channels):
-            channel = self.channels[key]
+        for i, (name, start, end) in enumerate(check.channels):
+            channel = self.channels[name]
             changes = [Edit(e.start + start, e.end + start, e.text) for e in edits.get(i, ())]
             if any(e.start < channel.sent for e in changes):
                 raise TooLate
@@ -263,7 +267,7 @@ class Hold:
                 if edit.start < upto < edit.end:
                     upto = edit.start
             if self.mode is StreamMode.WINDOW and upto > channel.sent:
-                out.append((key, channel.release(upto, [e for e in changes if e.end <= upto])))
+                out.append((name, channel.release(upto, [e for e in changes if e.end <= upto])))
             elif changes and self.mode is not StreamMode.WINDOW:
                 raise TooLate
             channel.let_go(min(channel.judged, channel.sent) - self.overlap_chars - CONTEXT_CHARS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -90,6 +91,27 @@ def test_any_segmentation_gives_the_same_events_and_the_same_fault(
         return out, False
 
     assert run(segments) == run([stream]) == run([stream[i : i + 1] for i in range(len(stream))])
+
+
+def by_the_book(stream: bytes) -> list[str]:
+    """The standard's steps, over the whole stream at once (WHATWG HTML, section 9.2.6)."""
+    text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
+    *lines, _ = re.split("\r\n|\n|\r", text)
+    out: list[str] = []
+    data: list[str] = []
+    for line in lines:
+        if not line and data:
+            out.append("\n".join(data))
+            data = []
+        name, _, value = line.partition(":")
+        if name == "data":
+            data.append(value.removeprefix(" "))
+    return out
+
+
+@given(_LINES, st.integers(1, 7))
+def test_any_stream_is_read_by_the_book(stream: bytes, size: int) -> None:
+    assert events(*(stream[i : i + size] for i in range(0, len(stream), size))) == by_the_book(stream)
 
 
 def test_an_endless_line_is_a_fault_before_it_fills_the_memory() -> None:
