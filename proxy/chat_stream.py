@@ -51,8 +51,8 @@ class ChatStream:
     usage: dict[str, Any] | None = None
     _first: dict[str, Any] | None = field(default=None, repr=False)
     """What all chunks repeat: of the first one only, because the first verdict covers it."""
-    _frame: tuple[tuple[Any, ...], int] | None = field(default=None, repr=False)
-    """The last chunk without its text, and its choice, if it brought nothing but text."""
+    _frames: dict[int, tuple[tuple[Any, ...], int]] = field(default_factory=dict, repr=False)
+    """By the number that a choice was given: its last chunk that brought only text, without that, and its real number."""
     _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
     _hiders: dict[Key, Replacer] = field(default_factory=dict, repr=False)
     _bytes: int = 0
@@ -73,9 +73,10 @@ class ChatStream:
             raise StreamFault("an event is an error")
         if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
             raise StreamFault("an event is no chunk")
-        piece, frame = _content_only(raw)
-        if piece is not None and self._frame is not None and frame == self._frame[0]:
-            self._add((self._frame[1], "content"), piece)
+        given, piece, frame = _content_only(raw)
+        known = self._frames.get(given) if piece is not None else None
+        if piece is not None and known is not None and frame == known[0]:
+            self._add((known[1], "content"), piece)
             return
         into = Collection(strict=False, hidden=self.hidden)
         try:
@@ -90,7 +91,8 @@ class ChatStream:
         self.usage = chunk.get("usage") or self.usage
         for choice in chunk["choices"]:
             self._take(choice)
-        self._frame = None if piece is None else (frame, chunk["choices"][0].get("index") or 0)
+        if piece is not None:
+            self._frames[given] = frame, chunk["choices"][0].get("index") or 0
 
     def _take(self, choice: dict[str, Any]) -> None:
         # What is judged together must carry one number: for a client, no index and index 0 would be two texts.
@@ -236,22 +238,22 @@ _FRAME = ("created", "model", "service_tier")
 """What the schema lets through of a chunk, besides what it brings."""
 
 
-def _content_only(raw: dict[str, Any]) -> tuple[str | None, tuple[Any, ...]]:
-    """The piece of a chunk that brings nothing but content, as most do, and what else of it matters.
+def _content_only(raw: dict[str, Any]) -> tuple[int, str | None, tuple[Any, ...]]:
+    """Of a chunk that brings nothing but content, as most do: the number of its choice, the piece, what else matters.
 
-    A chunk that differs from the one before in its piece only need not be cleaned again.
+    A chunk that differs from one before in its piece only need not be cleaned again.
     """
     choices = raw["choices"]
     choice = choices[0] if len(choices) == 1 else None
     delta = choice.get("delta") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(delta, dict) or len(delta) != 1:
-        return None, ()
+        return 0, None, ()
     piece, index = delta.get("content"), choice.get("index")
     if type(index) is not int or not isinstance(piece, str):  # true and 1.0 equal 1, and are no index
-        return None, ()
+        return 0, None, ()
     if choice.get("finish_reason") or choice.get("logprobs") or raw.get("usage"):
-        return None, ()
-    return whole_characters(piece), (index, *map(raw.get, _FRAME))
+        return 0, None, ()
+    return index, whole_characters(piece), tuple(map(raw.get, _FRAME))
 
 
 def _assembled_call(held: dict[str, Any]) -> dict[str, Any]:
