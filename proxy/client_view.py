@@ -19,8 +19,11 @@ MAX_BODY_BYTES = 1 << 20
 """Answers to the probes are short; a gateway that sends more than this is not read on."""
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_EVENT_NAME = re.compile(rb"(?:^|[\r\n])event: ?(?![\r\n]|message[\r\n])")
+_EVENT_NAME = re.compile(rb"(?:^|[\r\n])event: ?+(?![\r\n]|message[\r\n])")
 """``message`` is what an event is called that has no name (WHATWG HTML, section 9.2.6)."""
+
+_LITELLM_PREFIX = "llm_provider-"
+"""What LiteLLM's proxy puts before the names of an upstream's headers (seen with 1.x)."""
 
 
 class Kind(StrEnum):
@@ -69,7 +72,8 @@ class ClientView:
     Attributes:
         status: HTTP status; 0 if there was none.
         fault: Why the answer is not whole, in plain words; None if it is.
-        decision: ``x-safeguard-decision``.
+        decision: ``x-safeguard-decision``, also under the name that LiteLLM gives it.
+        policy_set: ``x-safeguard-policy-set``: the same for two answers of one route.
         text: What the choices say, put together.
         counted: None without access to the metrics.
     """
@@ -79,6 +83,8 @@ class ClientView:
     fault: str | None = None
     decision: str | None = None
     has_decision_id: bool = False
+    policy_set: str | None = None
+    has_renamed_headers: bool = False
     should_retry: str | None = None
     error: ErrorSeen | None = None
     finish_reasons: tuple[str, ...] = ()
@@ -138,14 +144,17 @@ def view_answer(
         objects, stream = _read_stream(body)
     elif content_type == "application/json" and (found := _parse(body)) is not None:
         kind, objects = Kind.JSON, [found]
+    ours, is_renamed = _ours(headers)
     choices = [c for o in objects for c in _dicts(o.get("choices"))]
     said = [m.get("content") for c in choices for key in ("message", "delta") for m in _dicts([c.get(key)])]
     return ClientView(
         status=status,
         kind=kind,
         fault=fault,
-        decision=_word(headers.get("x-safeguard-decision")),
-        has_decision_id="x-safeguard-decision-id" in headers,
+        decision=_word(ours.get("x-safeguard-decision")),
+        has_decision_id="x-safeguard-decision-id" in ours,
+        policy_set=_word(ours.get("x-safeguard-policy-set")),
+        has_renamed_headers=is_renamed,
         should_retry=_word(headers.get("x-should-retry")),
         error=next((_error(o["error"]) for o in objects if o.get("error") is not None), None),
         finish_reasons=tuple(word for c in choices if (word := _word(c.get("finish_reason"))) is not None),
@@ -155,6 +164,14 @@ def view_answer(
         first_byte_s=first_byte_s,
         total_s=total_s,
     )
+
+
+def _ours(headers: Mapping[str, str]) -> tuple[Mapping[str, str], bool]:
+    """The headers that hold safeguard's, by their own names, and whether they were renamed."""
+    if "x-safeguard-decision" in headers:
+        return headers, False
+    renamed = {k.removeprefix(_LITELLM_PREFIX): v for k, v in headers.items() if k.startswith(_LITELLM_PREFIX)}
+    return renamed, "x-safeguard-decision" in renamed
 
 
 def _read_stream(body: bytes) -> tuple[list[dict[str, Any]], StreamSeen]:

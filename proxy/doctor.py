@@ -21,7 +21,7 @@ from proxy.client_view import ClientView, Kind
 RefusalMode: TypeAlias = Literal["error", "message"]
 
 UNEXAMINED = frozenset({"unusable", "not_refused", "guard_unavailable"})
-"""Findings after which nothing can be said about refusals."""
+"""Findings after which nothing can be said about refusals, unless one was bypassed."""
 
 
 class Check(StrEnum):
@@ -145,9 +145,13 @@ def examine(visit: Visit) -> Report:
     findings = tuple(_findings(visit, mode))
     advice, text = _advice(mode, findings)
     exit_code = int(any(f.outcome is Outcome.PROBLEM for f in findings))
-    if any(f.code in UNEXAMINED for f in findings):
+    if _is_unexamined({f.code for f in findings}):
         exit_code = 2
     return Report(findings, mode, advice, text, exit_code)
+
+
+def _is_unexamined(codes: set[str]) -> bool:
+    return bool(codes & UNEXAMINED) and "bypassed" not in codes
 
 
 def _mode_seen(visit: Visit) -> RefusalMode | None:
@@ -330,6 +334,8 @@ def _answered(view: ClientView, visit: Visit) -> _Note:
         why = "this text never reached safeguard (unless --admin is another instance)"
     elif any(visit.is_refusal(v) for v in visit.refused):
         why = "the same text was refused in the other form"
+    elif view.policy_set != visit.plain.policy_set and view.policy_set is not None:
+        why = "another route answered than for the harmless text"
     elif counted is not None or view.decision is not None:
         hint = "name one that it refuses (--probe, --config)"
         return _problem("not_refused", f"The route lets this text pass, so no refusal could be examined: {hint}.")
@@ -362,15 +368,19 @@ def _retries(visit: Visit) -> Iterator[_Note]:
 def _headers(visit: Visit) -> Iterator[_Note]:
     if visit.plain.decision is None or not visit.plain.has_decision_id:
         yield _warning("headers_lost", "x-safeguard-* headers are stripped: clients cannot quote the decision id.")
+    elif visit.plain.has_renamed_headers:
+        yield _warning(
+            "headers_renamed", "x-safeguard-* headers arrive as llm_provider-x-safeguard-*, as LiteLLM does."
+        )
     if any(view.should_retry != "false" for view in visit.refused if view.status >= 400):
-        yield _warning("retry_header_lost", "x-should-retry is stripped from refusals: whoever retries on them, will.")
+        yield _warning("retry_header_lost", "x-should-retry is stripped from refusals: nothing holds a client back that retries them.")
 
 
 def _advice(mode: RefusalMode | None, findings: tuple[Finding, ...]) -> tuple[RefusalMode | None, str]:
     codes = {f.code for f in findings}
     about_refusals = (Check.REFUSED_PLAIN, Check.REFUSED_STREAM, Check.RETRIES)
     survives = not any(f.outcome is Outcome.PROBLEM for f in findings if f.check in about_refusals)
-    if codes & UNEXAMINED:
+    if _is_unexamined(codes):
         return None, "No recommendation: no refusal could be examined."
     if "answered" in codes:
         return None, "Find out whether the route refuses this text; if it does, this is a bypass: `refusal: message`."
