@@ -373,7 +373,10 @@ def _headers(visit: Visit) -> Iterator[_Note]:
             "headers_renamed", "x-safeguard-* headers arrive as llm_provider-x-safeguard-*, as LiteLLM does."
         )
     if any(view.should_retry != "false" for view in visit.refused if view.status >= 400):
-        yield _warning("retry_header_lost", "x-should-retry is stripped from refusals: nothing holds a client back that retries them.")
+        yield _warning(
+            "retry_header_lost",
+            "x-should-retry is stripped from refusals: nothing holds a client back that retries them.",
+        )
 
 
 def _advice(mode: RefusalMode | None, findings: tuple[Finding, ...]) -> tuple[RefusalMode | None, str]:

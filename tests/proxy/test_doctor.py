@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,3 +247,14 @@ def test_a_report_is_json_without_content() -> None:
     printed = json.dumps([examine(visit).record(), visit.record()])
     assert "Sure!" not in printed
     assert "No." not in printed.replace("No recommendation", "")
+
+
+def test_the_page_names_every_code() -> None:
+    root = Path(__file__).parents[2]
+    source = (root / "proxy/doctor.py").read_text(encoding="utf-8")
+    codes = set(re.findall(r'(?:_problem\(|_warning\(|NOT_CHECKED,)\s*"(\w+)"', source))
+    page = (root / "docs/doctor.md").read_text(encoding="utf-8")
+    assert len(codes) > 20
+    assert codes == set(re.findall(r"`(\w+)`", page.partition("## Findings")[2].partition("## How")[0])) - {
+        "innererror"
+    }
