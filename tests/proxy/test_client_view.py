@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proxy import refusals
+from proxy.api import Asked
 from proxy.client_view import ErrorSeen, Kind, StreamSeen, view_answer
 from tests.end_to_end.servers import DONE, chunk, completion, event, text_stream
 
@@ -46,7 +47,7 @@ def test_headers_under_the_names_that_litellm_gives_them() -> None:
 
 
 def test_a_refusal_as_a_stream() -> None:
-    body = refusals.message_stream("No.", completion_id="c", model="m", n=1, usage=None, include_usage=False)
+    body = refusals.message_stream("No.", Asked("c", "m"), None)
     view = view_answer(200, SSE, body)
     assert (view.kind, view.text, view.finish_reasons, view.stream) == (Kind.SSE, "No.", ("content_filter",), WHOLE)
 
