@@ -163,7 +163,7 @@ def joined_readings(leaves: Sequence[Leaf]) -> list[Joined]:
     for i in texts:
         by_surface.setdefault(leaves[i].surface, []).append(i)
     spoken = [i for i in texts if leaves[i].surface is not Surface.METADATA]
-    groups = dict.fromkeys(tuple(group) for group in (texts, spoken, *by_surface.values()))
+    groups = dict.fromkeys(map(tuple, (texts, spoken, *by_surface.values())))
     return [_join(leaves, group) for group in groups if len(group) > 1]
 
 

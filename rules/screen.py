@@ -35,6 +35,19 @@ class Screener:
     rules: tuple[Rule, ...]
     engines: Mapping[str, Engine] = field(repr=False)
     on_opaque: OnError = OnError.REFUSE
+    asks_guards: bool = field(init=False)
+    """Whether any rule is judged by a guard, which needs to be shown the context."""
+    has_shadow: bool = field(init=False)
+    """Whether any rule is in shadow."""
+    _enforced: tuple[Rule, ...] = field(init=False, repr=False)
+    _shadowed: tuple[Rule, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shadowed = tuple(rule for rule in self.rules if rule.mode is Mode.SHADOW)
+        object.__setattr__(self, "asks_guards", any(rule.guards for rule in self.rules))
+        object.__setattr__(self, "has_shadow", bool(shadowed))
+        object.__setattr__(self, "_enforced", tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE))
+        object.__setattr__(self, "_shadowed", shadowed)
 
     async def screen(self, content: Content, context: Sequence[Passage] = ()) -> Decision:
         """Judge one content by every enforced rule.
@@ -46,23 +59,12 @@ class Screener:
         Returns:
             The decision. Never raises for a guard that fails: that is a verdict with an error.
         """
-        enforced = [rule for rule in self.rules if rule.mode is Mode.ENFORCE]
-        verdicts = await self._verdicts(enforced, content, context)
+        verdicts = await self._verdicts(self._enforced, content, context)
         return decide(self.stage, verdicts, content.opaque, self.on_opaque)
 
     async def shadow(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by the rules in shadow; for the record only."""
-        return await self._verdicts([rule for rule in self.rules if rule.mode is Mode.SHADOW], content, context)
-
-    @property
-    def asks_guards(self) -> bool:
-        """Whether any rule is judged by a guard, which needs to be shown the context."""
-        return any(rule.guards for rule in self.rules)
-
-    @property
-    def has_shadow(self) -> bool:
-        """Whether any rule is in shadow."""
-        return any(rule.mode is Mode.SHADOW for rule in self.rules)
+        return await self._verdicts(self._shadowed, content, context)
 
     async def _verdicts(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
