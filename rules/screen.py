@@ -69,9 +69,9 @@ class Screener:
     async def _verdicts(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
         refused = False
+        large = sum([len(leaf.text) for leaf in content.leaves]) > DETECT_IN_THREAD_CHARS
         for i, rule in enumerate(rules):
             if rule.policy.detector is not None:
-                large = sum(len(leaf.text) for leaf in content.leaves) > DETECT_IN_THREAD_CHARS
                 verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
                 refused = refused or verdicts[i].action is Action.REFUSE
         asked = [i for i in range(len(rules)) if i not in verdicts]
@@ -147,7 +147,8 @@ def detect(rule: Rule, content: Content) -> Verdict:
     findings: list[Finding] = []
     try:
         for i in read:
-            findings.extend(Finding(i, span) for span in detector.find(leaves[i].text))
+            for span in detector.find(leaves[i].text):
+                findings.append(Finding(i, span))
         if rule.policy.joins and len(read) > 1:
             chosen = [leaves[i] for i in read]
             for joined in joined_readings(chosen):
