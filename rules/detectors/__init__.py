@@ -15,7 +15,7 @@ from rules.detectors.secrets import SecretDetector
 from rules.detectors.spans import Detector, Span, mask, merge_spans
 from rules.errors import PolicyError
 
-__all__ = ["KINDS", "Detector", "Span", "build_detector", "mask", "merge_spans"]
+__all__ = ["KINDS", "Detector", "PatternDetector", "Span", "build_detector", "mask", "merge_spans"]
 
 _BUILDERS: dict[str, tuple[Callable[..., Detector], frozenset[str]]] = {
     "patterns": (PatternDetector, frozenset({"patterns", "literals", "ignore_case"})),
