@@ -46,8 +46,7 @@ class Exchange:
 
     def decision_id(self, stage: Stage | None = None) -> str:
         """Id of a stage's decision; without a stage, of the one that decided the answer."""
-        stage = stage or self._deciding()
-        return f"{self.request_id}-{stage.value}"
+        return f"{self.request_id}-{stage or self._deciding()}"
 
     def _deciding(self) -> Stage:
         given, back = self.decisions.get(Stage.INPUT), self.decisions.get(Stage.OUTPUT)
@@ -58,12 +57,15 @@ class Exchange:
         """The gravest action so far; what was never judged counts as refused."""
         if self.refused_locally or not self.decisions:
             return Action.REFUSE
-        return max(d.action for d in self.decisions.values())
+        return max([d.action for d in self.decisions.values()])
 
     def headers(self) -> dict[str, str]:
         """The headers that every answer of the data port carries."""
         action = self.action
-        unjudged = 0 if action is Action.REFUSE else sum(len(d.unjudged) for d in self.decisions.values())
+        unjudged = 0
+        if action is not Action.REFUSE:
+            for decision in self.decisions.values():
+                unjudged += len(decision.unjudged)
         return {
             "x-request-id": self.request_id,
             "x-safeguard-decision": action.word,
@@ -106,7 +108,7 @@ class Exchange:
             status=status,
             action=self.action.word,
             policy_set=self.route.policy_set if self.route is not None else None,
-            **{s.value: records.decision_record(d, self.decision_id(s)) for s, d in self.decisions.items()},
+            **{str(s): records.decision_record(d, self.decision_id(s)) for s, d in self.decisions.items()},
             latency_ms=round((time.monotonic() - self.started) * 1000, 3),
             **more,
         )

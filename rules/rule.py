@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from functools import cached_property
 
@@ -71,6 +71,12 @@ class Rule:
     mode: Mode = Mode.ENFORCE
     on_error: OnError = OnError.REFUSE
     scope: frozenset[Surface] | None = None
+    thresholds_by_word: Mapping[str, float] = field(init=False, compare=False, repr=False)
+    """The thresholds as records spell them, the mildest action first."""
+
+    def __post_init__(self) -> None:
+        words = {action.word: threshold for action, threshold in sorted(self.thresholds.items())}
+        object.__setattr__(self, "thresholds_by_word", words)
 
     def action_for(self, score: float) -> Action:
         """The gravest action whose threshold the score reaches."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from models.engine import Engine, Passage, Score, Tier
 from models.errors import EngineError
-from rules.content import Content, Surface, joined_readings
+from rules.content import Content, Joined, Surface, joined_readings
 from rules.decision import Decision, Finding, Verdict, decide
-from rules.detectors import Span
+from rules.detectors import PatternDetector, Span
 from rules.rule import Action, Mode, OnError, Rule, Stage
 
 GUARD_TIMEOUT_S = 60.0
@@ -35,6 +35,19 @@ class Screener:
     rules: tuple[Rule, ...]
     engines: Mapping[str, Engine] = field(repr=False)
     on_opaque: OnError = OnError.REFUSE
+    asks_guards: bool = field(init=False)
+    """Whether any rule is judged by a guard, which needs to be shown the context."""
+    has_shadow: bool = field(init=False)
+    """Whether any rule is in shadow."""
+    _enforced: tuple[Rule, ...] = field(init=False, repr=False)
+    _shadowed: tuple[Rule, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shadowed = tuple(rule for rule in self.rules if rule.mode is Mode.SHADOW)
+        object.__setattr__(self, "asks_guards", any(rule.guards for rule in self.rules))
+        object.__setattr__(self, "has_shadow", bool(shadowed))
+        object.__setattr__(self, "_enforced", tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE))
+        object.__setattr__(self, "_shadowed", shadowed)
 
     async def screen(self, content: Content, context: Sequence[Passage] = ()) -> Decision:
         """Judge one content by every enforced rule.
@@ -46,34 +59,25 @@ class Screener:
         Returns:
             The decision. Never raises for a guard that fails: that is a verdict with an error.
         """
-        enforced = [rule for rule in self.rules if rule.mode is Mode.ENFORCE]
-        verdicts = await self._verdicts(enforced, content, context)
+        verdicts = await self._verdicts(self._enforced, content, context)
         return decide(self.stage, verdicts, content.opaque, self.on_opaque)
 
     async def shadow(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by the rules in shadow; for the record only."""
-        return await self._verdicts([rule for rule in self.rules if rule.mode is Mode.SHADOW], content, context)
-
-    @property
-    def asks_guards(self) -> bool:
-        """Whether any rule is judged by a guard, which needs to be shown the context."""
-        return any(rule.guards for rule in self.rules)
-
-    @property
-    def has_shadow(self) -> bool:
-        """Whether any rule is in shadow."""
-        return any(rule.mode is Mode.SHADOW for rule in self.rules)
+        return await self._verdicts(self._shadowed, content, context)
 
     async def _verdicts(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
         refused = False
+        large = sum([len(leaf.text) for leaf in content.leaves]) > DETECT_IN_THREAD_CHARS
         for i, rule in enumerate(rules):
             if rule.policy.detector is not None:
-                large = sum(len(leaf.text) for leaf in content.leaves) > DETECT_IN_THREAD_CHARS
                 verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
                 refused = refused or verdicts[i].action is Action.REFUSE
+        if len(verdicts) == len(rules):
+            return list(verdicts.values())
         asked = [i for i in range(len(rules)) if i not in verdicts]
-        if asked and not refused:
+        if not refused:
             groups: dict[tuple[tuple[str, ...], frozenset[Surface] | None], list[int]] = {}
             for i in asked:
                 groups.setdefault((rules[i].guards, rules[i].scope), []).append(i)
@@ -143,16 +147,22 @@ def detect(rule: Rule, content: Content) -> Verdict:
     leaves = content.leaves
     read = [i for i, leaf in enumerate(leaves) if leaf.text and leaf.is_within(scope)]
     findings: list[Finding] = []
+    readings: list[Joined] = []
     try:
-        for i in read:
-            findings.extend(Finding(i, span) for span in detector.find(leaves[i].text))
         if rule.policy.joins and len(read) > 1:
-            chosen = [leaves[i] for i in read]
-            for joined in joined_readings(chosen):
-                for span in detector.find(joined.text):
-                    pieces = list(joined.locate(span.start, span.end))
-                    if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
-                        findings.extend(Finding(read[j], Span(lo, hi, span.label)) for j, lo, hi in pieces)
+            readings = joined_readings([leaves[i] for i in read])
+        if isinstance(detector, PatternDetector):
+            texts = [leaves[i].text for i in read] + [joined.text for joined in readings]
+            if detector.is_absent_from(texts):
+                read, readings = [], []
+        for i in read:
+            for span in detector.find(leaves[i].text):
+                findings.append(Finding(i, span))
+        for joined in readings:
+            for span in detector.find(joined.text):
+                pieces = list(joined.locate(span.start, span.end))
+                if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
+                    findings.extend(Finding(read[j], Span(lo, hi, span.label)) for j, lo, hi in pieces)
     except Exception as e:  # whatever a detector dies of, the content stays unjudged and its rule decides
         return Verdict(rule, error=f"detector_{type(e).__name__}", tier=Tier.DETECTOR, model="detector")
     return Verdict(

@@ -66,6 +66,9 @@ class PatternDetector:
         if folded != raw:
             self._any_folded = compile_any([*patterns, *escaped_folded], ignore_case=ignore_case)
         self._squeezed = _Squeezed(folded, ignore_case) if folded else None
+        self._squeezed_knows_all = not patterns and all(
+            s.isascii() and sum(map(str.isalnum, s)) >= SPELLED_MIN_CHARS for s in raw
+        )
 
     def find(self, text: str) -> list[Span]:
         """See `rules.detectors.Detector`."""
@@ -80,9 +83,20 @@ class PatternDetector:
                 spans.extend(Span(*view.to_raw(start, end), LABEL) for start, end in self._squeezed.matches(view))
         return merge_spans(spans) if spans else spans
 
+    def is_absent_from(self, texts: Sequence[str]) -> bool:
+        """Whether it is certain that `find` finds nothing in any of these texts; False says nothing.
+
+        One search for all of them, where only ASCII literals are sought in ASCII texts. What stands between the texts is
+        no letter of any literal, so nothing matches across.
+        """
+        if not self._squeezed_knows_all or not all(map(str.isascii, texts)):
+            return False
+        return self._squeezed is not None and not self._squeezed.occurs(squeeze_ascii("\x80".join(texts).encode()))
+
     def _occurs(self, data: bytes) -> bool:
         """Whether anything matches an ASCII text, whose only view is itself: asks what `find` asks, without the places."""
-        if self._any.search(data) is not None:
+        # an ASCII literal that stands in the text also stands, without its separators, in the squeezed text
+        if not self._squeezed_knows_all and self._any.search(data) is not None:
             return True
         return self._squeezed is not None and self._squeezed.occurs(squeeze_ascii(data))
 
