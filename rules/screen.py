@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from models.engine import Engine, Passage, Score, Tier
 from models.errors import EngineError
-from rules.content import Content, Joined, Surface, joined_readings
+from rules.content import Content, Surface, joined_readings
 from rules.decision import Decision, Finding, Verdict, decide
-from rules.detectors import PatternDetector, Span
+from rules.detectors import Span
 from rules.rule import Action, Mode, OnError, Rule, Stage
 
 GUARD_TIMEOUT_S = 60.0
@@ -74,10 +74,8 @@ class Screener:
             if rule.policy.detector is not None:
                 verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
                 refused = refused or verdicts[i].action is Action.REFUSE
-        if len(verdicts) == len(rules):
-            return list(verdicts.values())
         asked = [i for i in range(len(rules)) if i not in verdicts]
-        if not refused:
+        if asked and not refused:
             groups: dict[tuple[tuple[str, ...], frozenset[Surface] | None], list[int]] = {}
             for i in asked:
                 groups.setdefault((rules[i].guards, rules[i].scope), []).append(i)
@@ -147,22 +145,17 @@ def detect(rule: Rule, content: Content) -> Verdict:
     leaves = content.leaves
     read = [i for i, leaf in enumerate(leaves) if leaf.text and leaf.is_within(scope)]
     findings: list[Finding] = []
-    readings: list[Joined] = []
     try:
-        if rule.policy.joins and len(read) > 1:
-            readings = joined_readings([leaves[i] for i in read])
-        if isinstance(detector, PatternDetector):
-            texts = [leaves[i].text for i in read] + [joined.text for joined in readings]
-            if detector.is_absent_from(texts):
-                read, readings = [], []
         for i in read:
             for span in detector.find(leaves[i].text):
                 findings.append(Finding(i, span))
-        for joined in readings:
-            for span in detector.find(joined.text):
-                pieces = list(joined.locate(span.start, span.end))
-                if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
-                    findings.extend(Finding(read[j], Span(lo, hi, span.label)) for j, lo, hi in pieces)
+        if rule.policy.joins and len(read) > 1:
+            chosen = [leaves[i] for i in read]
+            for joined in joined_readings(chosen):
+                for span in detector.find(joined.text):
+                    pieces = list(joined.locate(span.start, span.end))
+                    if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
+                        findings.extend(Finding(read[j], Span(lo, hi, span.label)) for j, lo, hi in pieces)
     except Exception as e:  # whatever a detector dies of, the content stays unjudged and its rule decides
         return Verdict(rule, error=f"detector_{type(e).__name__}", tier=Tier.DETECTOR, model="detector")
     return Verdict(

@@ -83,16 +83,6 @@ class PatternDetector:
                 spans.extend(Span(*view.to_raw(start, end), LABEL) for start, end in self._squeezed.matches(view))
         return merge_spans(spans) if spans else spans
 
-    def is_absent_from(self, texts: Sequence[str]) -> bool:
-        """Whether it is certain that `find` finds nothing in any of these texts; False says nothing.
-
-        One search for all of them, where only ASCII literals are sought in ASCII texts. What stands between the texts is
-        no letter of any literal, so nothing matches across.
-        """
-        if not self._squeezed_knows_all or not all(map(str.isascii, texts)):
-            return False
-        return self._squeezed is not None and not self._squeezed.occurs(squeeze_ascii("\x80".join(texts).encode()))
-
     def _occurs(self, data: bytes) -> bool:
         """Whether anything matches an ASCII text, whose only view is itself: asks what `find` asks, without the places."""
         # an ASCII literal that stands in the text also stands, without its separators, in the squeezed text

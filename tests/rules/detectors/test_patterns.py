@@ -150,32 +150,3 @@ def test_masking_takes_out_the_literal_whatever_stands_around_it(before: str, af
     masked = apply_edits(text, mask_edits(text, PatternDetector(literals=[MARK]).find(text), {}))
     assert MARK not in masked
     assert masked.count("<PATTERN_1>") == 1
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.text("ab-1 \x80é", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=3),
-    st.lists(st.text("abAB-1 \n\x80é", max_size=12), max_size=4),
-    st.booleans(),
-)
-def test_what_is_absent_from_many_texts_is_found_in_none_of_them(
-    literals: list[str], texts: list[str], ignore_case: bool
-) -> None:
-    detector = PatternDetector(literals=literals, ignore_case=ignore_case)
-    if detector.is_absent_from(texts):
-        assert not any(detector.find(text) for text in texts)
-
-
-@pytest.mark.parametrize(
-    ("texts", "absent"),
-    [(["nothing", "here"], True), (["ZQ-", "MARK"], True), (["x", "a zq-mark"], False), (["Z Q M A R K"], False)],
-    ids=["clean", "not-across-texts", "in-one", "spelled-out"],
-)
-def test_a_literal_is_sought_in_many_texts_at_once(texts: list[str], absent: bool) -> None:
-    assert PatternDetector(literals=["ZQ-MARK"], ignore_case=True).is_absent_from(texts) is absent
-
-
-def test_patterns_and_text_that_is_not_ascii_are_asked_one_by_one() -> None:
-    assert not PatternDetector(["a$"], ["abc"]).is_absent_from(["x"])
-    assert not PatternDetector(literals=["abc"]).is_absent_from(["é"])
-    assert not PatternDetector(literals=["abc", "+1"]).is_absent_from(["x"])
