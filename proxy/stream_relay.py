@@ -190,7 +190,8 @@ class StreamRelay:
             text: Any = body
             for step in path:
                 text = text[step]
-            rest[key] = text[sent[path] :]
+            rest[key] = relay.restoration.last_piece(key, text[sent[path] :])
+        relay.restoration.into_answer(body, content, paths.keys())
         return stream.ending(body, rest)
 
     # ------------------------------------------------------------------ how it ends
@@ -212,8 +213,9 @@ class StreamRelay:
         return task.result()
 
     async def _send(self, stream: AnswerStream, pieces: list[tuple[Hashable, str]]) -> None:
-        if pieces:
-            await self._write(b"".join(stream.text(key, text) for key, text in pieces))
+        restored = [(key, self.relay.restoration.piece(key, text)) for key, text in pieces]
+        if out := b"".join(stream.text(key, text) for key, text in restored if text):
+            await self._write(out)
 
     async def _write(self, data: bytes) -> None:
         if not self.response.prepared:
