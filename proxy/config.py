@@ -285,6 +285,9 @@ class Route(Section):
     overlap_chars: Annotated[int, Field(ge=0)] = 200
     """``window``: so much judged text is held back, so that what begins in it is judged whole. No part of a detector's
     match that is no longer than this leaves."""
+    overlap: bool = False
+    """Ask the upstream while the request is still judged: faster, but a request that is refused has reached it and may be
+    billed. Nothing comes back before the verdict. Requests with tools or unknown fields are judged first all the same."""
     server_state: Literal["refuse"] = "refuse"
     """Fields that refer to text on the upstream's side (``previous_response_id``, …) are 400."""
     on_error: OnError = OnError.REFUSE

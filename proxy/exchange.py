@@ -14,7 +14,7 @@ from proxy import records
 from proxy.loading import LoadedRoute
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text
-from rules.content import Content, Leaf, LeafKind, Path, Surface
+from rules.content import Content, LeafKind, Path, Surface
 from rules.decision import Cause, Decision
 from rules.policy import DEFAULT_REFUSAL_TEXT
 from rules.rewrite import LeafEdits, Masker, edited_texts
@@ -239,7 +239,7 @@ def _with_texts(content: Content, texts: Mapping[Path, str]) -> Content | None:
         if text is None or leaf.kind is LeafKind.KEY:
             into.leaves.append(leaf)
         elif leaf.kind is LeafKind.TEXT:
-            into.leaves.append(Leaf(leaf.path, leaf.surface, text, leaf.kind, leaf.is_json))
+            into.leaves.append(replace(leaf, text=text))
             if leaf.is_json:
                 if _is_json(leaf.text) and not _is_json(text):
                     return None

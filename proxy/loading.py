@@ -315,6 +315,8 @@ def _rule(
         raise source.error(
             (*at, "rewrite"), "what `stream: deliver_first` has sent cannot be rewritten; use buffer or window"
         )
+    if entry.rewrite is not None and "input" in at and route.overlap:
+        raise source.error((*at, "rewrite"), "with `overlap: true` the request is sent before it could be rewritten")
     rewrite_with = _rewrite_with(source, at, entry, policy)
     thresholds = {
         action: value

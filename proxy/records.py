@@ -35,6 +35,10 @@ class Metrics:
             "safeguard_unjudged_total", "Parts that crossed or were decided without a verdict.", ["route"],
             registry=self.registry,
         )  # fmt: skip
+        self.wasted = Counter(
+            "safeguard_wasted_calls_total", "Upstream calls that began early (overlap) and were refused.", ["route"],
+            registry=self.registry,
+        )  # fmt: skip
         self.seconds = Histogram(
             "safeguard_screen_seconds", "Time to screen one stage.", ["route", "stage"],
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), registry=self.registry,
@@ -48,6 +52,10 @@ class Metrics:
     def count_request(self, route: str, endpoint: str, status: int) -> None:
         """Count one answer."""
         self._request(route, endpoint, status).inc()
+
+    def count_wasted(self, route: str) -> None:
+        """Count one upstream call that began while its request was judged, and was refused."""
+        self.wasted.labels(route).inc()
 
     def count(self, route: str, decision: Decision, seconds: float) -> None:
         """Count one decision with its verdicts."""

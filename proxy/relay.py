@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from models.errors import ContentTooLong
 from proxy import records, refusals, sse
 from proxy.api import Api, Asked, StreamFault
 from proxy.chat_api import ERROR_BODY
+from proxy.early_call import ACTING_FIELDS, EarlyCall
 from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
 from proxy.exchange import Exchange, Screened, context_of, screen_object
 from proxy.hold import Hold, StreamMode
@@ -77,21 +79,35 @@ class Relay:
             raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
         self.asked = self.api.asked(self.body, self.exchange.request_id)
         content = Content((*into.leaves, *self._header_leaves()), tuple(into.opaque))
-        given = await screen_object(self.exchange, self.route.input, self.body, content, (), self._advised)
-        self.shadow(self.route.input, content, ())
-        if (refusal := self.refusal(given.decision)) is not None:
-            return refusal
-        if given.rewritten:
-            content = self._read(self.body)
-            self.restoration = Restoration(self.exchange.masker.originals)
-        if self.route.output.asks_guards:
-            self.context = context_of(content)
-        async with self.caller.call("POST", self.api.path, dump_json(self.body), self.request.headers) as answer:
+        async with AsyncExitStack() as calls:
+            early = await calls.enter_async_context(self._early_call()) if self._may_overlap(into) else None
+            given = await screen_object(self.exchange, self.route.input, self.body, content, (), self._advised)
+            self.shadow(self.route.input, content, ())
+            if early is not None and given.decision.action is Action.REFUSE:
+                self.exchange.metrics.count_wasted(config.name)
+            if (refusal := self.refusal(given.decision)) is not None:
+                return refusal
+            if given.rewritten:
+                content = self._read(self.body)
+                self.restoration = Restoration(self.exchange.masker.originals)
+            if self.route.output.asks_guards:
+                self.context = context_of(content)
+            answer = await (early.answer() if early is not None else calls.enter_async_context(self._call()))
             if answer.status != 200:
                 raise await self._upstream_error(answer)
             if answer.content_type == "text/event-stream":
                 return await self._from_stream(answer)
             return await self._from_json(answer)
+
+    def _call(self) -> AbstractAsyncContextManager[Answer]:
+        return self.caller.call("POST", self.api.path, dump_json(self.body), self.request.headers)
+
+    def _early_call(self) -> EarlyCall:
+        return EarlyCall(self._call())
+
+    def _may_overlap(self, read: Collection) -> bool:
+        """Whether the upstream may be asked before the request is judged: it must not be able to do more than answer."""
+        return self.route.config.overlap and not read.has_unknown and not any(map(self.body.get, ACTING_FIELDS))
 
     def _header_leaves(self) -> list[Leaf]:
         headers = spoken_headers(self.request.headers)

@@ -63,6 +63,12 @@ class Leaf:
     kind: LeafKind = LeafKind.TEXT
     is_json: bool = False
     """The text is JSON (tool-call arguments): a rewrite must leave it so."""
+    is_unknown: bool = False
+    """Nobody here knows what the other side makes of it (a field that no schema names), so every rule reads it."""
+
+    def is_within(self, scope: frozenset[Surface] | None) -> bool:
+        """Whether a rule with this scope reads it; None reads everything."""
+        return scope is None or self.surface in scope or self.is_unknown
 
     @property
     def message(self) -> Path:
@@ -86,7 +92,7 @@ class Content:
         """The part that a rule with this scope reads; None reads everything."""
         if scope is None:
             return self
-        return Content(tuple(leaf for leaf in self.leaves if leaf.surface in scope), self.opaque)
+        return Content(tuple(leaf for leaf in self.leaves if leaf.is_within(scope)), self.opaque)
 
     def passages(self, *, context: bool = False) -> list[Passage]:
         """The content as a guard reads it: the leaves of one message and surface joined, in order.

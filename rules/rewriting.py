@@ -139,7 +139,7 @@ class _Search:
         messages: dict[Path, list[int]] = {}
         for i, leaf in enumerate(self.content.leaves):
             is_text = leaf.kind is LeafKind.TEXT and leaf.surface is not Surface.METADATA and leaf.text.strip()
-            if is_text and (scope is None or leaf.surface in scope):
+            if is_text and leaf.is_within(scope):
                 messages.setdefault(leaf.message, []).append(i)
         parts = [_Part(group[0], self._content(group)) for group in messages.values()]
         offending = parts if len(parts) == 1 else await self._those_that_offend(parts)

@@ -154,7 +154,7 @@ def detect(rule: Rule, content: Content) -> Verdict:
     started = time.perf_counter()
     scope = rule.scope
     leaves = content.leaves
-    read = [i for i, leaf in enumerate(leaves) if leaf.text and (scope is None or leaf.surface in scope)]
+    read = [i for i, leaf in enumerate(leaves) if leaf.text and leaf.is_within(scope)]
     findings: list[Finding] = []
     try:
         for i in read:

@@ -148,6 +148,17 @@ MARKER = "{detector: patterns, literals: [MARK]}"
         pytest.param(SMALL + "    match: {models: []}\n", "10: routes[0].match.models: ", id="no-models"),
         pytest.param(SMALL + "    max_body_bytes: 1\n", "10: routes[0].max_body_bytes: ", id="limit-too-small"),
         pytest.param(SMALL + "    stream: chunked\n", "10: routes[0].stream: ", id="a-stream-mode-that-nobody-knows"),
+        pytest.param(
+            SMALL.replace("input:\n      - {policy: marker, refuse", "output:\n      - {policy: marker, rewrite")
+            + "    stream: deliver_first\n",
+            "9: routes[0].output[0].rewrite: what `stream: deliver_first` has sent cannot be rewritten",
+            id="rewrite-after-delivery",
+        ),
+        pytest.param(
+            SMALL.replace("marker, refuse", "marker, rewrite") + "    overlap: true\n",
+            "9: routes[0].input[0].rewrite: with `overlap: true` the request is sent before",
+            id="rewrite-with-overlap",
+        ),
         pytest.param(SMALL + "listen: {port: 99999}\n", "10: listen.port: ", id="no-such-port"),
         pytest.param(SMALL + "admin: {host: 0.0.0.0}\n",
                      "10: admin.host: '0.0.0.0' is not a loopback address, so token_env must name a variable that is set",
