@@ -8,7 +8,7 @@ from typing import Any
 
 _END = re.compile(
     r"""
-      (?<![.!?…؟۔।]) (?P<mark>[.!?…؟۔।]++) [)\]"'”’»›]*+ (?=\s|$)  # closing quotes and brackets belong to it
+      (?<![.!?…؟۔।]) (?P<mark>[.!?…؟۔।]++) [)\]"'“”’»›]*+ (?=\s|$)  # closing quotes and brackets belong to it
     | [。！？｡]++ [」』”’）】]*+                                       # no space follows these
     | [\n\u2028\u2029\x0b\x0c\r]++
     """,
@@ -20,7 +20,7 @@ _WORD_CHARS = 24
 _SPACE: Any = re.compile(r"\s*")  # always matches
 
 _ABBREVIATIONS = re.compile(
-    r"(?:mr|mrs|ms|dr|prof|st|sr|jr|vs|vol|fig|eq|pp|ca|cf|al|approx|dept|est|inc|ltd|co|corp|gen|col|sgt|rev|hon"
+    r"(?:mr|mrs|etc|ms|dr|prof|st|sr|jr|vs|vol|fig|eq|pp|ca|cf|al|approx|dept|est|inc|ltd|co|corp|gen|col|sgt|rev|hon"
     r"|bzw|usw|ggf|vgl|evtl|inkl|zzgl|nr|abs|art|bd|str|tel|hr|fr|mme|mlle|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)"
 )
 
@@ -46,11 +46,9 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _goes_on(text: str, match: re.Match[str], after: int) -> bool:
-    """Whether a full stop ends no sentence: behind an abbreviation or an initial, or before a small letter."""
+    """Whether a full stop ends no sentence: it stands behind an abbreviation or an initial."""
     if match["mark"] != "." or "\n" in text[match.end() : after]:
         return False
-    if after < len(text) and text[after].islower():
-        return True
     word = _WORD_BEFORE.search(text[max(0, match.start() - _WORD_CHARS) : match.start()])
     if word is None or match.end() - match.start() > 1:  # a quotation that ends in an abbreviation has ended
         return False
