@@ -44,6 +44,22 @@ class Masker:
         """What is to be put back, by placeholder."""
         return {placeholder: v for placeholder, v in self._originals.items() if placeholder not in self._kept}
 
+    def draft(self) -> Masker:
+        """A copy for edits of which not all will be made; see `keep`."""
+        return Masker(dict(self._numbers), set(self._taken), dict(self._originals), set(self._kept))
+
+    def keep(self, draft: Masker, texts: Iterable[str]) -> None:
+        """Take over from a draft the placeholders that stand in these texts; the others' numbers are free again.
+
+        A window of a stream can end within a value. Its beginning is masked for the verdict but does not leave, so it
+        must not use up a number.
+        """
+        used = {match[0] for text in texts for match in _PLACEHOLDER.finditer(text)}
+        for (label, value), number in draft._numbers.items():
+            if value and f"<{label}_{number}>" in used:
+                self._numbers[label, value] = number
+                self._numbers[label, ""] = max(number, self._numbers.get((label, ""), 0))
+
     def reserve(self, content: Content, labels: frozenset[str]) -> None:
         """Never give out placeholders with these labels that already stand in the content, also where texts meet."""
         texts = (*(leaf.text for leaf in content.leaves), *(joined.text for joined in joined_readings(content.leaves)))
