@@ -86,6 +86,25 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     Raises:
         ConfigError: Anything in it is unusable.
     """
+    source, config = _read(path, environ)
+    return _build(source, config, environ)
+
+
+def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, Policy]]:
+    """Read a configuration and its policies only: without the keys and models that serving needs.
+
+    Args:
+        path: The YAML file.
+        environ: Where variables are looked up.
+
+    Raises:
+        ConfigError: Something in it is unusable.
+    """
+    source, config = _read(path, environ)
+    return config, {name: _policy(source, name, entry) for name, entry in config.policies.items()}
+
+
+def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as e:
@@ -98,10 +117,9 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
         raise ConfigError(f"{path}:{e.line or 1}: {e}") from None
     source = _Source(path, file)
     try:
-        config = Config.model_validate(file.data)
+        return source, Config.model_validate(file.data)
     except ValidationError as e:
         raise _explain(source, e) from None
-    return _build(source, config, environ)
 
 
 def _explain(source: _Source, error: ValidationError) -> ConfigError:
