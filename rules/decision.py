@@ -26,6 +26,8 @@ class Finding:
     leaf: int
     """Index into the content's leaves."""
     span: Span
+    restore: bool = False
+    """Whether what stands there may be put back into the answer, once it was masked."""
 
 
 @dataclass(frozen=True, slots=True)

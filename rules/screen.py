@@ -86,13 +86,26 @@ class Screener:
                 verdicts.update(zip(group, answer, strict=True))
         return [verdicts.get(i) or Verdict(rule) for i, rule in enumerate(rules)]
 
-    async def _ask(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
+    async def judge_part(self, rule: Rule, part: Content, context: Sequence[Passage], deadline: float) -> Verdict:
+        """Judge a part of a content by one rule that has guards, to find out what of it to rewrite.
+
+        Args:
+            rule: One of the screener's.
+            part: Some of the content's texts.
+            context: As for `screen`.
+            deadline: On ``time.monotonic()``'s clock.
+        """
+        return (await self._ask([rule], part, context, deadline))[0]
+
+    async def _ask(
+        self, rules: Sequence[Rule], content: Content, context: Sequence[Passage], deadline: float | None = None
+    ) -> list[Verdict]:
         """Ask the guards of rules that share guards and scope: each guard in turn, those that escalate go on."""
         passages = content.within(rules[0].scope).passages()
         if not passages:
             return [Verdict(rule, score=0.0, calibrated=True) for rule in rules]
         passages = [*context, *passages]
-        deadline = time.monotonic() + GUARD_TIMEOUT_S
+        deadline = time.monotonic() + GUARD_TIMEOUT_S if deadline is None else deadline
         verdicts: list[Verdict | None] = [None] * len(rules)
         guards = rules[0].guards
         for step, guard in enumerate(guards):
@@ -148,14 +161,16 @@ def detect(rule: Rule, content: Content) -> Verdict:
     try:
         for i in read:
             for span in detector.find(leaves[i].text):
-                findings.append(Finding(i, span))
+                findings.append(Finding(i, span, rule.restore))
         if rule.policy.joins and len(read) > 1:
             chosen = [leaves[i] for i in read]
             for joined in joined_readings(chosen):
                 for span in detector.find(joined.text):
                     pieces = list(joined.locate(span.start, span.end))
                     if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
-                        findings.extend(Finding(read[j], Span(lo, hi, span.label)) for j, lo, hi in pieces)
+                        findings.extend(
+                            Finding(read[j], Span(lo, hi, span.label), rule.restore) for j, lo, hi in pieces
+                        )
     except Exception as e:  # whatever a detector dies of, the content stays unjudged and its rule decides
         return Verdict(rule, error=f"detector_{type(e).__name__}", tier=Tier.DETECTOR, model="detector")
     return Verdict(
