@@ -80,11 +80,11 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
     record: dict[str, Any] = {
         "policy": rule.policy.name,
         "revision": rule.policy.revision,
-        "mode": rule.mode.value,
+        "mode": str(rule.mode),
         "outcome": outcome(verdict),
         "score": None if verdict.score is None else round(verdict.score, 6),
-        "thresholds": {action.word: threshold for action, threshold in sorted(rule.thresholds.items())},
-        "tier": verdict.tier.value if verdict.tier is not None else None,
+        "thresholds": rule.thresholds_by_word,
+        "tier": str(verdict.tier) if verdict.tier is not None else None,
         "model": verdict.model,
         "latency_ms": round(verdict.latency_ms, 3),
     }
@@ -103,7 +103,7 @@ def decision_record(decision: Decision, decision_id: str) -> dict[str, Any]:
         "verdicts": [verdict_record(v) for v in decision.verdicts],
     }
     if decision.cause is not None:
-        record["cause"] = decision.cause.value
+        record["cause"] = str(decision.cause)
     if decision.policies:
         record["policies"] = list(decision.policies)
     if decision.unjudged:

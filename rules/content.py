@@ -6,7 +6,8 @@ leaves; a rewrite answers with new texts by path, and the caller puts them back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -144,13 +145,14 @@ class Joined:
     """Several leaves read as one text without separators, so that a match across their seams is seen."""
 
     text: str = field(repr=False)
-    starts: tuple[int, ...]
+    bounds: tuple[int, ...]
+    """Where each leaf begins, and where the last one ends."""
     leaves: tuple[int, ...]
-    """Indices into the content's leaves, one per start."""
+    """Indices into the content's leaves."""
 
     def locate(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Where a span of the joined text lies: (leaf index, start, end) for every leaf that it touches."""
-        bounds = (*self.starts, len(self.text))
+        bounds = self.bounds
         for i, leaf in enumerate(self.leaves):
             lo, hi = max(start, bounds[i]), min(end, bounds[i + 1])
             if lo < hi:
@@ -164,22 +166,19 @@ def joined_readings(leaves: Sequence[Leaf]) -> list[Joined]:
 
     Readings that equal an earlier one, and readings of a single leaf, are left out.
     """
-    texts = [i for i, leaf in enumerate(leaves) if leaf.kind is LeafKind.TEXT and leaf.text]
+    texts: list[int] = []
     by_surface: dict[Surface, list[int]] = {}
-    for i in texts:
-        by_surface.setdefault(leaves[i].surface, []).append(i)
+    for i, leaf in enumerate(leaves):
+        if leaf.kind is LeafKind.TEXT and leaf.text:
+            texts.append(i)
+            by_surface.setdefault(leaf.surface, []).append(i)
+    if len(texts) < 2:
+        return []
     spoken = [i for i in texts if leaves[i].surface is not Surface.METADATA]
-    groups = dict.fromkeys(tuple(group) for group in (texts, spoken, *by_surface.values()))
-    return [_join(leaves, group) for group in groups if len(group) > 1]
+    groups = dict.fromkeys([tuple(group) for group in (texts, spoken, *by_surface.values()) if len(group) > 1])
+    return [_join(leaves, group) for group in groups]
 
 
-def _join(leaves: Sequence[Leaf], group: Iterable[int]) -> Joined:
-    starts: list[int] = []
-    parts: list[str] = []
-    at = 0
-    indices = tuple(group)
-    for i in indices:
-        starts.append(at)
-        parts.append(leaves[i].text)
-        at += len(leaves[i].text)
-    return Joined("".join(parts), tuple(starts), indices)
+def _join(leaves: Sequence[Leaf], group: tuple[int, ...]) -> Joined:
+    parts = [leaves[i].text for i in group]
+    return Joined("".join(parts), tuple(itertools.accumulate(map(len, parts), initial=0)), group)
