@@ -189,15 +189,16 @@ class StreamRelay:
         if decision.action is Action.REFUSE:
             raise _Stop(decision)
         put_texts(body, edited_texts(content, judged.edits))
-        if judged.edits:
-            relay.api.without_details(body)
         rest: dict[Hashable, str] = {}
+        is_changed = bool(judged.edits)
         for path, key in paths.items():
             text: Any = body
             for step in path:
                 text = text[step]
             rest[key] = relay.restoration.last_piece(key, text[sent[path] :])
-        relay.restoration.into_answer(body, content, paths.keys())
+            is_changed |= relay.restoration.text(text) != text
+        if relay.restoration.into_answer(body, content, paths.keys()) or is_changed:
+            relay.api.without_details(body)
         return stream.ending(body, rest)
 
     # ------------------------------------------------------------------ how it ends
