@@ -280,7 +280,7 @@ class Route(Section):
     """``buffer``: a streamed answer is held until it is judged as a whole. ``window``: text leaves once a verdict covers
     it, window by window. ``deliver_first``: text leaves at once, is judged meanwhile and cut when it is refused."""
     window_chars: Annotated[int, Field(ge=1)] = 400
-    """``window`` and ``deliver_first``: so much unjudged text asks for a verdict. Near a threshold up to four times as
+    """``window`` and ``deliver_first``: so much unjudged text of one choice asks for a verdict. Near a threshold up to four times as
     much, far below all of them half as much."""
     overlap_chars: Annotated[int, Field(ge=0)] = 200
     """``window``: so much judged text is held back, so that what begins in it is judged whole. No part of a detector's
