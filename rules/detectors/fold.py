@@ -1,4 +1,4 @@
-"""Views: the readings of a text in which a detector also looks, each with its way back to the raw text.
+"""Views: the readings of a text in which a detector also looks, each with its way back to the raw text; and folding.
 
 Obfuscated text looks the same to a person or a model and has other code points. Detectors therefore match the raw text
 and its *folded* view: compatibility forms (NFKC), without combining marks, without invisible characters, look-alike
@@ -199,8 +199,8 @@ def _folded_index(text: str) -> list[int]:
     return [i for i, piece in enumerate(_pieces(text)) for _ in piece]
 
 
-def views(text: str) -> list[View]:
-    """The raw text first, then every other reading that differs from it."""
+def folded_views(text: str) -> list[View]:
+    """The raw text first, then every reading of it that differs without anything being decoded."""
     out = [View(text, text, None)]
     if text.isascii():
         return out
@@ -265,7 +265,7 @@ def squeeze_ascii(data: bytes) -> bytes:
 def squeeze(view: View) -> View:
     """The view without everything that is not a letter or a digit; its index points into ``view.text``, not further.
 
-    >>> squeeze(views("Z Q - M A / R K")[0]).text
+    >>> squeeze(folded_views("Z Q - M A / R K")[0]).text
     'ZQMARK'
     """
     text = view.text
