@@ -16,8 +16,8 @@ from rules.detectors.edits import EditedView, Edits
 from rules.detectors.linear import compile_pattern, encode
 from rules.errors import TooMuchToDecode
 
-MAX_ESCAPES = 1_000_000
-"""Runs of escapes in one text that are decoded: one in ten characters of the largest body that is accepted by default."""
+MAX_ESCAPES = 1_500_000
+"""Entities, and runs of other escapes, that are decoded in one text: so many fill the largest body accepted by default."""
 
 _HEX = "[0-9A-Fa-f]"
 _BACKSLASHED = rf"\\{{1,4}}(?:u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}|x{_HEX}{{2}})"
@@ -32,6 +32,7 @@ _UNIT = re.compile(
     rf"(?:%|\\{{1,4}}x)(?P<byte>{_HEX}{{2}})|(?:%|\\{{1,4}})[uU]\{{?(?P<code>{_HEX}{{1,8}})\}}?"
 )  # only ever matched within a run
 _ENTITIES = re.compile(_ENTITY)
+_NAMED = re.compile("&[A-Za-z]")
 
 HINTS = r"%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})|&(?:#[0-9xX]|[A-Za-z][A-Za-z0-9]{1,31};)|\\(?:[uUx][0-9A-Fa-f]|u\{)"
 """RE2: stands in every text that has an escape."""
@@ -43,7 +44,7 @@ def decode_escapes(text: str) -> EditedView | None:
     """The text with its escapes decoded; None if there are none.
 
     Raises:
-        TooMuchToDecode: There are more than `MAX_ESCAPES` runs of them.
+        TooMuchToDecode: There are more than `MAX_ESCAPES` of them.
 
     >>> decode_escapes("M%41R&#75;").text
     'MARK'
@@ -51,17 +52,27 @@ def decode_escapes(text: str) -> EditedView | None:
     if _HINTS.search(encode(text)) is None:  # ten times faster than to look for the runs
         return None
     parts: list[str] = []
-    at = 0
-    for n, match in enumerate(_RUN.finditer(text)):
-        if n == MAX_ESCAPES:
+    at = n = 0
+    for match in _RUN.finditer(text):
+        run = match.group()
+        n += run.count("&") or 1
+        if n > MAX_ESCAPES:
             raise TooMuchToDecode(f"more than {MAX_ESCAPES} escapes in one text")
-        parts += (text[at : match.start()], _decoded(match.group()))
+        parts += (text[at : match.start()], _decoded(run))
         at = match.end()
     if not parts:
         return None
     parts.append(text[at:])
     decoded = "".join(parts)
     return None if decoded == text else EditedView(text, decoded, lambda: Edits(_edits(text)))
+
+
+def spells_words(text: str) -> bool:
+    """Whether escapes stand for letters or digits; spaces, punctuation and named entities are every writer's habit."""
+    if _HINTS.search(encode(text)) is None:
+        return False
+    runs = (match.group() for match in _RUN.finditer(text))
+    return any(_NAMED.match(run) is None and any(map(str.isalnum, _decoded(run))) for run in runs)
 
 
 def _decoded(run: str) -> str:

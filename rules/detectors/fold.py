@@ -25,7 +25,7 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _RANGES_OF_LETTERS = ((0x1F130, 26), (0x1F150, 26), (0x1F170, 26), (0x1F1E6, 26))
 """Squared, negative circled, negative squared and regional-indicator letters without a compatibility form."""
 
-_LOOKALIKES: dict[str, str] = {
+LOOKALIKES: dict[str, str] = {
     # Cyrillic; both cases map to the same letter so that ignoring case still works
     **dict(zip("АВЕІЈКМНОРЅСТУХЬҮԚԜӏӀԌҺԀ", "ABEIJKMHOPSCTYXbYQWllGHD", strict=True)),
     **dict(zip("авеіјкмнорѕстухьўүԛԝԍһԁєї", "abeijkmhopsctyxbyyqwghdei", strict=True)),
@@ -83,14 +83,14 @@ def _fold_char(char: str) -> str:
     if char.isascii():
         return char
     out: list[str] = []
-    for c in unicodedata.normalize("NFKD", _LOOKALIKES.get(char, char)):
+    for c in unicodedata.normalize("NFKD", LOOKALIKES.get(char, char)):
         category = unicodedata.category(c)
         if c in _INVISIBLE or category == "Cf" or (category in ("Mn", "Me") and c not in _VOICED_MARKS):
             continue
         if category == "Nd":
             out.append(str(unicodedata.decimal(c)))
         else:
-            out.append(_LOOKALIKES.get(c, c))
+            out.append(LOOKALIKES.get(c, c))
     return unicodedata.normalize("NFC", "".join(out))
 
 

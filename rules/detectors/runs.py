@@ -1,9 +1,9 @@
 """Runs: base64 (both alphabets, padded or not, wrapped at lines) and hexadecimal digits that decode to text.
 
 Almost every long word is made of base64 characters, so what is tried at all is decided by a linear-time expression that
-looks for the *traces of text*: bits that are the same in the code of every readable character. Six consecutive bytes of
-ASCII leave them, or about three letters of another script; one random run of 20 characters in fifty does, one English
-word in thousands. What was decoded then counts only if it is readable: a few random bytes are all readable by chance,
+looks for the *traces of text*: bits that are the same in the code of every readable character. Eight consecutive
+bytes leave them, whatever the script; one random run of 20 characters in ten does, and one English word in thousands.
+What was decoded then counts only if it is readable: a few random bytes are all readable by chance,
 many hardly ever, so short results must be flawless and of long ones 70 % suffice. Ids, hashes and signatures fail that.
 
 A run may have other characters glued to it (a path, a word), which shifts its groups of four: all four readings are
@@ -45,20 +45,28 @@ def _chars(test: Callable[[int], bool]) -> str:
     return f"[{chosen}{'_' if '/' in chosen else ''}{'-' if '+' in chosen else ''}]"
 
 
+def _group(kinds: str) -> str:
+    """A group of four whose three bytes are of these kinds: ASCII (A), lead (L) or continuation (C) in UTF-8."""
+    first = {"A": lambda v: 8 <= v < 32, "C": lambda v: 32 <= v < 48, "L": lambda v: 48 <= v < 62}
+    second = {"A": lambda v: 2 <= v % 16 < 8, "C": lambda v: 8 <= v % 16 < 12, "L": lambda v: 12 <= v % 16 < 15}
+    controls_excluded = f"{_chars(lambda v: v % 4 == 0)}{_chars(lambda v: v >= 32)}"
+    third = {
+        "A": f"(?:{controls_excluded}|{_chars(lambda v: v % 4 == 1)}{_ANY})",
+        "C": _chars(lambda v: v % 4 == 2) + _ANY,
+        "L": _chars(lambda v: v % 4 == 3) + _ANY,
+    }
+    return _chars(first[kinds[0]]) + _chars(second[kinds[1]]) + third[kinds[2]]
+
+
 def _traces_in_base64() -> str:
-    """Two groups of four that hold readable bytes: ASCII, or leads (L) and continuations (C) of UTF-8."""
-    even, odd = f"{_chars(lambda v: v % 4 == 0)}{_chars(lambda v: v >= 32)}", f"{_chars(lambda v: v % 4 == 1)}{_ANY}"
-    ascii_ = f"{_chars(lambda v: 8 <= v < 32)}{_chars(lambda v: 2 <= v % 16 < 8)}(?:{even}|{odd})"
-    to_c, to_l = _chars(lambda v: v % 4 == 2) + _ANY, _chars(lambda v: v % 4 == 3) + _ANY
-    c_first, c_second = _chars(lambda v: 32 <= v < 48), _chars(lambda v: 8 <= v % 16 < 12)
-    lcl = _chars(lambda v: 48 <= v < 56) + c_second + to_l
-    clc = c_first + _chars(lambda v: 12 <= v % 16 < 14) + to_c
-    three = (
-        _chars(lambda v: 56 <= v < 60) + c_second + to_c,
-        c_first + c_second + to_l,
-        c_first + _chars(lambda v: v % 16 == 14) + to_c,
-    )
-    return "|".join([ascii_ * 2, lcl + clc, clc + lcl, *(group * 2 for group in three)])
+    """Two groups of four that hold readable bytes, and U+2000 to U+207F, which break words up invisibly."""
+    pairs = [
+        *("AAA AAA", "LCL CLC", "CLC LCL", "LCC LCC", "CCL CCL", "CLC CLC"),  # one script
+        *("ALC ALC", "LCA LCA", "CAL CAL"),  # every letter with a mark, every second one of another script
+        *("AAA ALC", "AAA LCA", "AAA LCC", "AAA LCL", "ALC AAA", "LCA AAA", "LCC AAA", "CCA AAA"),
+    ]
+    within = [f"4o[CG]{_ANY}", f"{_chars(lambda v: v % 16 == 14)}K[AB]", f"{_chars(lambda v: v % 4 == 3)}ig[IJKL]"]
+    return "|".join([*("".join(map(_group, pair.split())) for pair in pairs), *within])
 
 
 _BETWEEN = r"(?:[:-]|,?(?:[ \t]|\r?\n)?(?:0[xX])?)"
@@ -75,11 +83,14 @@ def _traces_in_hex() -> str:
 HINTS = f"{_traces_in_base64()}|{_traces_in_hex()}"
 """RE2: stands in every text with a run that would be decoded."""
 
-_BASE64_RUN = compile_pattern(f"{_ANY}*(?:{_traces_in_base64()}){_ANY}*={{0,2}}")
+_IN_BASE64 = compile_pattern(_traces_in_base64())
+_REST = re.compile(rb"[A-Za-z0-9+/_-]*={0,2}")
+_BASE64 = _ALPHABET.encode() + b"-_"
 _HEX_RUN = compile_pattern(f"(?:{_HEX}{{2}}{_BETWEEN})*(?:{_traces_in_hex()})(?:{_BETWEEN}{_HEX}{{2}})*")
-_NEXT_LINE = re.compile(rb"[ \t]*\r?\n[ \t>]*([A-Za-z0-9+/_-]+={0,2})(?![^\s\"'`,;.)\]}<])")
+_NEXT_LINE = re.compile(rb"[ \t]*\r?\n[ \t>]*([A-Za-z0-9+/_-]+={0,2})")
 _MIN_LINE = 16
-_NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET.encode()) - set(b"-_"))
+_NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
+_HEX_AND_HYPHEN = b"0123456789abcdefABCDEF-"
 _NOT_HEX = re.compile(rb"0[xX]|[^0-9A-Fa-f]")
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _READABLE_STRETCH = re.compile(f"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]{{{_MIN_STRETCH},}}")
@@ -132,29 +143,49 @@ def _hex_runs(data: bytes) -> Iterator[_Candidate]:
 
 def _base64_runs(data: bytes) -> Iterator[_Candidate]:
     block_end = 0
-    for match in _BASE64_RUN.finditer(data):
-        start, end = match.span()
+    for start, end in _traced(data):
         if end > block_end:  # lines of a block that was tried as a whole are not tried as the first of a block again
-            block_end = _end_of_block(data, start, end)
-            if block_end > end:
-                yield start, block_end, _from_block
+            *before, block_end = _ends_of_lines(data, start, end)
+            if before:
+                yield start, block_end, _flawless
+                yield start, before[-1], _flawless  # the last line may be a word that has nothing to do with it
+                yield start, block_end, _whole
         yield start, end, _from_base64
 
 
-def _end_of_block(data: bytes, start: int, end: int) -> int:
-    """Where the last line of a wrapped run ends: all lines but the last are long, or whole groups."""
+def _traced(data: bytes) -> Iterator[tuple[int, int]]:
+    """The runs with traces of text; an expression for whole runs would be far slower."""
+    at = 0
+    trace = _IN_BASE64.search(data)
+    while trace is not None:
+        rest = _REST.match(data, trace.end())
+        end = trace.end() if rest is None else rest.end()
+        start = at + len(data[at : trace.start()].rstrip(_BASE64))
+        if data[start:end].translate(None, _HEX_AND_HYPHEN):  # a hash, a UUID or a number says nothing in base64
+            yield start, end
+        at = end
+        trace = _IN_BASE64.search(data, at)
+
+
+def _ends_of_lines(data: bytes, start: int, end: int) -> list[int]:
+    """Where the last two lines of a wrapped run end, or its only one: all but the last are long, or whole groups."""
+    ends = [end]
     length = end - start
     while length >= _MIN_LINE or length % 4 == 0:
-        line = _NEXT_LINE.match(data, end)
+        line = _NEXT_LINE.match(data, ends[-1])
         if line is None:
             break
         length = line.end(1) - line.start(1)
-        end = line.end(1)
-    return end
+        ends = [ends[-1], line.end(1)]
+    return ends
 
 
-def _from_block(run: bytes) -> str | None:
-    """Several lines: not by a stretch, the next line may be a word that has nothing to do with the run."""
+def _flawless(run: bytes) -> str | None:
+    decoded = _whole(run)
+    return None if decoded is None or _UNREADABLE.search(decoded) else decoded
+
+
+def _whole(run: bytes) -> str | None:
     return _from_base64(run, stretches=False)
 
 
