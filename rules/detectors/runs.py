@@ -150,7 +150,9 @@ def _base64_runs(data: bytes) -> Iterator[_Candidate]:
                 yield start, block_end, _flawless
                 yield start, before[-1], _flawless  # the last line may be a word that has nothing to do with it
                 yield start, block_end, _whole
-        yield start, end, _from_base64
+            yield start, end, _from_base64
+        else:
+            yield start, end, _line
 
 
 def _traced(data: bytes) -> Iterator[tuple[int, int]]:
@@ -180,6 +182,11 @@ def _ends_of_lines(data: bytes, start: int, end: int) -> list[int]:
     return ends
 
 
+def _line(run: bytes) -> str | None:
+    """A line of a block that says nothing as a whole: megabytes of binary data are made of these, so one try is all."""
+    return _from_base64(run, shifts=1, stretches=False)
+
+
 def _flawless(run: bytes) -> str | None:
     decoded = _whole(run)
     return None if decoded is None or _UNREADABLE.search(decoded) else decoded
@@ -189,10 +196,10 @@ def _whole(run: bytes) -> str | None:
     return _from_base64(run, stretches=False)
 
 
-def _from_base64(run: bytes, *, stretches: bool = True) -> str | None:
+def _from_base64(run: bytes, *, shifts: int = 4, stretches: bool = True) -> str | None:
     chars = run.translate(_TO_STANDARD, _NOT_BASE64)
     readings = []
-    for shift in range(4):
+    for shift in range(shifts):
         part = chars[shift:]
         part = part[:-1] if len(part) % 4 == 1 else part
         readings.append(binascii.a2b_base64(part + b"=" * (-len(part) % 4)))
