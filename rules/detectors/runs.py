@@ -91,6 +91,9 @@ _NEXT_LINE = re.compile(rb"[ \t]*\r?\n[ \t>]*([A-Za-z0-9+/_-]+={0,2})")
 _MIN_LINE = 16
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
 _HEX_AND_HYPHEN = b"0123456789abcdefABCDEF-"
+"""Hashes, UUIDs, numbers."""
+_NAME = b"abcdefghijklmnopqrstuvwxyz_-/"
+"""Words, paths, names in code."""
 _NOT_HEX = re.compile(rb"0[xX]|[^0-9A-Fa-f]")
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _READABLE_STRETCH = re.compile(f"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]{{{_MIN_STRETCH},}}")
@@ -163,7 +166,8 @@ def _traced(data: bytes) -> Iterator[tuple[int, int]]:
         rest = _REST.match(data, trace.end())
         end = trace.end() if rest is None else rest.end()
         start = at + len(data[at : trace.start()].rstrip(_BASE64))
-        if data[start:end].translate(None, _HEX_AND_HYPHEN):  # a hash, a UUID or a number says nothing in base64
+        run = data[start:end]
+        if run.translate(None, _HEX_AND_HYPHEN) and run.translate(None, _NAME):  # text has both, and capitals or digits
             yield start, end
         at = end
         trace = _IN_BASE64.search(data, at)
