@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.inband import MODERATION
 from proxy.schema import (
     Anything,
     Array,
@@ -179,6 +180,8 @@ class _LogitBias:
         return {k: Number(-100, 100).clean(v, (*path, k), into) for k, v in value.items()}
 
 
+LOGIT_BIAS = _LogitBias()
+
 _TOOL = ByWord(
     "type",
     {
@@ -206,13 +209,13 @@ CHAT_REQUEST = Object(
         "ignore_eos": Flag(),
         "function_call": ByType(text=choice("none", "auto"), object=Anything(Surface.TOOL_DEFINITION)),
         "functions": Array(Anything(Surface.TOOL_DEFINITION, dict), 512),
-        "logit_bias": _LogitBias(),
+        "logit_bias": LOGIT_BIAS,
         "logprobs": Flag(),
         "top_logprobs": Number(0, 20, whole=True),
         "max_completion_tokens": Number(0, 1e9, whole=True),
         "max_tokens": Number(0, 1e9, whole=True),
         "metadata": Anything(Surface.METADATA, dict),
-        "moderation": Refused("in-band moderation is not served by this version"),
+        "moderation": MODERATION,
         "n": Number(1, 128, whole=True),
         "parallel_tool_calls": Flag(),
         "prediction": Object(
@@ -381,8 +384,8 @@ class _Piece:
         return into.wrong(path, "must be a string", "invalid_type")
 
 
-_PIECE = _Piece()
-_CALL_PIECE = Object({"name": _PIECE, "arguments": _PIECE})
+PIECE = _Piece()
+_CALL_PIECE = Object({"name": PIECE, "arguments": PIECE})
 
 CHAT_CHUNK = Object(
     {
@@ -396,15 +399,15 @@ CHAT_CHUNK = Object(
                     "delta": Object(
                         {
                             **_ANSWER_FIELDS,
-                            **dict.fromkeys(TEXT_CHANNELS, _PIECE),
+                            **dict.fromkeys(TEXT_CHANNELS, PIECE),
                             "tool_calls": Array(
                                 Object(
                                     {
                                         "index": Number(0, 1023, whole=True),
-                                        "id": _PIECE,
+                                        "id": PIECE,
                                         "type": Choice(frozenset(("function", "custom")), closed=True),
                                         "function": _CALL_PIECE,
-                                        "custom": Object({"name": _PIECE, "input": _PIECE}),
+                                        "custom": Object({"name": PIECE, "input": PIECE}),
                                     }
                                 ),
                                 1024,

@@ -17,8 +17,10 @@ from proxy import records
 from proxy.api import Api
 from proxy.chat import ChatApi
 from proxy.chat_api import MODEL_LIST
+from proxy.completions import CompletionsApi
 from proxy.config import Upstream
 from proxy.demo import DemoCaller
+from proxy.embeddings import EmbeddingsApi
 from proxy.errors import (
     HttpError,
     bad_request,
@@ -47,7 +49,7 @@ BODY_TIMEOUT_S = 60.0
 PARSE_IN_THREAD_BYTES = 256 * 1024
 """Larger bodies are parsed off the event loop."""
 
-JUDGED: Mapping[str, Api] = {f"/v1{api.path}": api for api in (ChatApi(),)}
+JUDGED: Mapping[str, Api] = {f"/v1{api.path}": api for api in (ChatApi(), CompletionsApi(), EmbeddingsApi())}
 """The endpoints that go to an upstream and are judged, by path."""
 
 _ENDPOINTS = {**dict.fromkeys(JUDGED, "POST"), "/v1/models": "GET"}

@@ -16,7 +16,7 @@ from aiohttp import web
 from models import tasks
 from models.engine import Passage
 from models.errors import ContentTooLong
-from proxy import records, refusals, sse
+from proxy import inband, records, refusals, sse
 from proxy.api import Api, Asked, StreamFault
 from proxy.chat_api import ERROR_BODY
 from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
@@ -56,6 +56,7 @@ class Relay:
     body: dict[str, Any] = field(default_factory=dict, repr=False)
     context: Sequence[Passage] = field(default=(), repr=False)
     asked: Asked = field(default=Asked("", ""))
+    wish: inband.Wish | None = None
 
     async def answer(self, raw: dict[str, Any]) -> web.StreamResponse:
         """Carry the request through both stages.
@@ -74,6 +75,9 @@ class Relay:
             where = show_path(e.path)
             raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
         self.asked = self.api.asked(self.body, self.exchange.request_id)
+        self.wish = inband.wish_of(self.body)
+        if self.wish is not None:
+            self.route = inband.stricter(self.route, self.wish)
         for name, value in spoken_headers(self.request.headers).items():
             into.leaves.append(Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY))
         content = Content(tuple(into.leaves), tuple(into.opaque))
@@ -83,6 +87,7 @@ class Relay:
             return refusal
         if given.rewritten:
             content = self._read_again()
+        self.body.pop("moderation", None)  # judged like every field, because results repeat it, but not forwarded
         if self.route.output.asks_guards:
             self.context = context_of(content)
         async with self.caller.call("POST", self.api.path, dump_json(self.body), self.request.headers) as answer:
@@ -105,7 +110,7 @@ class Relay:
         screened = await self.read_whole(answer)
         if (refusal := self.refusal(screened.decision, screened.body.get("usage"))) is not None:
             return refusal
-        return self.json(200, screened.body, answer.headers)
+        return self.json(200, {**screened.body, **self.notes()}, answer.headers)
 
     async def _from_stream(self, answer: Answer) -> web.StreamResponse:
         config = self.route.config
@@ -121,7 +126,7 @@ class Relay:
         screened = await self.judge_answer(stream.answer(), hold.unjudged_loose)
         if (refusal := self.refusal(screened.decision, screened.body.get("usage"))) is not None:
             return refusal
-        return self.json(200, screened.body, answer.headers)
+        return self.json(200, {**screened.body, **self.notes()}, answer.headers)
 
     async def read_whole(self, answer: Answer) -> Screened:
         """Read and judge an answer that is not streamed.
@@ -162,6 +167,8 @@ class Relay:
             HttpError: 502 if it is no such answer.
         """
         body, content, has_hidden = self.clean_answer(raw, loose)
+        if not self.api.speaks and not content.leaves:
+            return Screened(body, Decision(Stage.OUTPUT, Action.FORWARD, None, (), (), ()))
         screened = await screen_object(self.exchange, self.route.output, body, content, self.context)
         self.shadow(self.route.output, content, self.context)
         if screened.rewritten:
@@ -216,15 +223,22 @@ class Relay:
         if decision.cause is Cause.UNDECIDED:
             raise too_long_to_judge() if _is_too_long(decision) else guard_unavailable()
         text = self.exchange.refusal_text(decision)
-        if self.route.config.refusal == "error":
-            body = refusals.error_body(text, decision.policies, self.exchange.decision_id())
+        if self.route.config.refusal == "error" or not self.api.speaks:
+            body = refusals.error_body(text, decision.policies, self.exchange.decision_id(), self.api.content_field)
             return self.json(400, body, refusals.NO_RETRY)
+        self.notes()
         if self.asked.stream:
             return web.Response(
                 body=self.api.refusal_stream(self.asked, text, usage),
                 headers={**self.exchange.headers(), **sse.HEADERS},
             )
         return self.json(200, self.api.refusal(self.asked, text, usage))
+
+    def notes(self) -> dict[str, Any]:
+        """What the proxy itself adds to the answer, as far as it is known now; see `proxy.api.Asked.notes`."""
+        if self.wish is not None:
+            self.asked.notes["moderation"] = inband.outcome(self.wish, self.exchange.decisions)
+        return self.asked.notes
 
     def json(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
         """A JSON answer with the headers that every answer carries."""

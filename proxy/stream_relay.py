@@ -92,6 +92,7 @@ class StreamRelay:
             out = self._fault(e)
         else:
             usage = screened.body.get("usage")
+            relay.notes()
             if screened.decision.action is not Action.REFUSE:
                 out = relay.api.as_stream(relay.asked, screened.body)
             elif not self.response.prepared:
@@ -191,6 +192,7 @@ class StreamRelay:
             for step in path:
                 text = text[step]
             rest[key] = text[sent[path] :]
+        relay.notes()
         return stream.ending(body, rest)
 
     # ------------------------------------------------------------------ how it ends
@@ -198,6 +200,7 @@ class StreamRelay:
     def _cut(self, decision: Decision, stream: AnswerStream) -> bytes:
         if decision.cause is Cause.UNDECIDED:
             return self._fault(guard_unavailable())
+        self.relay.notes()
         return stream.refusal(self.relay.exchange.refusal_text(decision))
 
     def _fault(self, error: HttpError) -> bytes:
