@@ -118,7 +118,7 @@ def _content(surface: Surface, *, assistant: bool = False) -> ByType:
 
 _FUNCTION_CALL = Object({"name": Text(Surface.TOOL_CALL), "arguments": JsonText(Surface.TOOL_CALL)})
 _CUSTOM_CALL = Object({"name": Text(Surface.TOOL_CALL), "input": JsonText(Surface.TOOL_CALL)})
-_TOOL_CALL = ByWord(
+TOOL_CALL = ByWord(
     "type",
     {
         "function": Object(
@@ -143,7 +143,7 @@ def _message(surface: Surface, **more: Spec) -> Object:
     return Object({"role": _ROLE, "content": _content(surface), "name": _ID, **more}, ("content",))
 
 
-_MESSAGE = ByWord(
+MESSAGE = ByWord(
     "role",
     {
         "system": _message(Surface.SYSTEM),
@@ -157,7 +157,7 @@ _MESSAGE = ByWord(
                 "refusal": Text(Surface.ASSISTANT),
                 "reasoning": Text(Surface.REASONING),
                 "reasoning_content": Text(Surface.REASONING),
-                "tool_calls": Array(_TOOL_CALL, 1024),
+                "tool_calls": Array(TOOL_CALL, 1024),
                 "function_call": _FUNCTION_CALL,
                 "annotations": Anything(Surface.ASSISTANT, list),
                 "audio": Object({"id": Refused("refers to audio on the server, which cannot be judged")}),
@@ -194,7 +194,7 @@ _TOOL = ByWord(
 
 CHAT_REQUEST = Object(
     {
-        "messages": Array(_MESSAGE, 4096, min_items=1),
+        "messages": Array(MESSAGE, 4096, min_items=1),
         "model": Text(Surface.METADATA),
         "audio": Refused("audio answers cannot be judged"),
         "modalities": Array(Choice(frozenset(("text",)), closed=True), 4),

@@ -251,16 +251,28 @@ class Relay:
 
     def shadow(self, screener: Screener, content: Content, context: Sequence[Passage]) -> None:
         """Judge by the rules in shadow, without anybody waiting for it."""
-        if not screener.has_shadow:
-            return
+        run_shadow(self.background, self.exchange, self.route.config.name, screener, content, context)
 
-        async def run() -> None:
-            verdicts = await screener.shadow(content, context)
-            records.log_shadow(self.route.config.name, self.exchange.decision_id(screener.stage), verdicts)
 
-        task = tasks.own(run(), name="shadow")
-        self.background.add(task)
-        task.add_done_callback(self.background.discard)
+def run_shadow(
+    background: set[asyncio.Task[None]],
+    exchange: Exchange,
+    route: str,
+    screener: Screener,
+    content: Content,
+    context: Sequence[Passage],
+) -> None:
+    """Judge by the rules in shadow in a task that ``background`` owns."""
+    if not screener.has_shadow:
+        return
+
+    async def run() -> None:
+        verdicts = await screener.shadow(content, context)
+        records.log_shadow(route, exchange.decision_id(screener.stage), verdicts)
+
+    task = tasks.own(run(), name="shadow")
+    background.add(task)
+    task.add_done_callback(background.discard)
 
 
 def _is_too_long(decision: Decision) -> bool:
