@@ -257,7 +257,8 @@ def test_the_kinds_may_differ(client: openai.OpenAI, upstream: ScriptedServer, s
 
 
 def test_an_answer_of_another_shape_is_a_fault(client: openai.OpenAI, upstream: ScriptedServer) -> None:
-    for raw in ({"choices": [{"message": {"content": "Hi"}}]}, {"choices": []}, []):
+    shapes: list[Any] = [{"choices": [{"message": {"content": "Hi"}}]}, {"choices": []}, []]
+    for raw in shapes:
         upstream.script = replies(raw)
         with pytest.raises(openai.InternalServerError) as caught:
             client.completions.create(model="m", prompt="Hi")
@@ -279,7 +280,9 @@ def test_embeddings_have_an_input_stage_only(
     client: openai.OpenAI, proxy: Proxy, upstream: ScriptedServer, guard: ScriptedServer, route: str
 ) -> None:
     upstream.script = replies(VECTORS)
-    raw = on(client, proxy, route).embeddings.with_raw_response.create(model="m", input="Hi", encoding_format="float")
+    raw: Any = on(client, proxy, route).embeddings.with_raw_response.create(
+        model="m", input="Hi", encoding_format="float"
+    )
     answer = raw.parse()
     assert answer.data[0].embedding == [0.25, -0.5]
     assert (answer.model, answer.usage.total_tokens) == ("m", 1)

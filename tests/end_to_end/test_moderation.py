@@ -238,7 +238,7 @@ def test_block_makes_a_flag_a_refusal_at_its_stage_only(
 ) -> None:
     def ask(asked_at: str) -> None:
         upstream.script = streams(*text_stream("I say ", MARK)) if stage == "output" else replies(completion("Fine."))
-        messages = [{"role": "user", "content": "Hi"}]
+        messages = HI
         if stage == "input":
             guard_passes = "ZQ-\u200bMARK-7781"  # for the detector only
             messages = [{"role": "user", "content": guard_passes}]
