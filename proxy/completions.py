@@ -40,6 +40,10 @@ class CompletionsApi:
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         )
 
+    def advise(self, body: dict[str, Any], text: str) -> bool:
+        """See `proxy.api.Api`: a prompt is one text, the operator has no place in it."""
+        return False
+
     def read_answer(self, raw: Any, into: Collection, asked: Asked) -> dict[str, Any]:
         """See `proxy.api.Api`."""
         completion = COMPLETION_RESPONSE.clean(raw, (), into)

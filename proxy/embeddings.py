@@ -109,6 +109,10 @@ class EmbeddingsApi:
         """See `proxy.api.Api`."""
         return Asked(answer_id=request_id, model=body["model"])
 
+    def advise(self, body: dict[str, Any], text: str) -> bool:
+        """See `proxy.api.Api`: what is embedded is not read as instructions."""
+        return False
+
     def read_answer(self, raw: Any, into: Collection, asked: Asked) -> dict[str, Any]:
         """See `proxy.api.Api`."""
         answer = EMBEDDING_RESPONSE.clean(raw, (), into)
