@@ -9,7 +9,7 @@ request of this protocol (not JSON, too large, no route) is an error as everywhe
 
 What is judged is all that the gateway will send on: ``texts``, ``structured_messages`` (the same texts with their roles, and
 what stands beside them), ``tools`` and ``tool_calls``. ``images`` are opaque. Only ``texts`` can be rewritten: what would have
-to be masked elsewhere is blocked. Facts about the caller (``request_data``, ``request_headers``, …) are not content.
+to be masked elsewhere is blocked. `FACTS` about the call are not content; a field that nobody here knows is judged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from proxy.chat_api import MESSAGE, TOOL_CALL
 from proxy.errors import bad_request, guard_unavailable
 from proxy.exchange import Exchange, Judged, judge
-from proxy.schema import Anything, Collection, Misfit, Opaque, Spec, read_decoded
+from proxy.schema import UNKNOWN, Anything, Collection, Misfit, Opaque, Spec, read_decoded
 from rules.content import Content, Leaf, LeafKind, Path, Surface
 from rules.decision import Cause, Decision
 from rules.rewrite import edited_texts
@@ -34,6 +34,10 @@ UNREADABLE = "The content cannot be judged, so it was not passed on."
 
 _STAGES = {"request": Stage.INPUT, "response": Stage.OUTPUT}
 _LISTS = {"texts": str, "images": str, "structured_messages": dict, "tools": dict, "tool_calls": dict}
+FACTS = {
+    *("input_type", "litellm_call_id", "litellm_trace_id", "litellm_version", "model"),
+    *("request_data", "request_headers", "additional_provider_specific_params"),
+}
 _SURFACES = {
     "system": Surface.SYSTEM,
     "developer": Surface.DEVELOPER,
@@ -87,6 +91,8 @@ def read(raw: dict[str, Any], stage: Stage) -> Content:
         _read(known, Surface.TOOL_CALL, call, ("tool_calls", i), into)
     for i, tool in enumerate(raw.get("tools") or ()):
         Anything(Surface.TOOL_DEFINITION).clean(tool, ("tools", i), into)
+    for name in raw.keys() - FACTS - _LISTS.keys():
+        UNKNOWN.clean({name: raw[name]}, (), into)
     opaque = tuple(into.opaque)
     for i, image in enumerate(raw.get("images") or ()):
         Opaque().clean(image, ("images", i), into)
@@ -111,7 +117,7 @@ def _read(spec: Spec | None, surface: Surface, value: Any, path: Path, into: Col
             into.opaque += known.opaque
             return
     start = len(into.leaves)
-    Anything(surface).clean(value, path, into)
+    Anything(surface, is_unknown=True).clean(value, path, into)
     for leaf in into.leaves[start:]:
         read_decoded(leaf.text, leaf.path, surface, into)
 
@@ -119,18 +125,18 @@ def _read(spec: Spec | None, surface: Surface, value: Any, path: Path, into: Col
 def _merged(texts: list[Leaf], others: list[Leaf]) -> Iterator[Leaf]:
     """The texts with the surfaces that the messages give them, then what stands only in the messages.
 
-    A text that several roles say is judged as each of them.
+    A text that several roles say is judged as each of them; one in a message of an unknown shape is read by every rule.
     """
-    said: dict[str, list[Surface]] = {}
+    said: dict[str, list[Leaf]] = {}
     for leaf in others:
         if leaf.kind is LeafKind.TEXT and leaf.path[0] == "structured_messages":
-            said.setdefault(leaf.text, []).append(leaf.surface)
+            said.setdefault(leaf.text, []).append(leaf)
     judged: set[tuple[Surface, str]] = set()
     for leaf in texts:
-        surfaces = said.get(leaf.text) or [leaf.surface]
-        surface = leaf.surface if leaf.surface in surfaces else surfaces[0]
+        same = said.get(leaf.text) or [leaf]
+        surface = leaf.surface if any(s.surface is leaf.surface for s in same) else same[0].surface
         judged.add((surface, leaf.text))
-        yield replace(leaf, surface=surface)
+        yield replace(leaf, surface=surface, is_unknown=any(s.is_unknown for s in same))
     for leaf in others:
         if leaf.kind is LeafKind.DERIVED:
             yield leaf

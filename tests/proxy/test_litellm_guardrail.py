@@ -43,8 +43,6 @@ def test_a_mark_anywhere_in_the_content_is_judged_or_blocked(stage: Stage) -> No
     example = {name: LITELLM_REQUEST[name] for name in CONTENT}
     n_judged = 0
     for path, what, raw in marked(example, MARK):
-        if len(path) == 1:
-            continue  # the name of a field: then it is another field
         try:
             content = mount.read(raw, stage)
         except Misfit:
@@ -71,6 +69,19 @@ def test_texts_have_the_surface_of_their_message() -> None:
 def test_a_text_that_two_roles_say_is_judged_as_both() -> None:
     messages = [{"role": role, "content": "same"} for role in ("system", "user")]
     assert surfaces(request("same", "same", structured_messages=messages), "same") == {Surface.SYSTEM, Surface.USER}
+
+
+def test_a_text_in_a_message_of_an_unknown_shape_is_read_by_every_rule() -> None:
+    raw = request("same", structured_messages=[{"role": "wizard", "content": "same"}])
+    [leaf] = [leaf for leaf in mount.read(raw, Stage.INPUT).leaves if leaf.text == "same"]
+    assert (leaf.kind, leaf.is_unknown) == (LeafKind.TEXT, True)
+
+
+def test_a_field_that_nobody_knows_is_judged() -> None:
+    for more in ({"documents": [{"text": MARK}]}, {MARK: 1}):
+        content = mount.read(request("x", **more), Stage.INPUT)
+        assert all(leaf.is_unknown for leaf in content.leaves if MARK in leaf.text)
+        assert any(MARK in leaf.text for leaf in content.leaves)
 
 
 def test_a_text_is_not_judged_twice() -> None:
