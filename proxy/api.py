@@ -7,7 +7,7 @@ taken apart and put together. No I/O.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.hold import Hold
@@ -29,6 +29,8 @@ class Asked:
         n: How many choices.
         stream: Whether it wants a stream.
         include_usage: Whether it wants a usage chunk.
+        notes: Fields that this proxy itself adds to the answer (``moderation``); complete before an answer's end, which
+            for a stream is its last chunk, is put together.
     """
 
     answer_id: str
@@ -36,6 +38,7 @@ class Asked:
     n: int = 1
     stream: bool = False
     include_usage: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class AnswerStream(Protocol):
@@ -95,6 +98,10 @@ class Api(Protocol):
 
     path: str
     """Below the upstream's base URL, e.g. ``/chat/completions``."""
+    content_field: str
+    """The request's field with the content; a refusal names it as ``param``."""
+    speaks: bool
+    """Whether answers carry text. If not, there is no output stage, and a refusal is always an error."""
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """The request as it may cross; its texts go into the collection.

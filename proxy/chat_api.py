@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.inband import MODERATION
 from proxy.schema import (
     Anything,
     Array,
@@ -117,7 +118,7 @@ def _content(surface: Surface, *, assistant: bool = False) -> ByType:
 
 _FUNCTION_CALL = Object({"name": Text(Surface.TOOL_CALL), "arguments": JsonText(Surface.TOOL_CALL)})
 _CUSTOM_CALL = Object({"name": Text(Surface.TOOL_CALL), "input": JsonText(Surface.TOOL_CALL)})
-_TOOL_CALL = ByWord(
+TOOL_CALL = ByWord(
     "type",
     {
         "function": Object(
@@ -142,7 +143,7 @@ def _message(surface: Surface, **more: Spec) -> Object:
     return Object({"role": _ROLE, "content": _content(surface), "name": _ID, **more}, ("content",))
 
 
-_MESSAGE = ByWord(
+MESSAGE = ByWord(
     "role",
     {
         "system": _message(Surface.SYSTEM),
@@ -156,7 +157,7 @@ _MESSAGE = ByWord(
                 "refusal": Text(Surface.ASSISTANT),
                 "reasoning": Text(Surface.REASONING),
                 "reasoning_content": Text(Surface.REASONING),
-                "tool_calls": Array(_TOOL_CALL, 1024),
+                "tool_calls": Array(TOOL_CALL, 1024),
                 "function_call": _FUNCTION_CALL,
                 "annotations": Anything(Surface.ASSISTANT, list),
                 "audio": Object({"id": Refused("refers to audio on the server, which cannot be judged")}),
@@ -179,6 +180,8 @@ class _LogitBias:
         return {k: Number(-100, 100).clean(v, (*path, k), into) for k, v in value.items()}
 
 
+LOGIT_BIAS = _LogitBias()
+
 _TOOL = ByWord(
     "type",
     {
@@ -191,7 +194,7 @@ _TOOL = ByWord(
 
 CHAT_REQUEST = Object(
     {
-        "messages": Array(_MESSAGE, 4096, min_items=1),
+        "messages": Array(MESSAGE, 4096, min_items=1),
         "model": Text(Surface.METADATA),
         "audio": Refused("audio answers cannot be judged"),
         "modalities": Array(Choice(frozenset(("text",)), closed=True), 4),
@@ -206,13 +209,13 @@ CHAT_REQUEST = Object(
         "ignore_eos": Flag(),
         "function_call": ByType(text=choice("none", "auto"), object=Anything(Surface.TOOL_DEFINITION)),
         "functions": Array(Anything(Surface.TOOL_DEFINITION, dict), 512),
-        "logit_bias": _LogitBias(),
+        "logit_bias": LOGIT_BIAS,
         "logprobs": Flag(),
         "top_logprobs": Number(0, 20, whole=True),
         "max_completion_tokens": Number(0, 1e9, whole=True),
         "max_tokens": Number(0, 1e9, whole=True),
         "metadata": Anything(Surface.METADATA, dict),
-        "moderation": Refused("in-band moderation is not served by this version"),
+        "moderation": MODERATION,
         "n": Number(1, 128, whole=True),
         "parallel_tool_calls": Flag(),
         "prediction": Object(
@@ -381,8 +384,8 @@ class _Piece:
         return into.wrong(path, "must be a string", "invalid_type")
 
 
-_PIECE = _Piece()
-_CALL_PIECE = Object({"name": _PIECE, "arguments": _PIECE})
+PIECE = _Piece()
+_CALL_PIECE = Object({"name": PIECE, "arguments": PIECE})
 
 CHAT_CHUNK = Object(
     {
@@ -396,15 +399,15 @@ CHAT_CHUNK = Object(
                     "delta": Object(
                         {
                             **_ANSWER_FIELDS,
-                            **dict.fromkeys(TEXT_CHANNELS, _PIECE),
+                            **dict.fromkeys(TEXT_CHANNELS, PIECE),
                             "tool_calls": Array(
                                 Object(
                                     {
                                         "index": Number(0, 1023, whole=True),
-                                        "id": _PIECE,
+                                        "id": PIECE,
                                         "type": Choice(frozenset(("function", "custom")), closed=True),
                                         "function": _CALL_PIECE,
-                                        "custom": Object({"name": _PIECE, "input": _PIECE}),
+                                        "custom": Object({"name": PIECE, "input": PIECE}),
                                     }
                                 ),
                                 1024,

@@ -15,17 +15,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy import refusals, sse
-from proxy.api import Asked, StreamFault
 from proxy.chat_api import CHAT_CHUNK, TEXT_CHANNELS
-from proxy.hold import Hold
-from proxy.replacer import Replacer
-from proxy.schema import HIDDEN, MIN_KEY_CHARS, Collection, Misfit
-from proxy.strict_json import JsonError, dump_json, parse_json_text
+from proxy.chunk_stream import ChunkStream, Key, spelled_tokens
 from rules.content import Path
-
-Key = tuple[int, str]
-"""A channel: number of the choice, name of the field."""
 
 
 @dataclass(slots=True)
@@ -42,53 +34,16 @@ class _Choice:
 
 
 @dataclass(slots=True)
-class ChatStream:
+class ChatStream(ChunkStream):
     """See the top of the file, and `proxy.api.AnswerStream`."""
 
-    asked: Asked
-    hold: Hold
-    max_bytes: int
-    hidden: str | None = field(default=None, repr=False)
-    done: bool = False
-    usage: dict[str, Any] | None = None
-    _first: dict[str, Any] = field(default_factory=dict, repr=False)
+    SCHEMA = CHAT_CHUNK
+    OBJECT = "chat.completion.chunk"
+    SURFACES = TEXT_CHANNELS
+
     _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
-    _hiders: dict[Key, Replacer] = field(default_factory=dict, repr=False)
-    _bytes: int = 0
 
-    def event(self, data: str) -> None:
-        """See `proxy.api.AnswerStream`."""
-        if data == sse.DONE:
-            self.done = True
-            return
-        self._bytes += len(data)
-        if self._bytes > self.max_bytes:
-            raise StreamFault("the completion is larger than max_body_bytes")
-        try:
-            raw = parse_json_text(data)
-        except JsonError as e:
-            raise StreamFault(f"an event is not JSON: {e.code}") from None
-        if isinstance(raw, dict) and raw.get("error") is not None:
-            raise StreamFault("an event is an error")
-        if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
-            raise StreamFault("an event is no chunk")
-        into = Collection(strict=False, hidden=self.hidden)
-        try:
-            chunk = CHAT_CHUNK.clean(raw, (), into)
-        except Misfit as e:
-            raise StreamFault(f"an event is not a chunk: {e.code}") from None
-        if into.leaves:
-            # an echo of the model's name is what the input stage has judged
-            self.hold.add_loose([leaf for leaf in into.leaves if leaf.text != self.asked.model])
-        if not self._first:
-            self._first = {k: chunk.get(k) for k in ("created", "model", "service_tier") if chunk.get(k) is not None}
-        self.usage = chunk.get("usage") or self.usage
-        for choice in chunk["choices"]:
-            self._take(choice)
-
-    def _take(self, choice: dict[str, Any]) -> None:
-        # What is judged together must carry one number: for a client, no index and index 0 would be two texts.
-        index = choice.get("index") or 0
+    def _take(self, index: int, choice: dict[str, Any]) -> None:
         state = self._choices.setdefault(index, _Choice())
         delta = choice.get("delta") or {}
         for channel in TEXT_CHANNELS:
@@ -111,15 +66,6 @@ class ChatStream:
         state.annotations.extend(delta.get("annotations") or ())
         state.finish_reason = choice.get("finish_reason") or state.finish_reason
 
-    def _add(self, key: Key, piece: str) -> None:
-        if self.hidden is not None and len(self.hidden) >= MIN_KEY_CHARS:
-            hider = self._hiders.get(key)
-            if hider is None:
-                hider = self._hiders[key] = Replacer({self.hidden: HIDDEN})
-            piece = hider.feed(piece)
-        if piece:
-            self.hold.add(key, ("choices", *key), TEXT_CHANNELS[key[1]], piece)
-
     @property
     def is_whole(self) -> bool:
         """Whether the stream came to its own end: ``[DONE]``, or a finish reason for every choice."""
@@ -127,9 +73,7 @@ class ChatStream:
 
     def answer(self) -> dict[str, Any]:
         """See `proxy.api.AnswerStream`."""
-        for key, hider in self._hiders.items():
-            if rest := hider.flush():
-                self.hold.add(key, ("choices", *key), TEXT_CHANNELS[key[1]], rest)
+        self._flush()
         return {
             **self._first,
             "choices": [self._assembled(i, self._choices[i]) for i in sorted(self._choices)],
@@ -179,15 +123,7 @@ class ChatStream:
         if state is None or not entries:
             return None
         spelled = state.spelled.get(name, "") + text
-        n = at = 0
-        is_same = True
-        for entry in entries:
-            token = entry["token"]
-            if not spelled.startswith(token, at):
-                is_same = token.startswith(spelled[at:])
-                break
-            at += len(token)
-            n += 1
+        n, at, is_same = spelled_tokens([entry["token"] for entry in entries], spelled)
         state.spelled[name] = spelled[at:]
         state.logprobs[name] = entries[n:] if is_same else []
         return {name: entries[:n]} if n else None
@@ -211,14 +147,14 @@ class ChatStream:
             if delta or not self._choices[index].begun:
                 out.append(self._chunk(index, delta or {"content": ""}, logprobs or None))
             out.append(self._chunk(index, {}, None, choice.get("finish_reason") or "stop"))
-        return b"".join((*out, self._usage(), sse.DONE_EVENT))
+        return b"".join((*out, self._last()))
 
     def refusal(self, text: str) -> bytes:
         """See `proxy.api.AnswerStream`."""
         indices = sorted({*range(self.asked.n), *self._choices})
         deltas = [self._chunk(i, {"content": text}) for i in indices]
         closing = [self._chunk(i, {}, None, "content_filter") for i in indices]
-        return b"".join((*deltas, *closing, self._usage(refused=True), sse.DONE_EVENT))
+        return b"".join((*deltas, *closing, self._last(refused=True)))
 
     def _chunk(
         self, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None = None, finish: str | None = None
@@ -230,22 +166,7 @@ class ChatStream:
         entry: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish}
         if logprobs:
             entry["logprobs"] = logprobs
-        return sse.encode_event(dump_json({**self._base(), "choices": [entry]}))
-
-    def _base(self) -> dict[str, Any]:
-        return {
-            "id": self.asked.answer_id,
-            "object": "chat.completion.chunk",
-            "created": self._first.get("created") or 0,
-            "model": self._first.get("model") or self.asked.model,
-            **({"service_tier": self._first["service_tier"]} if "service_tier" in self._first else {}),
-        }
-
-    def _usage(self, *, refused: bool = False) -> bytes:
-        if not self.asked.include_usage or not (self.usage or refused):
-            return b""
-        usage = self.usage or refusals.empty_usage()
-        return sse.encode_event(dump_json({**self._base(), "choices": [], "usage": usage}))
+        return self._event([entry])
 
 
 def _assembled_call(held: dict[str, Any]) -> dict[str, Any]:

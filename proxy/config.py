@@ -273,7 +273,7 @@ class Route(Section):
     """Name of an upstream."""
     refusal: Literal["error", "message"] = "error"
     """``error``: HTTP 400; ``message``: a completion whose text is the refusal. Choose ``message`` behind a gateway that
-    falls back to another model on errors."""
+    falls back to another model on errors. Embeddings, which have no text, are always refused with an error."""
     refusal_text: str | None = None
     """What the client is told when no policy says it."""
     stream: StreamMode = StreamMode.BUFFER

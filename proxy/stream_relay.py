@@ -94,6 +94,7 @@ class StreamRelay:
             out = self._fault(e)
         else:
             usage = screened.body.get("usage")
+            relay.notes()
             if screened.decision.action is not Action.REFUSE:
                 out = relay.api.as_stream(relay.asked, screened.body)
             elif not self.response.prepared:
@@ -196,6 +197,7 @@ class StreamRelay:
                 text = text[step]
             rest[key] = relay.restoration.last_piece(key, text[sent[path] :])
         relay.restoration.into_answer(body, content, paths.keys())
+        relay.notes()
         return stream.ending(body, rest)
 
     # ------------------------------------------------------------------ how it ends
@@ -203,6 +205,7 @@ class StreamRelay:
     def _cut(self, decision: Decision, stream: AnswerStream) -> bytes:
         if decision.cause is Cause.UNDECIDED:
             return self._fault(guard_unavailable())
+        self.relay.notes()
         return stream.refusal(self.relay.exchange.refusal_text(decision))
 
     def _fault(self, error: HttpError) -> bytes:

@@ -66,11 +66,17 @@ class Screener:
         verdicts = await self._verdicts(self._enforced, content, context)
         return decide(self.stage, verdicts, content.opaque, self.on_opaque)
 
+    async def scores(self, content: Content) -> list[Verdict]:
+        """Judge one content by every enforced rule, also where one of them would refuse already: for scores alone."""
+        return await self._verdicts([r for r in self.rules if r.mode is Mode.ENFORCE], content, (), every=True)
+
     async def shadow(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by the rules in shadow; for the record only."""
         return await self._verdicts(self._shadowed, content, context)
 
-    async def _verdicts(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
+    async def _verdicts(
+        self, rules: Sequence[Rule], content: Content, context: Sequence[Passage], *, every: bool = False
+    ) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
         refused = False
         large = _is_large(content)
@@ -79,7 +85,7 @@ class Screener:
                 verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
                 refused = refused or verdicts[i].action is Action.REFUSE
         asked = [i for i in range(len(rules)) if i not in verdicts]
-        if asked and not refused:
+        if asked and (every or not refused):
             groups: dict[tuple[tuple[str, ...], frozenset[Surface] | None], list[int]] = {}
             for i in asked:
                 groups.setdefault((rules[i].guards, rules[i].scope), []).append(i)
