@@ -18,6 +18,7 @@ class ChatApi:
     """Chat completions; see `proxy.api.Api`."""
 
     path = "/chat/completions"
+    refusal_param = "messages"
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """See `proxy.api.Api`."""

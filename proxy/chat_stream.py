@@ -220,6 +220,10 @@ class ChatStream:
         closing = [self._chunk(i, {}, None, "content_filter") for i in indices]
         return b"".join((*deltas, *closing, self._usage(refused=True), sse.DONE_EVENT))
 
+    def error_stream(self, body: Mapping[str, Any]) -> bytes:
+        """See `proxy.api.AnswerStream`."""
+        return refusals.error_stream(body)
+
     def _chunk(
         self, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None = None, finish: str | None = None
     ) -> bytes:

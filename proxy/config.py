@@ -273,8 +273,10 @@ class Route(Section):
     overlap_chars: Annotated[int, Field(ge=0)] = 200
     """``window``: so much judged text is held back, so that what begins in it is judged whole. No part of a detector's
     match that is no longer than this leaves."""
-    server_state: Literal["refuse"] = "refuse"
-    """Fields that refer to text on the upstream's side (``previous_response_id``, …) are 400."""
+    server_state: Literal["refuse", "allow"] = "refuse"
+    """Fields that refer to text on the upstream's side (``previous_response_id``, ``conversation``, ``prompt``,
+    ``item_reference``, ``background: true``) are 400, and ``store`` is forced to false; ``allow``: they cross, and count as
+    unjudged."""
     on_error: OnError = OnError.REFUSE
     """What a failed verdict counts as, for rules that do not say."""
     unknown_fields: Literal["screen", "refuse"] = "screen"

@@ -13,7 +13,7 @@ from proxy import records
 from proxy.loading import LoadedRoute
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text
-from rules.content import Content, Leaf, LeafKind, Path, Surface
+from rules.content import Content, Leaf, LeafKind, Path, Surface, show_path
 from rules.decision import Cause, Decision
 from rules.policy import DEFAULT_REFUSAL_TEXT
 from rules.rewrite import LeafEdits, Masker, edited_texts, findings_to_mask, mask_findings
@@ -40,6 +40,8 @@ class Exchange:
     decisions: dict[Stage, Decision] = field(default_factory=dict)
     masker: Masker = field(default_factory=Masker)
     started: float = field(default_factory=time.monotonic)
+    unseen: tuple[Path, ...] = ()
+    """Where the request refers to text on the upstream's side; see ``server_state``."""
     refused_locally: bool = False
     """The proxy itself answered with an error, nothing was decided by policy."""
     _seconds: dict[Stage, float] = field(default_factory=dict)
@@ -63,7 +65,9 @@ class Exchange:
     def headers(self) -> dict[str, str]:
         """The headers that every answer of the data port carries."""
         action = self.action
-        unjudged = 0 if action is Action.REFUSE else sum(len(d.unjudged) for d in self.decisions.values())
+        unjudged = sum(len(d.unjudged) for d in self.decisions.values()) + len(self.unseen)
+        if action is Action.REFUSE:
+            unjudged = 0
         return {
             "x-request-id": self.request_id,
             "x-safeguard-decision": action.word,
@@ -106,6 +110,7 @@ class Exchange:
             status=status,
             action=self.action.word,
             policy_set=self.route.policy_set if self.route is not None else None,
+            **({"unseen": [show_path(path) for path in self.unseen]} if self.unseen else {}),
             **{s.value: records.decision_record(d, self.decision_id(s)) for s, d in self.decisions.items()},
             latency_ms=round((time.monotonic() - self.started) * 1000, 3),
             **more,

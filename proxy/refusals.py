@@ -18,13 +18,13 @@ NO_RETRY = {"x-should-retry": "false"}
 """openai-python and openai-node obey it: the same content would be refused again."""
 
 
-def error_body(text: str, policies: Sequence[str], decision_id: str) -> dict[str, Any]:
+def error_body(text: str, policies: Sequence[str], decision_id: str, param: str = "messages") -> dict[str, Any]:
     """``refusal: error``: the body of the 400."""
     return {
         "error": {
             "message": text,
             "type": "invalid_request_error",
-            "param": "messages",
+            "param": param,
             "code": "content_filter",
             "innererror": {
                 "code": "content_policy_violation",

@@ -67,12 +67,14 @@ class Relay:
             HttpError: Whatever is not an answer of the upstream or a refusal.
         """
         config = self.route.config
-        into = Collection(strict=True, screen_unknown=config.unknown_fields == "screen")
+        allows_state = config.server_state == "allow"
+        into = Collection(strict=True, screen_unknown=config.unknown_fields == "screen", allows_state=allows_state)
         try:
             self.body = self.api.read_request(raw, into)
         except Misfit as e:
             where = show_path(e.path)
             raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
+        self.exchange.unseen = tuple(into.unseen)
         self.asked = self.api.asked(self.body, self.exchange.request_id)
         for name, value in spoken_headers(self.request.headers).items():
             into.leaves.append(Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY))
@@ -93,7 +95,7 @@ class Relay:
             return await self._from_json(answer)
 
     def _read_again(self) -> Content:
-        into = Collection(strict=True)
+        into = Collection(strict=True, allows_state=self.route.config.server_state == "allow")
         self.api.read_request(self.body, into)
         return Content(tuple(into.leaves), tuple(into.opaque))
 
@@ -217,7 +219,7 @@ class Relay:
             raise too_long_to_judge() if _is_too_long(decision) else guard_unavailable()
         text = self.exchange.refusal_text(decision)
         if self.route.config.refusal == "error":
-            body = refusals.error_body(text, decision.policies, self.exchange.decision_id())
+            body = refusals.error_body(text, decision.policies, self.exchange.decision_id(), self.api.refusal_param)
             return self.json(400, body, refusals.NO_RETRY)
         if self.asked.stream:
             return web.Response(
