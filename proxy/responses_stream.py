@@ -297,8 +297,9 @@ class ResponsesStream:
 
     def _assembled(self, state: _State) -> dict[str, Any]:
         item = state.item
+        begun = {name: value for name, value in state.added.items() if name != "status"}
         # what its first event has said about an item stays so
-        out: dict[str, Any] = {**state.added, "status": None, **(state.final or {}), **item.head}
+        out: dict[str, Any] = {**begun, **(state.final or {}), **item.head}
         for name, kinds in item.parts.items():
             out[name] = [self._assembled_part(state, (state.index, name, i), kind) for i, kind in enumerate(kinds)]
         if item.type == "reasoning" and not out["content"]:
