@@ -155,7 +155,7 @@ class Relay:
         leaves += [leaf for leaf in loose if leaf.text not in known]
         if into.has_hidden:
             self.api.without_details(body)
-        return body, Content(tuple(leaves)), into.has_hidden
+        return body, Content(tuple(leaves), tuple(into.opaque)), into.has_hidden
 
     async def judge_answer(self, raw: Any, loose: Sequence[Leaf] = ()) -> Screened:
         """Clean and judge a whole answer.

@@ -130,10 +130,9 @@ def item_id(asked: Asked, kind: str, index: int) -> str:
 
 def response_body(asked: Asked, **fields: Any) -> dict[str, Any]:
     """A response; what it repeats of the request is what was judged there, not what the upstream says."""
-    echo = {name: asked.request.get(name, default) for name, default in ECHOED.items()}
-    if echo["tools"]:
-        echo["tools"] = [{k: v for k, v in tool.items() if k not in _SECRETS} for tool in echo["tools"]]
-    given = {name: value for name, value in fields.items() if value is not None}
+    given = asked.request
+    echo = {name: default if given.get(name) is None else given[name] for name, default in ECHOED.items()}
+    echo["tools"] = [{k: v for k, v in tool.items() if k not in _SECRETS} for tool in echo["tools"]]
     return {
         "id": asked.answer_id,
         "object": "response",
@@ -144,8 +143,8 @@ def response_body(asked: Asked, **fields: Any) -> dict[str, Any]:
         "model": asked.model,
         "output": [],
         "usage": None,
-        **{name: [] if value is None and name == "tools" else value for name, value in echo.items()},
-        **given,
+        **echo,
+        **{name: value for name, value in fields.items() if value is not None},
     }
 
 

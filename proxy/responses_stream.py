@@ -132,9 +132,8 @@ class ResponsesStream:
         if not isinstance(response, dict):
             raise StreamFault("an event has no response")
         head = self._clean(HEAD, response)
-        for name in _HEAD:
-            if head.get(name) is not None:
-                self._events.head.setdefault(name, head[name])
+        if not self._items:  # later, text that was judged before may leave: what it is sent with was judged with it
+            self._events.head |= {name: head[name] for name in _HEAD if head.get(name) is not None}
         if kind not in _ENDINGS:
             return
         output = response.get("output")
