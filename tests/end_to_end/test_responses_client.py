@@ -151,7 +151,7 @@ class InTwo:
 
 
 @pytest.fixture(autouse=True)
-def _answering(upstream: ScriptedServer) -> None:
+def _answering(upstream: ScriptedServer, guard: ScriptedServer) -> None:
     upstream.script = answers
 
 
