@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Hashable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from proxy.errors import bad_upstream
 from proxy.hold import Hold, StreamMode
 from proxy.responses import ResponsesApi
 from proxy.responses_stream import ResponsesStream
-from proxy.schema import HIDDEN, Collection
+from proxy.schema import HIDDEN, Collection, Misfit
 from proxy.sse import EventDecoder
 from rules.content import LeafKind
 from tests.proxy.examples import marked, strings
@@ -459,3 +460,59 @@ def test_a_failed_response_becomes_a_failed_stream() -> None:
     body = {"status": "failed", "error": {"code": "server_error", "message": "m"}, "output": []}
     answer = API.read_answer(body, Collection(strict=False), ASKED)
     assert parsed(API.as_stream(ASKED, answer))[-1]["type"] == "response.failed"
+
+
+# ---------------------------------------------------------------------- streams that make no sense
+
+ODD: list[Any] = [None, 5, -1, True, "", [], {}, [None], {"type": 5}, MARK, {"type": "output_text", "text": MARK}, "reasoning", "\x00"]  # fmt: skip
+
+
+def garbled(seed: int) -> list[dict[str, Any]]:
+    """Some events of the example, out of order, with odd values in odd places, and an end."""
+    chance = random.Random(seed)
+    events: list[Any] = json.loads(json.dumps(chance.sample(EVENTS[:-1], chance.randint(1, 25))))
+    for _ in range(chance.randint(0, 4)):
+        at: Any = chance.choice(events)
+        while True:
+            keys = [k for k in at if k != "type"] if isinstance(at, dict) else range(len(at))
+            if not keys:
+                break
+            key: Any = chance.choice(list(keys))
+            if not isinstance(at[key], (dict, list)) or chance.random() < 0.5:
+                at[key] = chance.choice(ODD)
+                break
+            at = at[key]
+    return [*events, chance.choice((EVENTS[-1], of_response()[-1]))]
+
+
+def test_a_garbled_stream_is_a_fault_or_a_whole_one_and_judged() -> None:
+    n_whole = 0
+    for seed in range(300):
+        stream = held(mode="window")
+        stream.hold.window_chars, stream.hold.overlap_chars = 5, 2
+        wire, texts = b"", set()
+        try:
+            for i, event in enumerate(garbled(seed)):
+                stream.event(json.dumps(event))
+                if (seed + i) % 2 and stream.hold.channels:
+                    check = stream.hold.check()
+                    texts |= {leaf.text for leaf in check.content.leaves}
+                    wire += b"".join(stream.text(key, text) for key, text in stream.hold.passed(check, {}))
+            answer, into = judged(stream)
+        except (StreamFault, Misfit):
+            continue
+        texts |= {leaf.text for leaf in into.leaves}
+        rest: dict[Hashable, str] = {}
+        for path, key in stream.channel_paths().items():
+            text: Any = answer
+            for step in path:
+                text = text[step]
+            rest[key] = text[stream.hold.channels[key].sent :]
+        events = parsed(wire + stream.ending(answer, rest))
+        n_whole += 1
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        opened = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
+        assert opened == list(range(len(events[-1]["response"]["output"])))
+        for text in strings(events):
+            assert MARK not in text or any(text in judged_text for judged_text in texts), seed
+    assert n_whole > 100
