@@ -8,7 +8,7 @@ READY  := $(VENV)/.installed
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types unit format bench bench-proxy docs clean
+.PHONY: help install run test lint types unit conformance format bench bench-proxy docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,18 @@ types: $(READY)
 unit: $(READY)
 	$(BIN)/pytest
 
+CLIENTS := .venv-clients
+
+$(CLIENTS)/.installed: tests/conformance/requirements.txt tests/conformance/clients/package.json
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet -r tests/conformance/requirements.txt
+	@if command -v npm >/dev/null; then npm install --prefix tests/conformance/clients --no-package-lock --no-fund --no-audit --silent; \
+		else echo "no npm: openai-node is left out"; fi
+	@touch $@
+
+conformance: $(READY) $(CLIENTS)/.installed ## real clients (openai-node, LangChain, LiteLLM) before the proxy; installs them
+	$(BIN)/pytest tests/conformance
+
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -55,5 +67,5 @@ docs: $(READY) ## write docs/configuration.md anew
 	$(BIN)/python tools/configuration_page.py > docs/configuration.md
 
 clean: ## remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) tests/conformance/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from proxy.loading import ConfigError
 
@@ -48,6 +49,25 @@ def build_parser() -> argparse.ArgumentParser:
     config_commands = config.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     config_commands.add_parser("check", parents=[common, as_json], help="read, check and build it without serving")
 
+    doctor = commands.add_parser(
+        "doctor", parents=[as_json], help="do refusals survive the gateway in front, and which refusal mode fits it?"
+    )
+    doctor.add_argument(
+        "--via", type=_base_url, required=True, metavar="URL", help="what clients use as base URL, ending in /v1"
+    )
+    doctor.add_argument("--model", required=True, help="model to ask for")
+    doctor.add_argument("--api-key-env", metavar="NAME", help="environment variable with the client's key")
+    doctor.add_argument("--probe", metavar="TEXT", help="a text that the route refuses (default: a prompt injection)")
+    doctor.add_argument(
+        "--config", type=Path, metavar="FILE", help="safeguard's configuration: refusal mode, texts, and a sure probe"
+    )
+    doctor.add_argument("--route", help="name of the route in --config (default: the first)")
+    doctor.add_argument(
+        "--admin", type=_base_url, metavar="URL", help="safeguard's admin port, to count how often a refusal is tried"
+    )
+    doctor.add_argument("--admin-token-env", metavar="NAME", help="environment variable with the admin port's token")
+    doctor.add_argument("--timeout-s", type=_seconds, default=60.0, help="longest time for one answer (default: 60)")
+
     models = commands.add_parser("models", help="model files")
     model_commands = models.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     model_commands.add_parser("list", parents=[as_json], help="known models and where their files are")
@@ -64,6 +84,29 @@ def _port(value: str) -> int:
     if not value.isdigit() or int(value) > 65535:
         raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
     return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("must be a number of seconds, at most 3600")
+    return seconds
+
+
+def _base_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    else:
+        usable = usable and "@" not in parts.netloc and not parts.query and not parts.fragment
+    if not usable:  # not shown: a password can be part of it
+        raise argparse.ArgumentTypeError("must be http(s)://host[:port][/path], without user, query and fragment")
+    return value.rstrip("/")
 
 
 def config_path(given: Path | None) -> Path:
@@ -95,6 +138,8 @@ def main(argv: list[str] | None = None) -> int:
                 return commands.serve(config_path(args.config), args)
             case "check":
                 return asyncio.run(commands.check(config_path(args.config), args))
+            case "doctor":
+                return asyncio.run(commands.doctor(args))
             case "config":
                 return commands.config_check(config_path(args.config), as_json=args.json)
             case _:

@@ -116,6 +116,10 @@ class Api(Protocol):
         """What matters of a cleaned request."""
         ...
 
+    def advise(self, body: dict[str, Any], text: str) -> bool:
+        """Put an advisory of the operator into a cleaned request; whether this endpoint has a place for one."""
+        ...
+
     def read_answer(self, raw: Any, into: Collection, asked: Asked) -> dict[str, Any]:
         """The upstream's answer as it may cross; its texts go into the collection.
 

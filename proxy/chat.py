@@ -13,6 +13,8 @@ from proxy.hold import Hold
 from proxy.schema import Collection, Misfit
 from proxy.strict_json import dump_json
 
+_LEADING = ("system", "developer")
+
 
 class ChatApi:
     """Chat completions; see `proxy.api.Api`."""
@@ -34,6 +36,15 @@ class ChatApi:
             stream=body.get("stream") is True,
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         )
+
+    def advise(self, body: dict[str, Any], text: str) -> bool:
+        """See `proxy.api.Api`: a message behind the system and developer messages that lead the conversation."""
+        messages: list[dict[str, Any]] = body["messages"]
+        at = next((i for i, m in enumerate(messages) if m["role"] not in _LEADING), len(messages))
+        # models that know `developer` do not take both roles in one conversation
+        role = messages[at - 1]["role"] if at else "system"
+        messages.insert(at, {"role": role, "content": text})
+        return True
 
     def read_answer(self, raw: Any, into: Collection, asked: Asked) -> dict[str, Any]:
         """See `proxy.api.Api`."""

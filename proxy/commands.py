@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +13,17 @@ from typing import Any, TypeVar
 import structlog
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from models import catalog
 from models.errors import EngineError
 from proxy.app import build_app
 from proxy.app import serve as run_app
 from proxy.config import Admin, Section
+from proxy.doctor import examine
 from proxy.loading import ConfigError, Loaded, load_config
 from proxy.logs import configure_logs
+from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
 from proxy.strict_json import check_text
 from rules.content import Content, Leaf, Surface
@@ -136,6 +140,56 @@ async def check(path: Path, args: argparse.Namespace) -> int:
         sys.stderr.write(f"could not be judged: {failed}\n")
         return 2
     return 0 if decision.action is Action.FORWARD else 1
+
+
+async def doctor(args: argparse.Namespace) -> int:
+    """``safeguard doctor``: look at refusals from the client's side of a gateway."""
+    configure_logs(level="error")
+    if args.config is not None:
+        expected = expectation(args.config, args.route, args.probe)
+    elif args.route is not None:
+        raise ConfigError("--route names a route of --config FILE, which is not given")
+    else:
+        expected = Expectation() if args.probe is None else Expectation(probe=args.probe)
+    if (problem := check_text(expected.probe)) is not None:
+        raise ConfigError(f"--probe: {problem}")
+    target = Target(
+        via=args.via,
+        model=args.model,
+        api_key=_from_env("--api-key-env", args.api_key_env),
+        admin=args.admin,
+        admin_token=_from_env("--admin-token-env", args.admin_token_env),
+        timeout_s=args.timeout_s,
+    )
+    try:
+        seen = await visit(target, expected)
+    except ProbeError as e:
+        raise ConfigError(str(e)) from None
+    report = examine(seen)
+    if args.json:
+        _print_json({"via": args.via, "model": args.model, **report.record(), "seen": seen.record()})
+        return report.exit_code
+    table = Table("check", "outcome", "what it means", title=Text(f"refusals via {args.via}, model {args.model}"))
+    for finding in report.findings:
+        table.add_row(finding.check.value, finding.outcome.value, Text(finding.text))
+    console = _console()
+    console.print(table)
+    source = "configured" if expected.mode is not None else "as it looks"
+    console.print(f"refusal mode: {report.mode or 'not known'}" + (f" ({source})" if report.mode else ""))
+    console.print(Text(report.advice_text, style="bold"))
+    return report.exit_code
+
+
+def _from_env(option: str, name: str | None) -> str | None:
+    """A secret that an option names."""
+    if name is None:
+        return None
+    value = os.environ.get(name, "").strip()
+    if not value or not value.isascii() or any(c.isspace() or not c.isprintable() for c in value):
+        raise ConfigError(
+            f"{option}: no environment variable of this name holds a key"
+        )  # name not shown: can be the key
+    return value
 
 
 def models(args: argparse.Namespace) -> int:

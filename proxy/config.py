@@ -12,7 +12,7 @@ from models.engine import Effort
 from proxy.hold import StreamMode
 from rules.content import Surface
 from rules.policy import Threshold
-from rules.rule import Mode, OnError
+from rules.rule import Mode, OnError, RewriteWith
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -169,6 +169,12 @@ class PolicyEntry(Section):
     """One-line form that an encoder reads as the policy; left out: the file's own, or the beginning of the text."""
     refusal_text: str | None = None
     """What the client is told when this policy refuses."""
+    rewrite_text: str | None = None
+    """For ``rewrite_with: text``: what stands in place of a text that is against this policy; left out: the file's own, or
+    what the client would be told."""
+    advisory: str | None = None
+    """For ``rewrite_with: advisory``: what the upstream is told in a system message; left out: the file's own, or a
+    sentence with the policy's title."""
     patterns: tuple[str, ...] = ()
     """For ``patterns``: regular expressions of a linear-time engine (RE2)."""
     literals: tuple[str, ...] = ()
@@ -191,6 +197,8 @@ class PolicyEntry(Section):
             raise ValueError("kinds belongs to `detector: pii`")
         if self.detector is not None and (self.category or self.summary):
             raise ValueError("category and summary belong to a policy with file or text")
+        if self.detector is not None and (self.rewrite_text or self.advisory):
+            raise ValueError("rewrite_text and advisory belong to a policy with file or text; a detector's rule masks")
         return self
 
 
@@ -204,17 +212,21 @@ class RuleEntry(Section):
     flag: Threshold | None = None
     """Score from which on the answer is marked and recorded, and goes through."""
     rewrite: Threshold | None = None
-    """Score from which on what was found is masked (detectors only)."""
+    """Score from which on the content is changed, as ``rewrite_with`` says, and judged again; what is still as bad then is
+    refused."""
     refuse: Threshold | None = None
     """Score from which on the content is refused."""
     mode: Mode = Mode.ENFORCE
     """``enforce``; ``shadow``: judged and recorded without any effect; ``off``."""
     on_error: OnError | None = None
     """What a failed verdict counts as; left out: the route's."""
-    rewrite_with: Literal["mask"] = "mask"
-    """What a rewrite does: ``mask`` puts stable placeholders such as ``<EMAIL_1>`` in place of what was found."""
-    restore: Literal[False] = False
-    """Whether masked values are put back into the completion; this version does not."""
+    rewrite_with: RewriteWith | None = None
+    """What a rewrite does. ``mask``: stable placeholders such as ``<EMAIL_1>`` in place of what was found; for detectors,
+    and their only choice. For policies that a guard judges: ``sentences`` (left out: this) drops those that are against
+    the policy by themselves; ``text`` replaces the texts that are by the policy's ``rewrite_text``; ``advisory`` (``input``
+    only) changes nothing and tells the upstream about the policy in a system message."""
+    restore: bool = False
+    """Whether what this rule masked in the request is put back into the completion (``input`` only)."""
     scope: Annotated[tuple[Surface, ...], Field(min_length=1)] | None = None
     """Surfaces that the rule reads; left out: the policy's own, or all."""
 
@@ -273,6 +285,9 @@ class Route(Section):
     overlap_chars: Annotated[int, Field(ge=0)] = 200
     """``window``: so much judged text is held back, so that what begins in it is judged whole. No part of a detector's
     match that is no longer than this leaves."""
+    overlap: bool = False
+    """Ask the upstream while the request is still judged: faster, but a request that is refused has reached it and may be
+    billed. Nothing comes back before the verdict. Requests with tools or unknown fields are judged first all the same."""
     server_state: Literal["refuse", "allow"] = "refuse"
     """Fields that refer to text on the upstream's side (``previous_response_id``, ``conversation``, ``prompt``,
     ``item_reference``, ``background: true``) are 400, and ``store`` is forced to false; ``allow``: they cross, and count as

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import Any
@@ -13,10 +14,11 @@ from proxy import records
 from proxy.loading import LoadedRoute
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text
-from rules.content import Content, Leaf, LeafKind, Path, Surface, show_path
+from rules.content import Content, LeafKind, Path, Surface, show_path
 from rules.decision import Cause, Decision
 from rules.policy import DEFAULT_REFUSAL_TEXT
-from rules.rewrite import LeafEdits, Masker, edited_texts, findings_to_mask, mask_findings
+from rules.rewrite import LeafEdits, Masker, edited_texts
+from rules.rewriting import Rewrite, find_rewrite
 from rules.rule import Action, Stage
 from rules.screen import Screener
 
@@ -48,8 +50,7 @@ class Exchange:
 
     def decision_id(self, stage: Stage | None = None) -> str:
         """Id of a stage's decision; without a stage, of the one that decided the answer."""
-        stage = stage or self._deciding()
-        return f"{self.request_id}-{stage.value}"
+        return f"{self.request_id}-{stage or self._deciding()}"
 
     def _deciding(self) -> Stage:
         given, back = self.decisions.get(Stage.INPUT), self.decisions.get(Stage.OUTPUT)
@@ -60,14 +61,16 @@ class Exchange:
         """The gravest action so far; what was never judged counts as refused."""
         if self.refused_locally or not self.decisions:
             return Action.REFUSE
-        return max(d.action for d in self.decisions.values())
+        return max([d.action for d in self.decisions.values()])
 
     def headers(self) -> dict[str, str]:
         """The headers that every answer of the data port carries."""
         action = self.action
-        unjudged = sum(len(d.unjudged) for d in self.decisions.values()) + len(self.unseen)
-        if action is Action.REFUSE:
-            unjudged = 0
+        unjudged = 0
+        if action is not Action.REFUSE:
+            unjudged = len(self.unseen)
+            for decision in self.decisions.values():
+                unjudged += len(decision.unjudged)
         return {
             "x-request-id": self.request_id,
             "x-safeguard-decision": action.word,
@@ -111,7 +114,7 @@ class Exchange:
             action=self.action.word,
             policy_set=self.route.policy_set if self.route is not None else None,
             **({"unseen": [show_path(path) for path in self.unseen]} if self.unseen else {}),
-            **{s.value: records.decision_record(d, self.decision_id(s)) for s, d in self.decisions.items()},
+            **{str(s): records.decision_record(d, self.decision_id(s)) for s, d in self.decisions.items()},
             latency_ms=round((time.monotonic() - self.started) * 1000, 3),
             **more,
         )
@@ -125,32 +128,58 @@ class Judged:
         decision: After a rewrite: the first decision, or the refusal that the second pass asked for.
         edits: What the rewrite changes; empty unless ``decision`` is a rewrite.
         seconds: How long it took.
+        advisories: What the upstream is told besides.
     """
 
     decision: Decision
     edits: LeafEdits = field(default_factory=dict, repr=False)
     seconds: float = 0.0
+    advisories: tuple[str, ...] = ()
 
 
-async def judge(screener: Screener, content: Content, context: Sequence[Passage], masker: Masker) -> Judged:
+Advise = Callable[[Mapping[Path, str], Sequence[str]], Content | None]
+"""Gives what is to be judged of a body once it has these texts by path and these advisories; None: it cannot have them."""
+
+
+async def judge(
+    screener: Screener,
+    content: Content,
+    context: Sequence[Passage],
+    masker: Masker,
+    advise: Advise | None = None,
+) -> Judged:
     """Judge a content, and find out how to rewrite it if that is what its rules ask for.
 
-    After a rewrite everything is judged again; what still asks for a rewrite then is refused, because masking has not
-    removed it (it lies in a key, or only shows once decoded).
+    After a rewrite everything is judged again; what still asks for a rewrite then is refused, because the rewrite has
+    not removed it (it lies in a key, or only shows once decoded). An advisory removes nothing: it settles what its own
+    rule asked to rewrite, and nothing else.
     """
     started = time.monotonic()
     decision = await screener.screen(content, context)
-    edits: LeafEdits = {}
+    rewrite = Rewrite()
     if decision.action is Action.REWRITE:
-        found = mask_findings(content, findings_to_mask(decision.verdicts), masker)
-        masked = None if found is None else _masked(content, edited_texts(content, found))
-        second = None if masked is None else await screener.screen(masked, context)
-        if found is None or second is None or second.action >= Action.REWRITE:
-            cause = second.cause if second is not None and second.cause is not None else Cause.VIOLATION
-            decision = refused(decision if second is None else second, cause)
+        found = await find_rewrite(screener, content, decision, context, masker)
+        if isinstance(found, Cause):
+            decision = refused(decision, found)
+        elif (new := _rewritten(content, found, advise)) is None:
+            decision = refused(decision)
         else:
-            edits = found
-    return Judged(decision, edits, time.monotonic() - started)
+            second = found.judged_again(screener, await screener.screen(new, context), new)
+            if second.action >= Action.REWRITE:
+                decision = refused(second, second.cause or Cause.VIOLATION)
+            else:
+                rewrite = found
+                decision = replace(decision, unjudged=tuple(dict.fromkeys((*decision.unjudged, *second.unjudged))))
+    return Judged(decision, rewrite.edits, time.monotonic() - started, rewrite.advisories)
+
+
+def _rewritten(content: Content, rewrite: Rewrite, advise: Advise | None) -> Content | None:
+    """What is to be judged once a rewrite is carried out; None if it cannot be."""
+    texts = edited_texts(content, rewrite.edits)
+    changed = _with_texts(content, texts)
+    if changed is None or not rewrite.advisories:
+        return changed
+    return advise(texts, rewrite.advisories) if advise is not None else None
 
 
 def refused(decision: Decision, cause: Cause = Cause.VIOLATION) -> Decision:
@@ -176,24 +205,47 @@ class Screened:
 
 
 async def screen_object(
-    exchange: Exchange, screener: Screener, body: dict[str, Any], content: Content, context: Sequence[Passage]
+    exchange: Exchange,
+    screener: Screener,
+    body: dict[str, Any],
+    content: Content,
+    context: Sequence[Passage],
+    read: Callable[[dict[str, Any], Sequence[str]], Content | None] | None = None,
 ) -> Screened:
-    """Judge a cleaned object, carry out a rewrite, and put the decision on record."""
-    judged = await judge(screener, content, context, exchange.masker)
+    """Judge a cleaned object, carry out a rewrite, and put the decision on record.
+
+    Args:
+        exchange: What it belongs to.
+        screener: The stage's.
+        body: The object.
+        content: What is judged of it.
+        context: What guards are shown besides.
+        read: Puts advisories into a body and reads what is to be judged of it then; None if it has no place for them.
+    """
+
+    def advise(texts: Mapping[Path, str], advisories: Sequence[str]) -> Content | None:
+        assert read is not None
+        copy = deepcopy(body)
+        put_texts(copy, texts)
+        return read(copy, advisories)
+
+    judged = await judge(screener, content, context, exchange.masker, None if read is None else advise)
     exchange.decided(screener.stage, judged.decision, judged.seconds)
     put_texts(body, edited_texts(content, judged.edits))
-    return Screened(body, judged.decision, bool(judged.edits))
+    if read is not None and judged.advisories:
+        read(body, judged.advisories)
+    return Screened(body, judged.decision, bool(judged.edits or judged.advisories))
 
 
-def _masked(content: Content, texts: Mapping[Path, str]) -> Content | None:
-    """The content with new texts, its decoded readings made anew; None if a mask broke a JSON text."""
+def _with_texts(content: Content, texts: Mapping[Path, str]) -> Content | None:
+    """The content with new texts, its decoded readings made anew; None if that breaks a JSON text."""
     into = Collection(strict=False)
     for leaf in content.leaves:
         text = texts.get(leaf.path)
         if text is None or leaf.kind is LeafKind.KEY:
             into.leaves.append(leaf)
         elif leaf.kind is LeafKind.TEXT:
-            into.leaves.append(Leaf(leaf.path, leaf.surface, text, leaf.kind, leaf.is_json))
+            into.leaves.append(replace(leaf, text=text))
             if leaf.is_json:
                 if _is_json(leaf.text) and not _is_json(text):
                     return None

@@ -193,10 +193,12 @@ def _check_http(request: Request) -> None:
     """What aiohttp's parser lets through although two servers could read it differently."""
     if request.version not in (HttpVersion10, HttpVersion11):
         raise HttpError(505, "http_version", "Only HTTP/1.0 and HTTP/1.1 are spoken here.", close=True)
-    coding = request.headers.getall("Transfer-Encoding", ())
+    headers = request.headers
+    coding = headers.getall("Transfer-Encoding", ())
     if coding and (list(coding) != ["chunked"] or request.version == HttpVersion10):
         raise HttpError(400, "transfer_encoding", "Transfer-Encoding must be absent or chunked.", close=True)
-    if any(coding.lower() != "identity" for coding in request.headers.getall("Content-Encoding", ())):
+    encodings = headers.getall("Content-Encoding", ())
+    if encodings and any(coding.lower() != "identity" for coding in encodings):
         raise HttpError(415, "content_encoding", "Send the body uncompressed, without Content-Encoding.", close=True)
 
 

@@ -27,8 +27,8 @@ from proxy.yaml_file import YamlError, YamlFile, parse_yaml
 from rules.content import Surface, show_path
 from rules.detectors import build_detector
 from rules.errors import PolicyError
-from rules.policy import Policy, find_policy_file, revision_of, text_policy
-from rules.rule import Action, Mode, Rule, Stage
+from rules.policy import DEFAULT_REFUSAL_TEXT, Policy, find_policy_file, revision_of, text_policy
+from rules.rule import Action, Mode, RewriteWith, Rule, Stage
 from rules.screen import Screener
 
 
@@ -86,6 +86,25 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     Raises:
         ConfigError: Anything in it is unusable.
     """
+    source, config = _read(path, environ)
+    return _build(source, config, environ)
+
+
+def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, Policy]]:
+    """Read a configuration and its policies only: without the keys and models that serving needs.
+
+    Args:
+        path: The YAML file.
+        environ: Where variables are looked up.
+
+    Raises:
+        ConfigError: Something in it is unusable.
+    """
+    source, config = _read(path, environ)
+    return config, {name: _policy(source, name, entry) for name, entry in config.policies.items()}
+
+
+def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as e:
@@ -98,10 +117,9 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
         raise ConfigError(f"{path}:{e.line or 1}: {e}") from None
     source = _Source(path, file)
     try:
-        config = Config.model_validate(file.data)
+        return source, Config.model_validate(file.data)
     except ValidationError as e:
         raise _explain(source, e) from None
-    return _build(source, config, environ)
 
 
 def _explain(source: _Source, error: ValidationError) -> ConfigError:
@@ -267,7 +285,13 @@ def _policy(source: _Source, name: str, entry: PolicyEntry) -> Policy:
         if entry.file is not None:
             text = find_policy_file(entry.file, source.path.parent).read_text(encoding="utf-8")
         return text_policy(
-            name, text or "", category=entry.category, refusal_text=entry.refusal_text, summary=entry.summary
+            name,
+            text or "",
+            category=entry.category,
+            refusal_text=entry.refusal_text,
+            summary=entry.summary,
+            rewrite_text=entry.rewrite_text,
+            advisory=entry.advisory,
         )
     except PolicyError as e:
         raise source.error((*at, "file") if entry.file else at, str(e)) from None
@@ -294,8 +318,6 @@ def _rule(
         if entry.guard is not None:
             raise source.error((*at, "guard"), f"policy {entry.policy!r} is a detector and needs no guard")
     else:
-        if entry.rewrite is not None:
-            raise source.error((*at, "rewrite"), "only detectors find what to rewrite; use flag or refuse")
         given = (
             (entry.guard,)
             if isinstance(entry.guard, str)
@@ -311,6 +333,9 @@ def _rule(
         raise source.error(
             (*at, "rewrite"), "what `stream: deliver_first` has sent cannot be rewritten; use buffer or window"
         )
+    if entry.rewrite is not None and "input" in at and route.overlap:
+        raise source.error((*at, "rewrite"), "with `overlap: true` the request is sent before it could be rewritten")
+    rewrite_with = _rewrite_with(source, at, entry, policy)
     thresholds = {
         action: value
         for action, value in (
@@ -321,7 +346,39 @@ def _rule(
         if value is not None
     }
     scope: frozenset[Surface] | None = policy.surfaces if entry.scope is None else frozenset(entry.scope)
-    return Rule(policy, guards, thresholds, entry.mode, entry.on_error or route.on_error, scope)
+    return Rule(
+        policy,
+        guards,
+        thresholds,
+        entry.mode,
+        entry.on_error or route.on_error,
+        scope,
+        rewrite_with,
+        entry.restore,
+        policy.rewrite_text or policy.refusal_text or route.refusal_text or DEFAULT_REFUSAL_TEXT,
+    )
+
+
+def _rewrite_with(source: _Source, at: KeyPath, entry: RuleEntry, policy: Policy) -> RewriteWith:
+    """What a rule's rewrite does, if that goes together with the rest of the rule."""
+    is_detector = policy.detector is not None
+    how = entry.rewrite_with or (RewriteWith.MASK if is_detector else RewriteWith.SENTENCES)
+    key, reason = "rewrite_with", ""
+    if entry.rewrite_with is not None and entry.rewrite is None:
+        reason = "says how to rewrite, but the rule has no threshold `rewrite`"
+    elif is_detector and how is not RewriteWith.MASK:
+        reason = f"policy {entry.policy!r} is a detector, and what it finds is masked; use mask"
+    elif not is_detector and how is RewriteWith.MASK:
+        reason = f"policy {entry.policy!r} is judged by a guard, which finds nothing to mask; use sentences, text or advisory"
+    elif how is RewriteWith.ADVISORY and "output" in at:
+        reason = "an advisory speaks to the upstream, so it belongs to `input`; use sentences or text"
+    elif entry.restore and "output" in at:
+        key, reason = "restore", "what was masked in the request is restored, so it belongs to a rule of `input`"
+    elif entry.restore and (entry.rewrite is None or not is_detector):
+        key, reason = "restore", "restores what the rule masks, so it needs a detector and a threshold `rewrite`"
+    if reason:
+        raise source.error((*at, key), reason)
+    return how
 
 
 def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) -> GuardSpec:
@@ -362,8 +419,16 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
 def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -> str:
     lines = [
         f"{stage} {r.policy.name} {r.policy.revision} {r.guards} {sorted(r.thresholds.items())} {r.mode} {r.on_error} "
-        f"{sorted(r.scope) if r.scope is not None else '*'}"
+        f"{sorted(r.scope) if r.scope is not None else '*'}{_rewrite_line(r)}"
         for stage, rules in ((Stage.INPUT, given), (Stage.OUTPUT, back))
         for r in rules
     ]
     return revision_of(*lines, route.opaque, route.unknown_fields, route.server_state) + revision_of(route.name)[:4]
+
+
+def _rewrite_line(rule: Rule) -> str:
+    """What a rule's rewrite does, for the hash; nothing for rules that rewrite nothing."""
+    if Action.REWRITE not in rule.thresholds:
+        return ""
+    said = {RewriteWith.TEXT: rule.rewrite_text, RewriteWith.ADVISORY: rule.policy.advisory}
+    return f" {rule.rewrite_with} {rule.restore} {said.get(rule.rewrite_with, '')!r}"

@@ -35,6 +35,10 @@ class Metrics:
             "safeguard_unjudged_total", "Parts that crossed or were decided without a verdict.", ["route"],
             registry=self.registry,
         )  # fmt: skip
+        self.wasted = Counter(
+            "safeguard_wasted_calls_total", "Upstream calls that began early (overlap) and were refused.", ["route"],
+            registry=self.registry,
+        )  # fmt: skip
         self.seconds = Histogram(
             "safeguard_screen_seconds", "Time to screen one stage.", ["route", "stage"],
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30), registry=self.registry,
@@ -48,6 +52,10 @@ class Metrics:
     def count_request(self, route: str, endpoint: str, status: int) -> None:
         """Count one answer."""
         self._request(route, endpoint, status).inc()
+
+    def count_wasted(self, route: str) -> None:
+        """Count one upstream call that began while its request was judged, and was refused."""
+        self.wasted.labels(route).inc()
 
     def count(self, route: str, decision: Decision, seconds: float) -> None:
         """Count one decision with its verdicts."""
@@ -72,11 +80,11 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
     record: dict[str, Any] = {
         "policy": rule.policy.name,
         "revision": rule.policy.revision,
-        "mode": rule.mode.value,
+        "mode": str(rule.mode),
         "outcome": outcome(verdict),
         "score": None if verdict.score is None else round(verdict.score, 6),
-        "thresholds": {action.word: threshold for action, threshold in sorted(rule.thresholds.items())},
-        "tier": verdict.tier.value if verdict.tier is not None else None,
+        "thresholds": rule.thresholds_by_word,
+        "tier": str(verdict.tier) if verdict.tier is not None else None,
         "model": verdict.model,
         "latency_ms": round(verdict.latency_ms, 3),
     }
@@ -95,7 +103,7 @@ def decision_record(decision: Decision, decision_id: str) -> dict[str, Any]:
         "verdicts": [verdict_record(v) for v in decision.verdicts],
     }
     if decision.cause is not None:
-        record["cause"] = decision.cause.value
+        record["cause"] = str(decision.cause)
     if decision.policies:
         record["policies"] = list(decision.policies)
     if decision.unjudged:

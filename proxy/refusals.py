@@ -1,7 +1,8 @@
 """What a client gets when content is refused: the shapes of ``refusal: error`` and ``refusal: message``.
 
-Sources: OpenAI's and Azure's error shapes; ``innererror.code`` makes LiteLLM raise ContentPolicyViolationError while
-``code`` stays Azure's. Probed clients: openai-python, openai-node, LiteLLM, LangChain.
+Sources: OpenAI's and Azure's error shapes. ``code`` is Azure's; ``innererror.code`` made LiteLLM 1.106 raise
+ContentPolicyViolationError, 1.108 raises BadRequestError and keeps both codes. What clients make of all this is held by
+``tests/conformance``.
 """
 
 from __future__ import annotations

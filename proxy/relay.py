@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +20,12 @@ from models.errors import ContentTooLong
 from proxy import records, refusals, sse
 from proxy.api import Api, Asked, StreamFault
 from proxy.chat_api import ERROR_BODY
+from proxy.early_call import ACTING_FIELDS, EarlyCall
 from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
 from proxy.exchange import Exchange, Screened, context_of, screen_object
 from proxy.hold import Hold, StreamMode
 from proxy.loading import LoadedRoute
+from proxy.restoring import Restoration
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.stream_relay import StreamRelay, read_to_end
@@ -56,6 +59,7 @@ class Relay:
     body: dict[str, Any] = field(default_factory=dict, repr=False)
     context: Sequence[Passage] = field(default=(), repr=False)
     asked: Asked = field(default=Asked("", ""))
+    restoration: Restoration = field(default_factory=Restoration, repr=False)
 
     async def answer(self, raw: dict[str, Any]) -> web.StreamResponse:
         """Carry the request through both stages.
@@ -76,28 +80,55 @@ class Relay:
             raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
         self.exchange.unseen = tuple(into.unseen)
         self.asked = self.api.asked(self.body, self.exchange.request_id)
-        for name, value in spoken_headers(self.request.headers).items():
-            into.leaves.append(Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY))
-        content = Content(tuple(into.leaves), tuple(into.opaque))
-        given = await screen_object(self.exchange, self.route.input, self.body, content, ())
-        self.shadow(self.route.input, content, ())
-        if (refusal := self.refusal(given.decision)) is not None:
-            return refusal
-        if given.rewritten:
-            content = self._read_again()
-        if self.route.output.asks_guards:
-            self.context = context_of(content)
-        async with self.caller.call("POST", self.api.path, dump_json(self.body), self.request.headers) as answer:
+        content = Content((*into.leaves, *self._header_leaves()), tuple(into.opaque))
+        async with AsyncExitStack() as calls:
+            early = await calls.enter_async_context(self._early_call()) if self._may_overlap(into) else None
+            given = await screen_object(self.exchange, self.route.input, self.body, content, (), self._advised)
+            self.shadow(self.route.input, content, ())
+            if early is not None and given.decision.action is Action.REFUSE:
+                self.exchange.metrics.count_wasted(config.name)
+            if (refusal := self.refusal(given.decision)) is not None:
+                return refusal
+            if given.rewritten:
+                content = self._read(self.body)
+                self.restoration = Restoration(self.exchange.masker.originals)
+            if self.route.output.asks_guards:
+                self.context = context_of(content)
+            answer = await (early.answer() if early is not None else calls.enter_async_context(self._call()))
             if answer.status != 200:
                 raise await self._upstream_error(answer)
             if answer.content_type == "text/event-stream":
                 return await self._from_stream(answer)
             return await self._from_json(answer)
 
-    def _read_again(self) -> Content:
+    def _call(self) -> AbstractAsyncContextManager[Answer]:
+        return self.caller.call("POST", self.api.path, dump_json(self.body), self.request.headers)
+
+    def _early_call(self) -> EarlyCall:
+        return EarlyCall(self._call())
+
+    def _may_overlap(self, read: Collection) -> bool:
+        """Whether the upstream may be asked before the request is judged: it must not be able to do more than answer."""
+        may_act = read.has_unknown or read.allows_state or any(map(self.body.get, ACTING_FIELDS))
+        return self.route.config.overlap and not may_act
+
+    def _header_leaves(self) -> list[Leaf]:
+        headers = spoken_headers(self.request.headers)
+        return [Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY) for name, value in headers.items()]
+
+    def _read(self, body: dict[str, Any]) -> Content:
         into = Collection(strict=True, allows_state=self.route.config.server_state == "allow")
-        self.api.read_request(self.body, into)
-        return Content(tuple(into.leaves), tuple(into.opaque))
+        self.api.read_request(body, into)
+        return Content((*into.leaves, *self._header_leaves()), tuple(into.opaque))
+
+    def _advised(self, body: dict[str, Any], advisories: Sequence[str]) -> Content | None:
+        """Put advisories into a body; gives what is to be judged of it then, None if it has no place for them."""
+        if not all(self.api.advise(body, text) for text in advisories):
+            return None
+        try:
+            return self._read(body)
+        except Misfit:  # one message too many
+            return None
 
     # ------------------------------------------------------------------ the answer of the upstream
 
@@ -166,7 +197,8 @@ class Relay:
         body, content, has_hidden = self.clean_answer(raw, loose)
         screened = await screen_object(self.exchange, self.route.output, body, content, self.context)
         self.shadow(self.route.output, content, self.context)
-        if screened.rewritten:
+        is_restored = screened.decision.action is not Action.REFUSE and self.restoration.into_answer(body, content)
+        if screened.rewritten or is_restored:
             self.api.without_details(body)
         screened.rewritten |= has_hidden
         return screened
@@ -198,7 +230,7 @@ class Relay:
         return HttpError(
             answer.status,
             error.get("code") or fixed.code,
-            error["message"],
+            self.restoration.text(error["message"]),
             error.get("param"),
             type=error.get("type") or "",
             headers=answer.headers,

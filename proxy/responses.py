@@ -22,6 +22,7 @@ from proxy.responses_events import (
 from proxy.responses_stream import ResponsesStream
 from proxy.schema import Collection, Misfit
 
+_LEADING = ("system", "developer")
 _STATE = ("prompt", "previous_response_id", "conversation")
 """Requests with one of them need no ``input``."""
 
@@ -46,6 +47,21 @@ class ResponsesApi:
     def asked(self, body: Mapping[str, Any], request_id: str) -> Asked:
         """See `proxy.api.Api`."""
         return Asked(f"resp_{request_id}", body["model"], stream=body.get("stream") is True, request=body)
+
+    def advise(self, body: dict[str, Any], text: str) -> bool:
+        """See `proxy.api.Api`: a message behind those of the system and the developer that lead the input.
+
+        Not in the instructions: the answer repeats them.
+        """
+        given = body.get("input")
+        if isinstance(given, str):
+            given = [{"role": "user", "content": given}]
+        if given is None:
+            return False
+        at = next((i for i, item in enumerate(given) if item.get("role") not in _LEADING), len(given))
+        role = given[at - 1]["role"] if at else "system"
+        body["input"] = [*given[:at], {"role": role, "content": text}, *given[at:]]
+        return True
 
     def read_answer(self, raw: Any, into: Collection, asked: Asked) -> dict[str, Any]:
         """See `proxy.api.Api`."""

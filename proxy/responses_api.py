@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -114,7 +115,7 @@ class Readable:
         elif leaf.path[depth:] in _LABELS:
             surface = Surface.METADATA
         is_json = leaf.text.lstrip()[:1] in ("{", "[", '"')
-        into.leaves.append(Leaf(leaf.path, surface, leaf.text, leaf.kind, is_json))
+        into.leaves.append(replace(leaf, surface=surface, is_json=is_json))
         if is_json:
             read_decoded(leaf.text, leaf.path, surface, into)
 

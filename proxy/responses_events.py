@@ -324,12 +324,23 @@ class Events:
         yield self._event(f"response.{kind.event}.done", **where, **{kind.field: part[kind.field]}, **more)
         yield self._event(f"response.{kind.opening}.done", **where, part=part)
 
+    def _settle(self, place: Place, part: dict[str, Any]) -> None:
+        """A part that is done says what has left, letter by letter; log-probabilities of another text are dropped."""
+        index, name, i = place
+        kind = KINDS[part["type"]]
+        text = part[kind.field] = "".join(self.items[index].sent.get((name, i), ()))
+        if kind is TEXT:
+            entries = part.get("logprobs")
+            is_same = isinstance(entries, list) and "".join(entry["token"] for entry in entries) == text
+            part["logprobs"] = entries if is_same else []
+
     def _finish_item(self, index: int, item: Mapping[str, Any], rest: Mapping[Any, str]) -> Iterator[bytes]:
         yield from self._open_item(index)
         for name in LISTS.get(item["type"], ()):
             for i, part in enumerate(item.get(name) or ()):
                 place = (index, name, i)
                 yield from self._delta(place, rest.get(place, ""))
+                self._settle(place, part)
                 yield from self._close_part(place, part)
         if item["type"] in PIECES:
             name, event = PIECES[item["type"]]

@@ -20,7 +20,7 @@ from proxy.exchange import Judged, Screened, judge, put_texts, refused
 from proxy.hold import Check, StreamMode, TooLate
 from proxy.upstream import Answer
 from rules.decision import Cause, Decision
-from rules.rewrite import edited_texts
+from rules.rewrite import Masker, edited_texts
 from rules.rule import Action
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class StreamRelay:
     relay: Relay
     upstream: Answer
     response: web.StreamResponse = field(default_factory=web.StreamResponse)
+    _draft: Masker = field(default_factory=Masker, repr=False)
+    """Numbers the masks of the check under way."""
 
     async def run(self, stream: AnswerStream) -> web.StreamResponse:
         """Send on a stream of the upstream.
@@ -142,7 +144,8 @@ class StreamRelay:
     def _judge(self, check: Check) -> Coroutine[Any, Any, Judged]:
         relay = self.relay
         context = (*relay.context, *check.context)
-        return judge(relay.route.output, check.content, context, relay.exchange.masker)
+        self._draft = relay.exchange.masker.draft()
+        return judge(relay.route.output, check.content, context, self._draft)
 
     def _passed(self, stream: AnswerStream, check: Check, judged: Judged) -> list[tuple[Hashable, str]]:
         """What leaves after a verdict about a window.
@@ -158,6 +161,7 @@ class StreamRelay:
             except TooLate:
                 decision = refused(decision)
             else:
+                self.relay.exchange.masker.keep(self._draft, (text for _, text in pieces))
                 self.relay.exchange.noted(decision, judged.seconds)
                 return pieces
         self.relay.exchange.decided(self.relay.route.output.stage, decision, judged.seconds)
@@ -190,7 +194,8 @@ class StreamRelay:
             text: Any = body
             for step in path:
                 text = text[step]
-            rest[key] = text[sent[path] :]
+            rest[key] = relay.restoration.last_piece(key, text[sent[path] :])
+        relay.restoration.into_answer(body, content, paths.keys())
         return stream.ending(body, rest)
 
     # ------------------------------------------------------------------ how it ends
@@ -212,8 +217,9 @@ class StreamRelay:
         return task.result()
 
     async def _send(self, stream: AnswerStream, pieces: list[tuple[Hashable, str]]) -> None:
-        if pieces:
-            await self._write(b"".join(stream.text(key, text) for key, text in pieces))
+        restored = [(key, self.relay.restoration.piece(key, text)) for key, text in pieces]
+        if out := b"".join(stream.text(key, text) for key, text in restored if text):
+            await self._write(out)
 
     async def _write(self, data: bytes) -> None:
         if not self.response.prepared:

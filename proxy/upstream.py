@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -80,12 +80,14 @@ class Caller(Protocol):
 
 def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """What of a client's headers reaches an upstream, ``Authorization`` apart."""
-    found = {name: headers[name] for name in FORWARDED_REQUEST_HEADERS if name in headers}
-    return {
-        name: value
-        for name, value in found.items()
-        if value.isascii() and value.isprintable() and (name != "traceparent" or _TRACEPARENT.fullmatch(value))
-    }
+    found = {}
+    for name in FORWARDED_REQUEST_HEADERS:
+        value = headers.get(name)
+        if value is None or not value.isascii() or not value.isprintable():
+            continue
+        if name != "traceparent" or _TRACEPARENT.fullmatch(value):
+            found[name] = value
+    return found
 
 
 def spoken_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -95,7 +97,12 @@ def spoken_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def returned_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Response headers that a client may see: rate limits and when to try again, if they look like that."""
-    return {k.lower(): v for k, v in headers.items() if _RETURNED.match(k.lower()) and _PLAIN_VALUE.match(v)}
+    found = {}
+    for name, value in headers.items():
+        name = name.lower()
+        if _RETURNED.match(name) and _PLAIN_VALUE.match(value):
+            found[name] = value
+    return found
 
 
 class HttpCaller:
@@ -122,11 +129,15 @@ class HttpCaller:
             )
         return self._session
 
-    @asynccontextmanager
-    async def call(
+    def call(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> AsyncIterator[Answer]:
+    ) -> AbstractAsyncContextManager[Answer]:
         """See `Caller`."""
+        return _Call(self._send(method, path, body, headers))
+
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
         sent = forwarded_headers(headers)
         sent["Accept-Encoding"] = "identity"
         if self._key is not None:
@@ -139,7 +150,7 @@ class HttpCaller:
         if url is None:  # few paths are ever asked for, and reading a URL costs as much as sending the request
             url = self._urls[path] = URL(self._base_url + path)
         try:
-            response = await self._client().request(method, url, data=body, headers=sent, allow_redirects=False)
+            return await self._client().request(method, url, data=body, headers=sent, allow_redirects=False)
         except TimeoutError:
             raise upstream_timeout() from None
         except (aiohttp.ClientConnectorError, ssl.SSLError):
@@ -148,22 +159,40 @@ class HttpCaller:
             raise bad_upstream(
                 "The upstream closed the connection or answered with something that is not HTTP."
             ) from None
-        try:
-            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise bad_upstream("The upstream sent a compressed answer that was not asked for.")
-            yield Answer(
-                response.status,
-                response.content_type.lower(),
-                returned_headers(response.headers),
-                _segments(response),
-            )
-        finally:
-            response.close() if not response.content.at_eof() else response.release()
 
     async def close(self) -> None:
         """See `Caller`."""
         if self._session is not None:
             await self._session.close()
+
+
+class _Call:
+    """The time from a request until its answer has been used up.
+
+    A class, because a generator made into a context manager costs as much as sending the headers.
+    """
+
+    __slots__ = ("_response", "_sending")
+
+    def __init__(self, sending: Awaitable[aiohttp.ClientResponse]) -> None:
+        self._sending = sending
+
+    async def __aenter__(self) -> Answer:
+        response = self._response = await self._sending
+        try:
+            headers = response.headers
+            if headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise bad_upstream("The upstream sent a compressed answer that was not asked for.")
+            return Answer(
+                response.status, response.content_type.lower(), returned_headers(headers), _segments(response)
+            )
+        except BaseException:
+            response.close()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        response = self._response
+        response.close() if not response.content.at_eof() else response.release()
 
 
 async def _segments(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

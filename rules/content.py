@@ -6,7 +6,8 @@ leaves; a rewrite answers with new texts by path, and the caller puts them back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -63,6 +64,12 @@ class Leaf:
     kind: LeafKind = LeafKind.TEXT
     is_json: bool = False
     """The text is JSON (tool-call arguments): a rewrite must leave it so."""
+    is_unknown: bool = False
+    """Nobody here knows what the other side makes of it (a field that no schema names), so every rule reads it."""
+
+    def is_within(self, scope: frozenset[Surface] | None) -> bool:
+        """Whether a rule with this scope reads it; None reads everything."""
+        return scope is None or self.surface in scope or self.is_unknown
 
     @property
     def message(self) -> Path:
@@ -86,7 +93,7 @@ class Content:
         """The part that a rule with this scope reads; None reads everything."""
         if scope is None:
             return self
-        return Content(tuple(leaf for leaf in self.leaves if leaf.surface in scope), self.opaque)
+        return Content(tuple(leaf for leaf in self.leaves if leaf.is_within(scope)), self.opaque)
 
     def passages(self, *, context: bool = False) -> list[Passage]:
         """The content as a guard reads it: the leaves of one message and surface joined, in order.
@@ -138,13 +145,14 @@ class Joined:
     """Several leaves read as one text without separators, so that a match across their seams is seen."""
 
     text: str = field(repr=False)
-    starts: tuple[int, ...]
+    bounds: tuple[int, ...]
+    """Where each leaf begins, and where the last one ends."""
     leaves: tuple[int, ...]
-    """Indices into the content's leaves, one per start."""
+    """Indices into the content's leaves."""
 
     def locate(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Where a span of the joined text lies: (leaf index, start, end) for every leaf that it touches."""
-        bounds = (*self.starts, len(self.text))
+        bounds = self.bounds
         for i, leaf in enumerate(self.leaves):
             lo, hi = max(start, bounds[i]), min(end, bounds[i + 1])
             if lo < hi:
@@ -158,22 +166,19 @@ def joined_readings(leaves: Sequence[Leaf]) -> list[Joined]:
 
     Readings that equal an earlier one, and readings of a single leaf, are left out.
     """
-    texts = [i for i, leaf in enumerate(leaves) if leaf.kind is LeafKind.TEXT and leaf.text]
+    texts: list[int] = []
     by_surface: dict[Surface, list[int]] = {}
-    for i in texts:
-        by_surface.setdefault(leaves[i].surface, []).append(i)
+    for i, leaf in enumerate(leaves):
+        if leaf.kind is LeafKind.TEXT and leaf.text:
+            texts.append(i)
+            by_surface.setdefault(leaf.surface, []).append(i)
+    if len(texts) < 2:
+        return []
     spoken = [i for i in texts if leaves[i].surface is not Surface.METADATA]
-    groups = dict.fromkeys(tuple(group) for group in (texts, spoken, *by_surface.values()))
-    return [_join(leaves, group) for group in groups if len(group) > 1]
+    groups = dict.fromkeys([tuple(group) for group in (texts, spoken, *by_surface.values()) if len(group) > 1])
+    return [_join(leaves, group) for group in groups]
 
 
-def _join(leaves: Sequence[Leaf], group: Iterable[int]) -> Joined:
-    starts: list[int] = []
-    parts: list[str] = []
-    at = 0
-    indices = tuple(group)
-    for i in indices:
-        starts.append(at)
-        parts.append(leaves[i].text)
-        at += len(leaves[i].text)
-    return Joined("".join(parts), tuple(starts), indices)
+def _join(leaves: Sequence[Leaf], group: tuple[int, ...]) -> Joined:
+    parts = [leaves[i].text for i in group]
+    return Joined("".join(parts), tuple(itertools.accumulate(map(len, parts), initial=0)), group)

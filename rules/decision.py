@@ -26,6 +26,8 @@ class Finding:
     leaf: int
     """Index into the content's leaves."""
     span: Span
+    restore: bool = False
+    """Whether what stands there may be put back into the answer, once it was masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,15 @@ class Verdict:
     rationale: str | None = field(default=None, repr=False)
     findings: tuple[Finding, ...] = ()
     latency_ms: float = 0.0
+    action: Action = field(init=False, compare=False)
+    """What the rule by itself asks for; an error counts as its rule says."""
 
-    @property
-    def action(self) -> Action:
-        """What the rule by itself asks for; an error counts as its rule says."""
+    def __post_init__(self) -> None:
         if self.error is not None:
-            return _COUNTS_AS[self.rule.on_error]
-        return Action.FORWARD if self.score is None else self.rule.action_for(self.score)
+            action = _COUNTS_AS[self.rule.on_error]
+        else:
+            action = Action.FORWARD if self.score is None else self.rule.action_for(self.score)
+        object.__setattr__(self, "action", action)
 
 
 _COUNTS_AS = {OnError.REFUSE: Action.REFUSE, OnError.FLAG: Action.FLAG, OnError.FORWARD: Action.FORWARD}
@@ -112,12 +116,12 @@ def decide(
         on_opaque: What such parts count as.
     """
     counted = [v for v in verdicts if v.rule.mode is Mode.ENFORCE]
+    if not opaque and all(v.action is Action.FORWARD and v.error is None for v in counted):
+        return Decision(stage, Action.FORWARD, None, (), tuple(verdicts), ())
     asks: list[tuple[Action, bool, str]] = [(v.action, v.error is not None, v.rule.policy.name) for v in counted]
     if opaque:
         asks.append((_COUNTS_AS[on_opaque], False, OPAQUE))
     action = max((a for a, _, _ in asks), default=Action.FORWARD)
-    if action is Action.FORWARD and not opaque and not any(failed for _, failed, _ in asks):
-        return Decision(stage, action, None, (), tuple(verdicts), ())
     grave = [(failed, name) for a, failed, name in asks if a is action and a is not Action.FORWARD]
     violated = [name for failed, name in grave if not failed]
     cause: Cause | None = None

@@ -1,7 +1,7 @@
 """A policy: a named text, or a named detector, that says what is a violation.
 
 A policy file is Markdown. What stands between two ``---`` lines at its top is YAML about the policy (title, category,
-summary, refusal text, surfaces); what follows is the text that the safeguard model reads.
+summary, surfaces, what clients and upstreams are told); what follows is the text that the safeguard model reads.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ SHIPPED = Path(__file__).parent / "policies"
 
 DEFAULT_REFUSAL_TEXT = "This request or its answer goes against the usage policy of this service."
 
+DEFAULT_ADVISORY = "The next message may touch on: {name}. Stay within that policy; decline what it forbids."
+"""What the upstream is told by ``rewrite_with: advisory`` where the policy says nothing itself."""
+
 
 class FrontMatter(BaseModel):
     """What a policy file says about itself, above its text."""
@@ -34,6 +37,8 @@ class FrontMatter(BaseModel):
     category: str | None = None
     summary: str | None = None
     refusal_text: str | None = None
+    rewrite_text: str | None = None
+    advisory: str | None = None
     surfaces: tuple[Surface, ...] | None = None
     kind: Literal["policy"] = "policy"
 
@@ -52,6 +57,8 @@ class Policy:
         summary: One-line form for the encoder's pair output.
         refusal_text: What a client is told when this policy refuses; None: the route's text.
         surfaces: What a rule reads if it names no scope; None: everything.
+        rewrite_text: What replaces a text that is against this policy; None: the refusal text.
+        advisory: What the upstream is told about content that is near this policy. Empty for detectors.
     """
 
     name: str
@@ -63,6 +70,8 @@ class Policy:
     summary: str | None = None
     refusal_text: str | None = None
     surfaces: frozenset[Surface] | None = None
+    rewrite_text: str | None = None
+    advisory: str = ""
 
     def for_guard(self) -> GuardPolicy:
         """The policy as an engine needs it."""
@@ -85,6 +94,8 @@ def text_policy(
     category: str | None = None,
     refusal_text: str | None = None,
     summary: str | None = None,
+    rewrite_text: str | None = None,
+    advisory: str | None = None,
 ) -> Policy:
     """Build a policy from the content of a policy file, or from a text in the configuration.
 
@@ -94,6 +105,8 @@ def text_policy(
         category: From the configuration; wins over the front matter.
         refusal_text: From the configuration; wins over the front matter.
         summary: From the configuration; wins over the front matter.
+        rewrite_text: From the configuration; wins over the front matter.
+        advisory: From the configuration; wins over the front matter.
 
     Raises:
         PolicyError: The front matter is wrong, or there is no text.
@@ -111,6 +124,8 @@ def text_policy(
         summary=summary,
         refusal_text=refusal_text or front.refusal_text,
         surfaces=None if front.surfaces is None else frozenset(front.surfaces),
+        rewrite_text=rewrite_text or front.rewrite_text,
+        advisory=advisory or front.advisory or DEFAULT_ADVISORY.format(name=front.title or name),
     )
 
 

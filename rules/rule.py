@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from functools import cached_property
 
 from rules.content import Surface
-from rules.policy import Policy
+from rules.policy import DEFAULT_REFUSAL_TEXT, Policy
 
 
 class Stage(StrEnum):
@@ -51,6 +51,19 @@ class OnError(StrEnum):
     FORWARD = "forward"
 
 
+class RewriteWith(StrEnum):
+    """What a rewrite does."""
+
+    MASK = "mask"
+    """What a detector found becomes a placeholder; the only way for detectors, and only for them."""
+    SENTENCES = "sentences"
+    """The sentences that violate the policy by themselves are dropped."""
+    TEXT = "text"
+    """The texts that violate the policy by themselves are replaced by the policy's own."""
+    ADVISORY = "advisory"
+    """``input`` only: the content stays, the upstream is told about the policy in a system message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One line of a route's ``input`` or ``output``.
@@ -63,6 +76,9 @@ class Rule:
         mode: Whether the outcome counts.
         on_error: What a failed verdict counts as.
         scope: Which surfaces are read; None: all.
+        rewrite_with: What a rewrite does.
+        restore: Whether the values that this rule masked are put back into the answer.
+        rewrite_text: What stands in place of a text that is replaced.
     """
 
     policy: Policy
@@ -71,6 +87,19 @@ class Rule:
     mode: Mode = Mode.ENFORCE
     on_error: OnError = OnError.REFUSE
     scope: frozenset[Surface] | None = None
+    rewrite_with: RewriteWith = RewriteWith.MASK
+    restore: bool = False
+    rewrite_text: str = DEFAULT_REFUSAL_TEXT
+    thresholds_by_word: Mapping[str, float] = field(init=False, compare=False, repr=False)
+    """The thresholds as records spell them, the mildest action first."""
+
+    def __post_init__(self) -> None:
+        words = {action.word: threshold for action, threshold in sorted(self.thresholds.items())}
+        object.__setattr__(self, "thresholds_by_word", words)
+
+    def without_rewrite(self) -> Rule:
+        """The rule once its rewrite was carried out in a way that leaves its score as it is."""
+        return replace(self, thresholds={a: t for a, t in self.thresholds.items() if a is not Action.REWRITE})
 
     def action_for(self, score: float) -> Action:
         """The gravest action whose threshold the score reaches."""

@@ -35,6 +35,19 @@ class Screener:
     rules: tuple[Rule, ...]
     engines: Mapping[str, Engine] = field(repr=False)
     on_opaque: OnError = OnError.REFUSE
+    asks_guards: bool = field(init=False)
+    """Whether any rule is judged by a guard, which needs to be shown the context."""
+    has_shadow: bool = field(init=False)
+    """Whether any rule is in shadow."""
+    _enforced: tuple[Rule, ...] = field(init=False, repr=False)
+    _shadowed: tuple[Rule, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shadowed = tuple(rule for rule in self.rules if rule.mode is Mode.SHADOW)
+        object.__setattr__(self, "asks_guards", any(rule.guards for rule in self.rules))
+        object.__setattr__(self, "has_shadow", bool(shadowed))
+        object.__setattr__(self, "_enforced", tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE))
+        object.__setattr__(self, "_shadowed", shadowed)
 
     async def screen(self, content: Content, context: Sequence[Passage] = ()) -> Decision:
         """Judge one content by every enforced rule.
@@ -46,30 +59,19 @@ class Screener:
         Returns:
             The decision. Never raises for a guard that fails: that is a verdict with an error.
         """
-        enforced = [rule for rule in self.rules if rule.mode is Mode.ENFORCE]
-        verdicts = await self._verdicts(enforced, content, context)
+        verdicts = await self._verdicts(self._enforced, content, context)
         return decide(self.stage, verdicts, content.opaque, self.on_opaque)
 
     async def shadow(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by the rules in shadow; for the record only."""
-        return await self._verdicts([rule for rule in self.rules if rule.mode is Mode.SHADOW], content, context)
-
-    @property
-    def asks_guards(self) -> bool:
-        """Whether any rule is judged by a guard, which needs to be shown the context."""
-        return any(rule.guards for rule in self.rules)
-
-    @property
-    def has_shadow(self) -> bool:
-        """Whether any rule is in shadow."""
-        return any(rule.mode is Mode.SHADOW for rule in self.rules)
+        return await self._verdicts(self._shadowed, content, context)
 
     async def _verdicts(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
         refused = False
+        large = sum([len(leaf.text) for leaf in content.leaves]) > DETECT_IN_THREAD_CHARS
         for i, rule in enumerate(rules):
             if rule.policy.detector is not None:
-                large = sum(len(leaf.text) for leaf in content.leaves) > DETECT_IN_THREAD_CHARS
                 verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
                 refused = refused or verdicts[i].action is Action.REFUSE
         asked = [i for i in range(len(rules)) if i not in verdicts]
@@ -84,13 +86,26 @@ class Screener:
                 verdicts.update(zip(group, answer, strict=True))
         return [verdicts.get(i) or Verdict(rule) for i, rule in enumerate(rules)]
 
-    async def _ask(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
+    async def judge_part(self, rule: Rule, part: Content, context: Sequence[Passage], deadline: float) -> Verdict:
+        """Judge a part of a content by one rule that has guards, to find out what of it to rewrite.
+
+        Args:
+            rule: One of the screener's.
+            part: Some of the content's texts.
+            context: As for `screen`.
+            deadline: On ``time.monotonic()``'s clock.
+        """
+        return (await self._ask([rule], part, context, deadline))[0]
+
+    async def _ask(
+        self, rules: Sequence[Rule], content: Content, context: Sequence[Passage], deadline: float | None = None
+    ) -> list[Verdict]:
         """Ask the guards of rules that share guards and scope: each guard in turn, those that escalate go on."""
         passages = content.within(rules[0].scope).passages()
         if not passages:
             return [Verdict(rule, score=0.0, calibrated=True) for rule in rules]
         passages = [*context, *passages]
-        deadline = time.monotonic() + GUARD_TIMEOUT_S
+        deadline = time.monotonic() + GUARD_TIMEOUT_S if deadline is None else deadline
         verdicts: list[Verdict | None] = [None] * len(rules)
         guards = rules[0].guards
         for step, guard in enumerate(guards):
@@ -141,18 +156,21 @@ def detect(rule: Rule, content: Content) -> Verdict:
     started = time.perf_counter()
     scope = rule.scope
     leaves = content.leaves
-    read = [i for i, leaf in enumerate(leaves) if leaf.text and (scope is None or leaf.surface in scope)]
+    read = [i for i, leaf in enumerate(leaves) if leaf.text and leaf.is_within(scope)]
     findings: list[Finding] = []
     try:
         for i in read:
-            findings.extend(Finding(i, span) for span in detector.find(leaves[i].text))
+            for span in detector.find(leaves[i].text):
+                findings.append(Finding(i, span, rule.restore))
         if rule.policy.joins and len(read) > 1:
             chosen = [leaves[i] for i in read]
             for joined in joined_readings(chosen):
                 for span in detector.find(joined.text):
                     pieces = list(joined.locate(span.start, span.end))
                     if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
-                        findings.extend(Finding(read[j], Span(lo, hi, span.label)) for j, lo, hi in pieces)
+                        findings.extend(
+                            Finding(read[j], Span(lo, hi, span.label), rule.restore) for j, lo, hi in pieces
+                        )
     except Exception as e:  # whatever a detector dies of, the content stays unjudged and its rule decides
         return Verdict(rule, error=f"detector_{type(e).__name__}", tier=Tier.DETECTOR, model="detector")
     return Verdict(

@@ -10,7 +10,7 @@ from models.errors import EngineError
 from rules.content import Content, Leaf, LeafKind, Path, Surface
 from rules.detectors import Span
 from rules.policy import Policy
-from rules.rule import Action, Mode, OnError, Rule
+from rules.rule import Action, Mode, OnError, RewriteWith, Rule
 
 Line = float | EngineError
 """What an engine says about one policy: a score, or why there is none."""
@@ -108,10 +108,14 @@ def text_rule(
     on_error: OnError = OnError.REFUSE,
     scope: frozenset[Surface] | None = None,
     refusal_text: str | None = None,
+    rewrite: float | None = None,
+    rewrite_with: RewriteWith = RewriteWith.SENTENCES,
 ) -> Rule:
     """A rule whose policy a guard judges."""
-    policy = Policy(name, f"rev-{name}", text=f"About {name}.", refusal_text=refusal_text)
-    return Rule(policy, guards or ("guard",), _thresholds(flag, None, refuse), mode, on_error, scope)
+    policy = Policy(name, f"rev-{name}", text=f"About {name}.", refusal_text=refusal_text, advisory=f"Mind {name}.")
+    thresholds = _thresholds(flag, rewrite, refuse)
+    own = f"[{name}]"
+    return Rule(policy, guards or ("guard",), thresholds, mode, on_error, scope, rewrite_with, rewrite_text=own)
 
 
 def word_rule(
@@ -126,16 +130,28 @@ def word_rule(
     scope: frozenset[Surface] | None = None,
     joins: bool = True,
     broken: bool = False,
+    label: str = "WORD",
+    restore: bool = False,
 ) -> Rule:
     """A rule whose policy is a detector of one word."""
-    detector = BrokenDetector() if broken else WordDetector(word)
+    detector = BrokenDetector() if broken else WordDetector(word, label)
     policy = Policy(name, f"rev-{name}", detector=detector, joins=joins)
-    return Rule(policy, (), _thresholds(flag, rewrite, refuse), mode, on_error, scope)
+    return Rule(policy, (), _thresholds(flag, rewrite, refuse), mode, on_error, scope, restore=restore)
 
 
 def _thresholds(flag: float | None, rewrite: float | None, refuse: float | None) -> dict[Action, float]:
     given = {Action.FLAG: flag, Action.REWRITE: rewrite, Action.REFUSE: refuse}
     return {action: value for action, value in given.items() if value is not None}
+
+
+def judges_word(word: str, *, score: float = 0.9) -> FakeEngine:
+    """A guard to which whatever holds a word violates every policy."""
+
+    def answer(passages: Sequence[Passage], policies: Sequence[GuardPolicy]) -> list[Score | EngineError]:
+        holds = any(word in p.text for p in passages if not p.context)
+        return [scored(score if holds else 0.0)] * len(policies)
+
+    return FakeEngine(answer=answer)
 
 
 def user(*texts: str, surface: Surface = Surface.USER) -> Content:

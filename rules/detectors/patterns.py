@@ -66,6 +66,9 @@ class PatternDetector:
         if folded != raw:
             self._any_folded = compile_any([*patterns, *escaped_folded], ignore_case=ignore_case)
         self._squeezed = _Squeezed(folded, ignore_case) if folded else None
+        self._squeezed_knows_all = not patterns and all(
+            s.isascii() and sum(map(str.isalnum, s)) >= SPELLED_MIN_CHARS for s in raw
+        )
 
     def find(self, text: str) -> list[Span]:
         """See `rules.detectors.Detector`."""
@@ -82,7 +85,8 @@ class PatternDetector:
 
     def _occurs(self, data: bytes) -> bool:
         """Whether anything matches an ASCII text, whose only view is itself: asks what `find` asks, without the places."""
-        if self._any.search(data) is not None:
+        # an ASCII literal that stands in the text also stands, without its separators, in the squeezed text
+        if not self._squeezed_knows_all and self._any.search(data) is not None:
             return True
         return self._squeezed is not None and self._squeezed.occurs(squeeze_ascii(data))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,7 +84,9 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     return "".join(parts)
 
 
-def mask_edits(text: str, spans: Iterable[Span], numbers: MutableMapping[tuple[str, str], int]) -> list[Edit]:
+def mask_edits(
+    text: str, spans: Iterable[Span], numbers: MutableMapping[tuple[str, str], int], taken: Collection[str] = ()
+) -> list[Edit]:
     """The edits that put a placeholder such as ``<EMAIL_1>`` in place of every span: in order, without overlaps.
 
     Args:
@@ -92,6 +94,7 @@ def mask_edits(text: str, spans: Iterable[Span], numbers: MutableMapping[tuple[s
         spans: May overlap and be in any order.
         numbers: Number of every (label, value) seen so far; is added to. Pass the same mapping for all texts of an
             exchange and the same value keeps its placeholder. It holds what was masked: never log it.
+        taken: Placeholders that stand for something else and are not given out.
 
     Raises:
         ValueError: A span reaches beyond the text.
@@ -105,6 +108,9 @@ def mask_edits(text: str, spans: Iterable[Span], numbers: MutableMapping[tuple[s
             raise ValueError(f"span {span.start}:{span.end} lies outside a text of {len(text)} characters")
         key = (span.label, text[span.start : span.end])
         if key not in numbers:
-            numbers[key] = numbers[span.label, ""] = numbers.get((span.label, ""), 0) + 1  # "" holds the count
+            number = numbers.get((span.label, ""), 0) + 1  # "" holds the count
+            while f"<{span.label}_{number}>" in taken:
+                number += 1
+            numbers[key] = numbers[span.label, ""] = number
         edits.append(Edit(span.start, span.end, f"<{span.label}_{numbers[key]}>"))
     return edits

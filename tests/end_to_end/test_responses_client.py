@@ -48,6 +48,7 @@ policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"], refusal_text: "We do not talk about markers."}
   mask:   {detector: patterns, literals: ["secret-word"]}
   model:  {text: "Content that holds the mark."}
+  careful: {text: "Content that holds the mark.", advisory: "Be careful."}
 routes:
   - &error
     name: error
@@ -70,6 +71,9 @@ routes:
     overlap_chars: 20
     input: [{policy: mask, rewrite: 0.5}]
     output: [{policy: mask, rewrite: 0.5}]
+  - {name: restored, match: {path: /restored/v1/*}, upstream: default, stream: window, window_chars: 40, overlap_chars: 20,
+     input: [{policy: mask, rewrite: 0.5, restore: true}]}
+  - {name: advised, match: {path: /advised/v1/*}, upstream: default, input: [{policy: careful, rewrite: 0.5, rewrite_with: advisory}]}
   - name: judged
     match: {path: /judged/v1/*}
     upstream: default
@@ -415,6 +419,43 @@ def test_a_rewrite_masks_what_goes_and_what_comes(
     assert said(events) == last(events).response.output_text
     assert said(events).startswith(FINE + "It is <")
     assert "secret-word" not in repr(upstream.received[0].json)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_masked_values_are_put_back_everywhere_in_an_answer(
+    client: openai.OpenAI, proxy: Proxy, upstream: ScriptedServer, stream: bool
+) -> None:
+    async def echoes(request: web.BaseRequest, received: Received) -> web.StreamResponse:
+        masked = received.json["input"].removeprefix("It is ").removesuffix(".")
+        call = called(f'{{"word": "{masked}"}}')
+        said = of_message(1, "", [FINE, "Then it is ", masked[:3], masked[3:], ". ", FINE])[:-3]
+        return await streams(*wire(of_response(call, said)))(request, received)
+
+    upstream.script = echoes
+    client = on(client, proxy, "restored")
+    if stream:
+        events = list(client.responses.create(model="gpt-4o", input="It is secret-word.", stream=True))
+        answer = last(events).response
+        assert said(events) == answer.output_text
+        assert [e.text for e in events if e.type == "response.output_text.done"] == [answer.output_text]
+    else:
+        answer = client.responses.create(model="gpt-4o", input="It is secret-word.")
+    assert answer.output_text == f"{FINE}Then it is secret-word. {FINE}"
+    assert answer.output[0].arguments == '{"word": "secret-word"}'
+    assert "secret-word" not in repr(upstream.received[0].json)
+
+
+def test_an_advisory_goes_to_the_upstream_as_a_message(
+    client: openai.OpenAI, proxy: Proxy, upstream: ScriptedServer, guard: ScriptedServer
+) -> None:
+    client = on(client, proxy, "advised")
+    items: Any = [{"role": "developer", "content": "d"}, {"role": "user", "content": f"Say {MARK}"}]
+    for asked in (f"Say {MARK}", items):
+        answer = client.responses.create(model="gpt-4o", input=asked, instructions="Be brief.")
+        assert answer.instructions == "Be brief."
+    sent = [received.json["input"] for received in upstream.received]
+    assert sent[0] == [{"role": "system", "content": "Be careful."}, {"role": "user", "content": f"Say {MARK}"}]
+    assert sent[1] == [items[0], {"role": "developer", "content": "Be careful."}, items[1]]
 
 
 # ------------------------------------------------------------------ state on the server

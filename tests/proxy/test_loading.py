@@ -56,9 +56,40 @@ MARKER = "{detector: patterns, literals: [MARK]}"
                      "9: routes[0].input[0].refuse: must be a number from 0 to 1 (got '.nan')", id="threshold-nan"),
         pytest.param(changed(", refuse: 0.5", ""),
                      "9: routes[0].input[0]: needs at least one threshold: flag, rewrite or refuse", id="no-threshold"),
-        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse:", "rewrite:"),
-                     "9: routes[0].input[0].rewrite: only detectors find what to rewrite; use flag or refuse",
-                     id="rewrite-by-a-model"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "rewrite: 0.5, rewrite_with: mask"),
+                     "9: routes[0].input[0].rewrite_with: policy 'marker' is judged by a guard, which finds nothing to mask;",
+                     id="mask-by-a-model"),
+        *(
+            pytest.param(changed("refuse: 0.5", f"rewrite: 0.5, rewrite_with: {how}"),
+                         "9: routes[0].input[0].rewrite_with: policy 'marker' is a detector, and what it finds is masked;",
+                         id=f"{how}-by-a-detector")
+            for how in ("sentences", "text", "advisory")
+        ),
+        pytest.param(changed("refuse: 0.5", "rewrite: 0.5, rewrite_with: blur"), "9: routes[0].input[0].rewrite_with: ",
+                     id="a-rewrite-that-nobody-knows"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "refuse: 0.5, rewrite_with: text"),
+                     "9: routes[0].input[0].rewrite_with: says how to rewrite, but the rule has no threshold `rewrite`",
+                     id="how-to-rewrite-without-when"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "rewrite: 0.5, rewrite_with: advisory")
+                     .replace("input:", "output:"),
+                     "9: routes[0].output[0].rewrite_with: an advisory speaks to the upstream", id="advisory-in-output"),
+        pytest.param(changed("refuse: 0.5", "refuse: 0.5, restore: true"),
+                     "9: routes[0].input[0].restore: restores what the rule masks, so it needs a detector",
+                     id="restore-without-a-rewrite"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "rewrite: 0.5, restore: true"),
+                     "9: routes[0].input[0].restore: restores what the rule masks, so it needs a detector",
+                     id="restore-by-a-model"),
+        pytest.param(changed("refuse: 0.5", "rewrite: 0.5, restore: true").replace("input:", "output:"),
+                     "9: routes[0].output[0].restore: what was masked in the request is restored", id="restore-in-output"),
+        pytest.param(changed("refuse: 0.5", 'rewrite: 0.5, restore: "yes please"'), "9: routes[0].input[0].restore: ",
+                     id="restore-is-no-text"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "rewrite: 0.5").replace("input:", "output:")
+                     + "    stream: deliver_first\n",
+                     "9: routes[0].output[0].rewrite: what `stream: deliver_first` has sent cannot be rewritten",
+                     id="rewrite-of-what-was-delivered"),
+        pytest.param(changed(MARKER, "{detector: secrets, advisory: x}"),
+                     "4: policies.marker: rewrite_text and advisory belong to a policy with file or text;",
+                     id="advisory-of-a-detector"),
         pytest.param(changed("refuse: 0.5", "refuse: 0.5, mode: shadowy"), "9: routes[0].input[0].mode: ", id="wrong-mode"),
         pytest.param(changed("refuse: 0.5", "refuse: 0.5, scope: [users]"),
                      "9: routes[0].input[0].scope[0]: ", id="wrong-scope"),
@@ -117,6 +148,17 @@ MARKER = "{detector: patterns, literals: [MARK]}"
         pytest.param(SMALL + "    match: {models: []}\n", "10: routes[0].match.models: ", id="no-models"),
         pytest.param(SMALL + "    max_body_bytes: 1\n", "10: routes[0].max_body_bytes: ", id="limit-too-small"),
         pytest.param(SMALL + "    stream: chunked\n", "10: routes[0].stream: ", id="a-stream-mode-that-nobody-knows"),
+        pytest.param(
+            SMALL.replace("input:\n      - {policy: marker, refuse", "output:\n      - {policy: marker, rewrite")
+            + "    stream: deliver_first\n",
+            "9: routes[0].output[0].rewrite: what `stream: deliver_first` has sent cannot be rewritten",
+            id="rewrite-after-delivery",
+        ),
+        pytest.param(
+            SMALL.replace("marker, refuse", "marker, rewrite") + "    overlap: true\n",
+            "9: routes[0].input[0].rewrite: with `overlap: true` the request is sent before",
+            id="rewrite-with-overlap",
+        ),
         pytest.param(SMALL + "listen: {port: 99999}\n", "10: listen.port: ", id="no-such-port"),
         pytest.param(SMALL + "admin: {host: 0.0.0.0}\n",
                      "10: admin.host: '0.0.0.0' is not a loopback address, so token_env must name a variable that is set",
@@ -219,6 +261,64 @@ def test_only_guards_that_a_rule_uses_are_built(tmp_path: Path) -> None:
     assert list(load(tmp_path, judged + "default_guard: fleet\n").engines) == ["fleet"]
     off = judged.replace("refuse: 0.5", "refuse: 0.5, mode: off")
     assert dict(load(tmp_path, off).engines) == {}
+
+
+def test_a_rule_knows_how_it_rewrites_and_with_which_words(tmp_path: Path) -> None:
+    policy = tmp_path / "p.md"
+    policy.write_text(
+        "---\ntitle: Marks\nrewrite_text: Gone.\nadvisory: Mind the marks.\n---\nNo marks.\n", encoding="utf-8"
+    )
+    text = """\
+upstreams: {default: {base_url: demo}}
+policies:
+  marker: {detector: patterns, literals: [MARK]}
+  plain: {text: No marks.}
+  said: {file: p.md}
+  over: {file: p.md, rewrite_text: Away., advisory: Other.}
+  told: {text: No marks., refusal_text: No.}
+routes:
+  - name: one
+    upstream: default
+    refusal_text: Of the route.
+    input:
+      - {policy: marker, rewrite: 0.5, restore: true}
+      - {policy: plain, rewrite: 0.5}
+      - {policy: said, rewrite: 0.5, rewrite_with: text}
+      - {policy: over, rewrite: 0.5, rewrite_with: advisory}
+      - {policy: told, rewrite: 0.5, rewrite_with: text}
+"""
+    loaded = load(tmp_path, text)
+    rules = loaded.routes[0].input.rules
+    assert [(r.rewrite_with.value, r.restore, r.rewrite_text) for r in rules] == [
+        ("mask", True, "Of the route."),
+        ("sentences", False, "Of the route."),
+        ("text", False, "Gone."),
+        ("advisory", False, "Away."),
+        ("text", False, "No."),
+    ]
+    said = "The next message may touch on: {}. Stay within that policy; decline what it forbids."
+    assert [r.policy.advisory for r in rules[1:]] == [
+        said.format("plain"),
+        "Mind the marks.",
+        "Other.",
+        said.format("told"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("rewrite: 0.5", "rewrite: 0.5, rewrite_with: text", id="rewrite-with"),
+        pytest.param("{text: No marks.}", "{text: No marks., advisory: x}", id="advisory"),
+    ],
+)
+def test_the_hash_of_the_policy_set_changes_with_what_a_rewrite_does(old: str, new: str, tmp_path: Path) -> None:
+    text = changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "rewrite: 0.5")
+    if "advisory" in new:
+        text = text.replace("rewrite: 0.5", "rewrite: 0.5, rewrite_with: advisory")
+    assert load(tmp_path, text).revision != load(tmp_path, text.replace(old, new)).revision
+    masks = changed("refuse: 0.5", "rewrite: 0.5")
+    assert load(tmp_path, masks).revision != load(tmp_path, masks.replace("0.5", "0.5, restore: true")).revision
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_an_unknown_field_is_judged_as_metadata_with_all_its_keys() -> None:
         ("y", LeafKind.KEY, Surface.METADATA),
         ("z", LeafKind.TEXT, Surface.METADATA),
     ]
+    assert all(leaf.is_unknown for leaf in into.leaves), "no rule's scope may leave it out"
 
 
 def test_an_unknown_field_is_refused_where_the_route_says_so() -> None:

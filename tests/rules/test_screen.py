@@ -11,7 +11,7 @@ import pytest
 
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineOverloaded, EngineTimeout, VerdictError
-from rules.content import Content, LeafKind, Surface
+from rules.content import Content, Leaf, LeafKind, Surface
 from rules.decision import Cause, Decision
 from rules.rule import Action, Mode, OnError, Rule, Stage
 from rules.screen import Screener
@@ -66,6 +66,18 @@ async def test_a_rule_reads_its_scope_only() -> None:
     content = Content((leaf("from user"), leaf("from assistant", surface=ASSISTANT)))
     await screen([text_rule("a", refuse=0.5, scope=frozenset({ASSISTANT}))], content, engine)
     assert [call.texts for call in engine.calls] == [["from assistant"]]
+
+
+async def test_what_nobody_knows_the_use_of_is_read_whatever_the_scope() -> None:
+    engine = FakeEngine()
+    odd = Leaf(("x_prompt",), Surface.METADATA, "MARK", is_unknown=True)
+    content = Content((leaf("from user"), leaf("an id", surface=Surface.METADATA), odd))
+    narrow = frozenset({USER})
+    decision = await screen(
+        [text_rule("a", refuse=0.5, scope=narrow), word_rule("w", "MARK", flag=0.5, scope=narrow)], content, engine
+    )
+    assert [call.texts for call in engine.calls] == [["from user", "MARK"]]
+    assert decision.action is Action.FLAG
 
 
 async def test_nothing_to_read_is_nothing_violated_and_nobody_is_asked() -> None:

@@ -1,0 +1,90 @@
+"""Puts masked values back into an answer (``restore: true``), after the output stage has judged it. No I/O.
+
+Only this exchange's own values, and only those that its request was masked with, are put back. In a stream the end of a
+text that can still become a placeholder waits for what follows; in tool-call arguments a value is spelled as JSON wants.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.replacer import Replacer, replaced
+from proxy.strict_json import JsonError, parse_json_text
+from rules.content import Content, LeafKind, Path, Surface
+
+
+@dataclass(slots=True)
+class Restoration:
+    """What is put back into one answer.
+
+    Attributes:
+        table: The original values by placeholder; empty: nothing is done.
+    """
+
+    table: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _channels: dict[Hashable, Replacer] = field(default_factory=dict, repr=False)
+
+    def text(self, text: str) -> str:
+        """A whole text."""
+        return replaced(text, self.table)
+
+    def json_text(self, text: str) -> str:
+        """A whole text that holds JSON; one that does not (custom tools, arguments cut off) too."""
+        table: dict[str, str] = {}
+        as_json = _looks_like_json(text)
+        for placeholder, value in self.table.items():
+            spelled = json.dumps(value, ensure_ascii=False)[1:-1] if as_json else value
+            inner = placeholder[1:-1]
+            spellings = (placeholder, f"\\u003c{inner}\\u003e", f"\\u003C{inner}\\u003E") if as_json else (placeholder,)
+            table |= dict.fromkeys(spellings, spelled)
+        return replaced(text, table)
+
+    def piece(self, key: Hashable, text: str) -> str:
+        """More of a channel's text; gives what may leave."""
+        if not self.table:
+            return text
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = Replacer(self.table)
+        return channel.feed(text)
+
+    def last_piece(self, key: Hashable, text: str) -> str:
+        """The end of a channel's text, with what was held back of it."""
+        out = self.piece(key, text)
+        channel = self._channels.get(key)
+        return out + channel.flush() if channel is not None else out
+
+    def into_answer(self, body: dict[str, Any], content: Content, without: Collection[Path] = ()) -> bool:
+        """Put values back into a judged answer; whether that changed anything.
+
+        Args:
+            body: The answer.
+            content: Where its texts stand.
+            without: Places of texts that are sent on as channels.
+        """
+        changed = False
+        for leaf in content.leaves if self.table else ():
+            if leaf.kind is not LeafKind.TEXT or leaf.surface is Surface.METADATA or leaf.path in without:
+                continue
+            place: Any = body
+            for step in leaf.path[:-1]:
+                place = place[step]
+            text = place[leaf.path[-1]]
+            restored = self.json_text(text) if leaf.is_json else self.text(text)
+            if restored != text:
+                place[leaf.path[-1]] = restored
+                changed = True
+        return changed
+
+
+def _looks_like_json(text: str) -> bool:
+    if text.lstrip()[:1] in ("{", "["):  # also when it was cut off
+        return True
+    try:
+        parse_json_text(text)
+    except JsonError:
+        return False
+    return True
