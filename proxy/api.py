@@ -31,6 +31,7 @@ class Asked:
         include_usage: Whether it wants a usage chunk.
         notes: Fields that this proxy itself adds to the answer (``moderation``); complete before an answer's end, which
             for a stream is its last chunk, is put together.
+        request: The cleaned request, of which some answers repeat parts.
     """
 
     answer_id: str
@@ -39,6 +40,7 @@ class Asked:
     stream: bool = False
     include_usage: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class AnswerStream(Protocol):
@@ -92,6 +94,10 @@ class AnswerStream(Protocol):
         """Events that end a stream that was refused midway."""
         ...
 
+    def error_stream(self, body: Mapping[str, Any]) -> bytes:
+        """Events that end a stream that could not be finished."""
+        ...
+
 
 class Api(Protocol):
     """One judged endpoint."""
@@ -140,7 +146,7 @@ class Api(Protocol):
         ...
 
     def error_stream(self, body: Mapping[str, Any]) -> bytes:
-        """The end of a stream that could not be finished."""
+        """The end of a stream of which nothing was sent yet and that cannot be finished."""
         ...
 
     def new_stream(self, asked: Asked, hold: Hold, max_bytes: int, hidden: str | None) -> AnswerStream:

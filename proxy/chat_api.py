@@ -24,7 +24,9 @@ from proxy.schema import (
     Object,
     Opaque,
     Refused,
+    ServerState,
     Spec,
+    Stored,
     Text,
     choice,
 )
@@ -67,14 +69,11 @@ REINTERPRETS: Mapping[str, Spec] = (
     }
     | {
         name: Refused("refers to text on the server, which cannot be judged")
-        for name in (
-            "previous_response_id",
-            "conversation",
-            "prompt",
-            "thread_id",
-            "assistant_id",
-            "context_management",
-        )
+        for name in ("thread_id", "assistant_id", "context_management")
+    }
+    | {
+        name: ServerState("refers to text on the server, which cannot be judged", Anything(Surface.METADATA))
+        for name in ("previous_response_id", "conversation", "prompt")
     }
     | {
         name: Refused("is set by the operator, not by the caller")
@@ -92,7 +91,7 @@ REINTERPRETS: Mapping[str, Spec] = (
         )
     }
 )
-"""Fields that no route lets through, whatever ``unknown_fields`` says."""
+"""Fields that no route lets through, whatever ``unknown_fields`` says; the last three: unless ``server_state: allow``."""
 
 
 def _parts(surface: Surface, *, assistant: bool = False) -> ByWord:
@@ -160,7 +159,7 @@ MESSAGE = ByWord(
                 "tool_calls": Array(TOOL_CALL, 1024),
                 "function_call": _FUNCTION_CALL,
                 "annotations": Anything(Surface.ASSISTANT, list),
-                "audio": Object({"id": Refused("refers to audio on the server, which cannot be judged")}),
+                "audio": Object({"id": ServerState("refers to audio on the server, which cannot be judged", _ID)}),
             }
         ),
         "tool": _message(Surface.TOOL_RESULT, tool_call_id=_ID),
@@ -239,7 +238,7 @@ CHAT_REQUEST = Object(
         "seed": Number(-(2**53), 2**53, whole=True),
         "service_tier": choice("auto", "default", "flex", "scale", "priority"),
         "stop": ByType(text=Text(Surface.METADATA), array=Array(Text(Surface.METADATA, nullable=False), 64)),
-        "store": Forced(value=False),
+        "store": Stored(),
         "stream": Flag(nullable=False),
         "stream_options": Object(
             {"include_usage": Flag(), "include_obfuscation": Flag(), "continuous_usage_stats": Flag()}
@@ -287,13 +286,14 @@ class _Logprobs:
         for channel in ("content", "refusal"):
             entries = value.get(channel)
             if isinstance(entries, list):
-                out[channel] = [self._entry(e) for e in entries if isinstance(e, dict)]
+                out[channel] = [self.entry(e) for e in entries if isinstance(e, dict)]
                 others = "".join(alt["token"] for e in out[channel] for alt in e.get("top_logprobs", ()))
                 if others:
                     into.add((*path, channel), Surface.METADATA, others)
         return out or None
 
-    def _entry(self, entry: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    def entry(self, entry: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+        """One token's entry, typed."""
         raw = entry.get("token")
         token = raw.encode("utf-8", "replace").decode("utf-8") if isinstance(raw, str) else ""
         logprob = entry.get("logprob")
@@ -305,7 +305,7 @@ class _Logprobs:
         if depth == 0:
             others = entry.get("top_logprobs")
             out["top_logprobs"] = (
-                [self._entry(e, 1) for e in others if isinstance(e, dict)] if isinstance(others, list) else []
+                [self.entry(e, 1) for e in others if isinstance(e, dict)] if isinstance(others, list) else []
             )
         return out
 

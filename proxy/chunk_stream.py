@@ -112,6 +112,10 @@ class ChunkStream:
         }
         return sse.encode_event(dump_json({**base, "choices": choices, **more}))
 
+    def error_stream(self, body: Mapping[str, Any]) -> bytes:
+        """See `proxy.api.AnswerStream`."""
+        return refusals.error_stream(body)
+
     def _last(self, *, refused: bool = False) -> bytes:
         """The end of every stream: usage if it was asked for, what this proxy adds to the answer, ``[DONE]``."""
         more = dict(self.asked.notes)

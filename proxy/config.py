@@ -288,8 +288,10 @@ class Route(Section):
     overlap: bool = False
     """Ask the upstream while the request is still judged: faster, but a request that is refused has reached it and may be
     billed. Nothing comes back before the verdict. Requests with tools or unknown fields are judged first all the same."""
-    server_state: Literal["refuse"] = "refuse"
-    """Fields that refer to text on the upstream's side (``previous_response_id``, …) are 400."""
+    server_state: Literal["refuse", "allow"] = "refuse"
+    """Fields that refer to text on the upstream's side (``previous_response_id``, ``conversation``, ``prompt``,
+    ``item_reference``, ``background: true``) are 400, and ``store`` is forced to false; ``allow``: they cross, and count as
+    unjudged."""
     on_error: OnError = OnError.REFUSE
     """What a failed verdict counts as, for rules that do not say."""
     unknown_fields: Literal["screen", "refuse"] = "screen"

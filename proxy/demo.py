@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from proxy import sse
+from proxy import demo_responses, sse
 from proxy.strict_json import dump_json
 from proxy.upstream import Answer
 
@@ -47,6 +47,12 @@ class DemoCaller:
                 yield Answer(200, "application/json", {}, _once(dump_json(_text_completion(request))))
         elif (method, path) == ("POST", "/embeddings") and body is not None:
             yield Answer(200, "application/json", {}, _once(dump_json(_embeddings(json.loads(body)))))
+        elif (method, path) == ("POST", "/responses") and body is not None:
+            request = json.loads(body)
+            if request.get("stream"):
+                yield Answer(200, "text/event-stream", {}, _once(demo_responses.stream(request)))
+            else:
+                yield Answer(200, "application/json", {}, _once(dump_json(demo_responses.response(request))))
         else:
             error = {"error": {"message": "The demo upstream has no such endpoint.", "type": "invalid_request_error"}}
             yield Answer(404, "application/json", {}, _once(dump_json(error)))

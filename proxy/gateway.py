@@ -34,6 +34,7 @@ from proxy.errors import (
 from proxy.exchange import Exchange, screen_object
 from proxy.loading import Loaded, LoadedRoute
 from proxy.relay import Relay, run_shadow
+from proxy.responses import ResponsesApi
 from proxy.routing import Candidate, candidates, may_use, select
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
@@ -49,7 +50,8 @@ BODY_TIMEOUT_S = 60.0
 PARSE_IN_THREAD_BYTES = 256 * 1024
 """Larger bodies are parsed off the event loop."""
 
-JUDGED: Mapping[str, Api] = {f"/v1{api.path}": api for api in (ChatApi(), CompletionsApi(), EmbeddingsApi())}
+_APIS: tuple[Api, ...] = (ChatApi(), CompletionsApi(), ResponsesApi(), EmbeddingsApi())
+JUDGED: Mapping[str, Api] = {f"/v1{api.path}": api for api in _APIS}
 """The endpoints that go to an upstream and are judged, by path."""
 
 ENDPOINTS: Mapping[str, str] = {

@@ -72,12 +72,14 @@ class Relay:
             HttpError: Whatever is not an answer of the upstream or a refusal.
         """
         config = self.route.config
-        into = Collection(strict=True, screen_unknown=config.unknown_fields == "screen")
+        allows_state = config.server_state == "allow"
+        into = Collection(strict=True, screen_unknown=config.unknown_fields == "screen", allows_state=allows_state)
         try:
             self.body = self.api.read_request(raw, into)
         except Misfit as e:
             where = show_path(e.path)
             raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
+        self.exchange.unseen = tuple(into.unseen)
         self.asked = self.api.asked(self.body, self.exchange.request_id)
         self.wish = inband.wish_of(self.body)
         if self.wish is not None:
@@ -113,14 +115,15 @@ class Relay:
 
     def _may_overlap(self, read: Collection) -> bool:
         """Whether the upstream may be asked before the request is judged: it must not be able to do more than answer."""
-        return self.route.config.overlap and not read.has_unknown and not any(map(self.body.get, ACTING_FIELDS))
+        may_act = read.has_unknown or read.allows_state or any(map(self.body.get, ACTING_FIELDS))
+        return self.route.config.overlap and not may_act
 
     def _header_leaves(self) -> list[Leaf]:
         headers = spoken_headers(self.request.headers)
         return [Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY) for name, value in headers.items()]
 
     def _read(self, body: dict[str, Any]) -> Content:
-        into = Collection(strict=True)
+        into = Collection(strict=True, allows_state=self.route.config.server_state == "allow")
         self.api.read_request(body, into)
         return Content((*into.leaves, *self._header_leaves()), tuple(into.opaque))
 
@@ -189,7 +192,7 @@ class Relay:
         leaves += [leaf for leaf in loose if leaf.text not in known]
         if into.has_hidden:
             self.api.without_details(body)
-        return body, Content(tuple(leaves)), into.has_hidden
+        return body, Content(tuple(leaves), tuple(into.opaque)), into.has_hidden
 
     async def judge_answer(self, raw: Any, loose: Sequence[Leaf] = ()) -> Screened:
         """Clean and judge a whole answer.

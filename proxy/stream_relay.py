@@ -69,11 +69,11 @@ class StreamRelay:
                 return early
             out = self._cut(stop.decision, stream)
         except StreamFault:
-            out = self._fault(bad_upstream())
+            out = self._fault(bad_upstream(), stream)
         except HttpError as e:
             if not self.response.prepared and e.code == guard_unavailable().code:
                 raise
-            out = self._fault(e)
+            out = self._fault(e, stream)
         await self._write(out)
         await self.response.write_eof()
         return self.response
@@ -189,7 +189,9 @@ class StreamRelay:
         relay.exchange.decided(relay.route.output.stage, decision, judged.seconds)
         if decision.action is Action.REFUSE:
             raise _Stop(decision)
-        put_texts(body, edited_texts(content, judged.edits))
+        if judged.edits:
+            put_texts(body, edited_texts(content, judged.edits))
+            relay.api.without_details(body)  # they could spell, in their alternatives, what was masked
         rest: dict[Hashable, str] = {}
         for path, key in paths.items():
             text: Any = body
@@ -204,13 +206,13 @@ class StreamRelay:
 
     def _cut(self, decision: Decision, stream: AnswerStream) -> bytes:
         if decision.cause is Cause.UNDECIDED:
-            return self._fault(guard_unavailable())
+            return self._fault(guard_unavailable(), stream)
         self.relay.notes()
         return stream.refusal(self.relay.exchange.refusal_text(decision))
 
-    def _fault(self, error: HttpError) -> bytes:
+    def _fault(self, error: HttpError, stream: AnswerStream | None = None) -> bytes:
         self.relay.exchange.refused_locally = True
-        return self.relay.api.error_stream(error.body())
+        return (stream or self.relay.api).error_stream(error.body())
 
     # ------------------------------------------------------------------ waiting and writing
 
