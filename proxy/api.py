@@ -108,6 +108,8 @@ class Api(Protocol):
     """The request's field with the content; a refusal names it as ``param``."""
     speaks: bool
     """Whether answers carry text. If not, there is no output stage, and a refusal is always an error."""
+    lists_moderation: bool
+    """Whether an answer's ``moderation`` holds a list of results per stage (chat) or the one result (responses)."""
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """The request as it may cross; its texts go into the collection.

@@ -22,6 +22,7 @@ class ChatApi:
     path = "/chat/completions"
     content_field = "messages"
     speaks = True
+    lists_moderation = True
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """See `proxy.api.Api`."""

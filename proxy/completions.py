@@ -22,6 +22,7 @@ class CompletionsApi:
     path = "/completions"
     content_field = "prompt"
     speaks = True
+    lists_moderation = True
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """See `proxy.api.Api`."""

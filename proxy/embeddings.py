@@ -99,6 +99,7 @@ class EmbeddingsApi:
     path = "/embeddings"
     content_field = "input"
     speaks = False
+    lists_moderation = True
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """See `proxy.api.Api`."""

@@ -1,8 +1,8 @@
 """In-band moderation: a request asks for the scores of its input and output, and gets them in the answer.
 
-Source: OpenAI's ``moderation`` object as of openai-python 3.54 (``types/chat/completion_create_params.py`` and
-``chat_completion.py``). Categories are the names of the route's policies. ``mode: block`` can only add strictness: a rule
-that only flags refuses from its flag threshold on; every other rule stays as the route has it. The object is not forwarded.
+Source: OpenAI's ``moderation`` object as of openai-python 3.54 (``types/chat`` and ``types/responses``). Categories are the
+names of the route's policies. ``mode: block`` can only add strictness: a rule that only flags refuses from its flag threshold
+on; every other rule stays as the route has it. The object is not forwarded.
 """
 
 from __future__ import annotations
@@ -70,19 +70,19 @@ def _strict_rule(rule: Rule) -> Rule:
     return replace(rule, thresholds={**rule.thresholds, Action.REFUSE: rule.thresholds[Action.FLAG]})
 
 
-def outcome(wish: Wish, decisions: Mapping[Stage, Decision]) -> dict[str, Any]:
-    """The answer's ``moderation``: per stage the results, or why there are none."""
-    return {stage.value: _results(wish, decisions.get(stage)) for stage in Stage}
+def outcome(wish: Wish, decisions: Mapping[Stage, Decision], *, as_list: bool) -> dict[str, Any]:
+    """The answer's ``moderation``: per stage the results (chat) or the one result (responses), or why there is none."""
+    return {stage.value: _result(wish, decisions.get(stage), as_list) for stage in Stage}
 
 
-def _results(wish: Wish, decision: Decision | None) -> dict[str, Any]:
+def _result(wish: Wish, decision: Decision | None, as_list: bool) -> dict[str, Any]:
     if decision is None:
         return _error("not_judged", "There was nothing to judge: the input was refused.")
     enforced = [v for v in decision.verdicts if v.rule.mode is Mode.ENFORCE]
     if any(v.error is not None for v in enforced):
         return _error("guard_unavailable", "Not all policies could be judged.")
     result = {"type": "moderation_result", "model": wish.model, **categorised(enforced)}
-    return {"type": "moderation_results", "model": wish.model, "results": [result]}
+    return {"type": "moderation_results", "model": wish.model, "results": [result]} if as_list else result
 
 
 def _error(code: str, message: str) -> dict[str, Any]:

@@ -272,7 +272,9 @@ class Relay:
     def notes(self) -> dict[str, Any]:
         """What the proxy itself adds to the answer, as far as it is known now; see `proxy.api.Asked.notes`."""
         if self.wish is not None:
-            self.asked.notes["moderation"] = inband.outcome(self.wish, self.exchange.decisions)
+            self.asked.notes["moderation"] = inband.outcome(
+                self.wish, self.exchange.decisions, as_list=self.api.lists_moderation
+            )
         return self.asked.notes
 
     def json(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:

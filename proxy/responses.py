@@ -33,6 +33,7 @@ class ResponsesApi:
     path = "/responses"
     content_field = "input"
     speaks = True
+    lists_moderation = False
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """See `proxy.api.Api`."""

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from proxy.chat_api import LOGPROBS, REINTERPRETS
+from proxy.inband import MODERATION
 from proxy.schema import (
     DROP,
     Anything,
@@ -362,7 +363,7 @@ REQUEST = Object(
         "max_output_tokens": Number(0, 1e9, whole=True),
         "max_tool_calls": Number(0, 1e9, whole=True),
         "metadata": Anything(Surface.METADATA, dict),
-        "moderation": Refused("in-band moderation is not served by this version"),
+        "moderation": MODERATION,
         "parallel_tool_calls": Flag(),
         "previous_input_messages": Refused(
             "changes how the upstream reads the prompt, which then is not what was judged"

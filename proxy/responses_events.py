@@ -158,7 +158,8 @@ def refused_body(asked: Asked, output: list[Any], usage: Mapping[str, Any] | Non
     """A response that was refused."""
     details = {"reason": "content_filter"}
     usage = usage or empty_usage()
-    return response_body(asked, **fields, status="incomplete", incomplete_details=details, output=output, usage=usage)
+    fields |= {"status": "incomplete", "incomplete_details": details, "output": output, "usage": usage}
+    return {**response_body(asked, **fields), **asked.notes}
 
 
 @dataclass(slots=True)
@@ -233,7 +234,11 @@ class Events:
         for index, item in enumerate(answer["output"]):
             out += self._finish_item(index, item, rest)
         status = answer.get("status")
-        out.append(self._event(f"response.{status if status in _FINAL else 'completed'}", response=answer))
+        out.append(
+            self._event(
+                f"response.{status if status in _FINAL else 'completed'}", response={**answer, **self.asked.notes}
+            )
+        )
         return b"".join(out)
 
     def refuse(self, text: str, usage: Mapping[str, Any] | None) -> bytes:

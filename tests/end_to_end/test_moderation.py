@@ -230,6 +230,21 @@ def test_a_stream_ends_with_the_scores(
     assert last.moderation.output.results[0].flagged is True
 
 
+@pytest.mark.parametrize("route", ["scores", "window", "refuses"])
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_a_response_carries_the_scores_too(
+    client: openai.OpenAI, proxy: Proxy, upstream: ScriptedServer, route: str, stream: bool
+) -> None:
+    message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": f"I say {MARK}"}]}
+    upstream.script = replies({"id": "resp_1", "object": "response", "status": "completed", "output": [message]})
+    asked: Any = {"model": "gpt-4o", "input": "Hi", "moderation": MODERATION, "stream": stream}
+    got = on(client, proxy, route).responses.create(**asked)
+    answer = list(got)[-1].response if stream else got
+    assert (answer.moderation.input.type, answer.moderation.input.flagged) == ("moderation_result", False)
+    assert (answer.moderation.output.type, answer.moderation.output.flagged) == ("moderation_result", True)
+    assert "moderation" not in upstream.received[0].json
+
+
 @pytest.mark.parametrize("stage", ["input", "output"])
 @pytest.mark.parametrize("mode", ["score", "block"])
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])

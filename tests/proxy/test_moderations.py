@@ -262,7 +262,7 @@ def test_results_name_the_policies_and_the_clients_model() -> None:
     verdicts = [Verdict(text_rule("p", refuse=0.5), score=0.7, model="fleet@1")]
     shadow = Verdict(text_rule("q", refuse=0.5, mode=Mode.SHADOW), score=0.7)
     both = {Stage.INPUT: decide(Stage.INPUT, [*verdicts, shadow])}
-    got = inband.outcome(wish(), both)
+    got = inband.outcome(wish(), both, as_list=True)
     assert got["input"] == {
         "type": "moderation_results",
         "model": "m",
@@ -286,5 +286,5 @@ def test_a_stage_with_a_failed_verdict_is_an_error_and_no_score() -> None:
         Verdict(text_rule("p", refuse=0.5), score=0.1),
         Verdict(text_rule("q", refuse=0.5, on_error=OnError.FORWARD), error="timeout"),
     ]
-    got = inband.outcome(wish(), {Stage.INPUT: decide(Stage.INPUT, verdicts)})["input"]
+    got = inband.outcome(wish(), {Stage.INPUT: decide(Stage.INPUT, verdicts)}, as_list=True)["input"]
     assert (got["type"], got["code"]) == ("error", "guard_unavailable")

@@ -155,9 +155,7 @@ def test_the_schemas_know_every_field_and_type_of_the_official_client() -> None:
 # ---------------------------------------------------------------------- requests
 
 
-@pytest.mark.parametrize(
-    "name", [*sorted(set(REINTERPRETS) - {"previous_response_id", "conversation", "prompt"}), "moderation"]
-)
+@pytest.mark.parametrize("name", sorted(set(REINTERPRETS) - {"previous_response_id", "conversation", "prompt"}))
 @pytest.mark.parametrize("state", [False, True])
 def test_a_field_that_changes_what_is_judged_is_refused_on_every_route(name: str, state: bool) -> None:
     assert refused(request(**{name: "x"}), screen=False, state=state) == (name, "unsupported_field")
