@@ -7,7 +7,7 @@ taken apart and put together. No I/O.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.hold import Hold
@@ -29,6 +29,9 @@ class Asked:
         n: How many choices.
         stream: Whether it wants a stream.
         include_usage: Whether it wants a usage chunk.
+        notes: Fields that this proxy itself adds to the answer (``moderation``); complete before an answer's end, which
+            for a stream is its last chunk, is put together.
+        request: The cleaned request, of which some answers repeat parts.
     """
 
     answer_id: str
@@ -36,6 +39,8 @@ class Asked:
     n: int = 1
     stream: bool = False
     include_usage: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class AnswerStream(Protocol):
@@ -89,12 +94,22 @@ class AnswerStream(Protocol):
         """Events that end a stream that was refused midway."""
         ...
 
+    def error_stream(self, body: Mapping[str, Any]) -> bytes:
+        """Events that end a stream that could not be finished."""
+        ...
+
 
 class Api(Protocol):
     """One judged endpoint."""
 
     path: str
     """Below the upstream's base URL, e.g. ``/chat/completions``."""
+    content_field: str
+    """The request's field with the content; a refusal names it as ``param``."""
+    speaks: bool
+    """Whether answers carry text. If not, there is no output stage, and a refusal is always an error."""
+    lists_moderation: bool
+    """Whether an answer's ``moderation`` holds a list of results per stage (chat) or the one result (responses)."""
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """The request as it may cross; its texts go into the collection.
@@ -133,7 +148,7 @@ class Api(Protocol):
         ...
 
     def error_stream(self, body: Mapping[str, Any]) -> bytes:
-        """The end of a stream that could not be finished."""
+        """The end of a stream of which nothing was sent yet and that cannot be finished."""
         ...
 
     def new_stream(self, asked: Asked, hold: Hold, max_bytes: int, hidden: str | None) -> AnswerStream:

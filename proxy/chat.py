@@ -20,6 +20,9 @@ class ChatApi:
     """Chat completions; see `proxy.api.Api`."""
 
     path = "/chat/completions"
+    content_field = "messages"
+    speaks = True
+    lists_moderation = True
 
     def read_request(self, raw: Any, into: Collection) -> dict[str, Any]:
         """See `proxy.api.Api`."""
@@ -87,8 +90,9 @@ class ChatApi:
                 if part and logprobs:
                     entry["logprobs"] = logprobs
                 out.append(sse.encode_event(dump_json({**base, "choices": [entry]})))
-        if asked.include_usage and answer.get("usage"):
-            out.append(sse.encode_event(dump_json({**base, "choices": [], "usage": answer["usage"]})))
+        more = {"usage": answer["usage"]} if asked.include_usage and answer.get("usage") else {}
+        if more := {**more, **asked.notes}:
+            out.append(sse.encode_event(dump_json({**base, "choices": [], **more})))
         return b"".join((*out, sse.DONE_EVENT))
 
     def new_stream(self, asked: Asked, hold: Hold, max_bytes: int, hidden: str | None) -> ChatStream:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.inband import MODERATION
 from proxy.schema import (
     Anything,
     Array,
@@ -23,7 +24,9 @@ from proxy.schema import (
     Object,
     Opaque,
     Refused,
+    ServerState,
     Spec,
+    Stored,
     Text,
     choice,
 )
@@ -66,14 +69,11 @@ REINTERPRETS: Mapping[str, Spec] = (
     }
     | {
         name: Refused("refers to text on the server, which cannot be judged")
-        for name in (
-            "previous_response_id",
-            "conversation",
-            "prompt",
-            "thread_id",
-            "assistant_id",
-            "context_management",
-        )
+        for name in ("thread_id", "assistant_id", "context_management")
+    }
+    | {
+        name: ServerState("refers to text on the server, which cannot be judged", Anything(Surface.METADATA))
+        for name in ("previous_response_id", "conversation", "prompt")
     }
     | {
         name: Refused("is set by the operator, not by the caller")
@@ -91,7 +91,7 @@ REINTERPRETS: Mapping[str, Spec] = (
         )
     }
 )
-"""Fields that no route lets through, whatever ``unknown_fields`` says."""
+"""Fields that no route lets through, whatever ``unknown_fields`` says; the last three: unless ``server_state: allow``."""
 
 
 def _parts(surface: Surface, *, assistant: bool = False) -> ByWord:
@@ -117,7 +117,7 @@ def _content(surface: Surface, *, assistant: bool = False) -> ByType:
 
 _FUNCTION_CALL = Object({"name": Text(Surface.TOOL_CALL), "arguments": JsonText(Surface.TOOL_CALL)})
 _CUSTOM_CALL = Object({"name": Text(Surface.TOOL_CALL), "input": JsonText(Surface.TOOL_CALL)})
-_TOOL_CALL = ByWord(
+TOOL_CALL = ByWord(
     "type",
     {
         "function": Object(
@@ -142,7 +142,7 @@ def _message(surface: Surface, **more: Spec) -> Object:
     return Object({"role": _ROLE, "content": _content(surface), "name": _ID, **more}, ("content",))
 
 
-_MESSAGE = ByWord(
+MESSAGE = ByWord(
     "role",
     {
         "system": _message(Surface.SYSTEM),
@@ -156,10 +156,10 @@ _MESSAGE = ByWord(
                 "refusal": Text(Surface.ASSISTANT),
                 "reasoning": Text(Surface.REASONING),
                 "reasoning_content": Text(Surface.REASONING),
-                "tool_calls": Array(_TOOL_CALL, 1024),
+                "tool_calls": Array(TOOL_CALL, 1024),
                 "function_call": _FUNCTION_CALL,
                 "annotations": Anything(Surface.ASSISTANT, list),
-                "audio": Object({"id": Refused("refers to audio on the server, which cannot be judged")}),
+                "audio": Object({"id": ServerState("refers to audio on the server, which cannot be judged", _ID)}),
             }
         ),
         "tool": _message(Surface.TOOL_RESULT, tool_call_id=_ID),
@@ -179,6 +179,8 @@ class _LogitBias:
         return {k: Number(-100, 100).clean(v, (*path, k), into) for k, v in value.items()}
 
 
+LOGIT_BIAS = _LogitBias()
+
 _TOOL = ByWord(
     "type",
     {
@@ -191,7 +193,7 @@ _TOOL = ByWord(
 
 CHAT_REQUEST = Object(
     {
-        "messages": Array(_MESSAGE, 4096, min_items=1),
+        "messages": Array(MESSAGE, 4096, min_items=1),
         "model": Text(Surface.METADATA),
         "audio": Refused("audio answers cannot be judged"),
         "modalities": Array(Choice(frozenset(("text",)), closed=True), 4),
@@ -206,13 +208,13 @@ CHAT_REQUEST = Object(
         "ignore_eos": Flag(),
         "function_call": ByType(text=choice("none", "auto"), object=Anything(Surface.TOOL_DEFINITION)),
         "functions": Array(Anything(Surface.TOOL_DEFINITION, dict), 512),
-        "logit_bias": _LogitBias(),
+        "logit_bias": LOGIT_BIAS,
         "logprobs": Flag(),
         "top_logprobs": Number(0, 20, whole=True),
         "max_completion_tokens": Number(0, 1e9, whole=True),
         "max_tokens": Number(0, 1e9, whole=True),
         "metadata": Anything(Surface.METADATA, dict),
-        "moderation": Refused("in-band moderation is not served by this version"),
+        "moderation": MODERATION,
         "n": Number(1, 128, whole=True),
         "parallel_tool_calls": Flag(),
         "prediction": Object(
@@ -236,7 +238,7 @@ CHAT_REQUEST = Object(
         "seed": Number(-(2**53), 2**53, whole=True),
         "service_tier": choice("auto", "default", "flex", "scale", "priority"),
         "stop": ByType(text=Text(Surface.METADATA), array=Array(Text(Surface.METADATA, nullable=False), 64)),
-        "store": Forced(value=False),
+        "store": Stored(),
         "stream": Flag(nullable=False),
         "stream_options": Object(
             {"include_usage": Flag(), "include_obfuscation": Flag(), "continuous_usage_stats": Flag()}
@@ -284,13 +286,14 @@ class _Logprobs:
         for channel in ("content", "refusal"):
             entries = value.get(channel)
             if isinstance(entries, list):
-                out[channel] = [self._entry(e) for e in entries if isinstance(e, dict)]
+                out[channel] = [self.entry(e) for e in entries if isinstance(e, dict)]
                 others = "".join(alt["token"] for e in out[channel] for alt in e.get("top_logprobs", ()))
                 if others:
                     into.add((*path, channel), Surface.METADATA, others)
         return out or None
 
-    def _entry(self, entry: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    def entry(self, entry: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+        """One token's entry, typed."""
         raw = entry.get("token")
         token = raw.encode("utf-8", "replace").decode("utf-8") if isinstance(raw, str) else ""
         logprob = entry.get("logprob")
@@ -302,7 +305,7 @@ class _Logprobs:
         if depth == 0:
             others = entry.get("top_logprobs")
             out["top_logprobs"] = (
-                [self._entry(e, 1) for e in others if isinstance(e, dict)] if isinstance(others, list) else []
+                [self.entry(e, 1) for e in others if isinstance(e, dict)] if isinstance(others, list) else []
             )
         return out
 
@@ -386,6 +389,7 @@ class _Piece:
         return into.wrong(path, "must be a string", "invalid_type")
 
 
+<<<<<<< HEAD
 _PIECE = _Piece()
 
 
@@ -397,6 +401,10 @@ class _LogprobsPiece:
 
 
 _CALL_PIECE = Object({"name": _PIECE, "arguments": _PIECE})
+=======
+PIECE = _Piece()
+_CALL_PIECE = Object({"name": PIECE, "arguments": PIECE})
+>>>>>>> main
 
 CHAT_CHUNK = Object(
     {
@@ -410,15 +418,15 @@ CHAT_CHUNK = Object(
                     "delta": Object(
                         {
                             **_ANSWER_FIELDS,
-                            **dict.fromkeys(TEXT_CHANNELS, _PIECE),
+                            **dict.fromkeys(TEXT_CHANNELS, PIECE),
                             "tool_calls": Array(
                                 Object(
                                     {
                                         "index": Number(0, 1023, whole=True),
-                                        "id": _PIECE,
+                                        "id": PIECE,
                                         "type": Choice(frozenset(("function", "custom")), closed=True),
                                         "function": _CALL_PIECE,
-                                        "custom": Object({"name": _PIECE, "input": _PIECE}),
+                                        "custom": Object({"name": PIECE, "input": PIECE}),
                                     }
                                 ),
                                 1024,

@@ -15,6 +15,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+<<<<<<< HEAD
 from proxy import refusals, sse
 from proxy.api import Asked, StreamFault
 from proxy.chat_api import CHAT_CHUNK, TEXT_CHANNELS, whole_characters
@@ -22,10 +23,11 @@ from proxy.hold import Hold
 from proxy.replacer import Replacer
 from proxy.schema import HIDDEN, MIN_KEY_CHARS, Collection, Misfit
 from proxy.strict_json import JsonError, dump_json, parse_json_text
+=======
+from proxy.chat_api import CHAT_CHUNK, TEXT_CHANNELS
+from proxy.chunk_stream import ChunkStream, Key, spelled_tokens
+>>>>>>> main
 from rules.content import Path
-
-Key = tuple[int, str]
-"""A channel: number of the choice, name of the field."""
 
 
 @dataclass(slots=True)
@@ -40,9 +42,10 @@ class _Choice:
 
 
 @dataclass(slots=True)
-class ChatStream:
+class ChatStream(ChunkStream):
     """See the top of the file, and `proxy.api.AnswerStream`."""
 
+<<<<<<< HEAD
     asked: Asked
     hold: Hold
     max_bytes: int
@@ -53,10 +56,15 @@ class ChatStream:
     """What all chunks repeat: of the first one only, because the first verdict covers it."""
     _frames: dict[int, tuple[tuple[Any, ...], int]] = field(default_factory=dict, repr=False)
     """By the number that a choice was given: its last chunk that brought only text, without that, and its real number."""
-    _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
-    _hiders: dict[Key, Replacer] = field(default_factory=dict, repr=False)
-    _bytes: int = 0
+=======
+    SCHEMA = CHAT_CHUNK
+    OBJECT = "chat.completion.chunk"
+    SURFACES = TEXT_CHANNELS
 
+>>>>>>> main
+    _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
+
+<<<<<<< HEAD
     def event(self, data: str) -> None:
         """See `proxy.api.AnswerStream`."""
         if data == sse.DONE:
@@ -97,6 +105,9 @@ class ChatStream:
     def _take(self, choice: dict[str, Any]) -> None:
         # What is judged together must carry one number: for a client, no index and index 0 would be two texts.
         index = choice.get("index") or 0
+=======
+    def _take(self, index: int, choice: dict[str, Any]) -> None:
+>>>>>>> main
         state = self._choices.setdefault(index, _Choice())
         delta = choice.get("delta") or {}
         for channel in TEXT_CHANNELS:
@@ -119,15 +130,6 @@ class ChatStream:
         state.annotations.extend(delta.get("annotations") or ())
         state.finish_reason = choice.get("finish_reason") or state.finish_reason
 
-    def _add(self, key: Key, piece: str) -> None:
-        if self.hidden is not None and len(self.hidden) >= MIN_KEY_CHARS:
-            hider = self._hiders.get(key)
-            if hider is None:
-                hider = self._hiders[key] = Replacer({self.hidden: HIDDEN})
-            piece = hider.feed(piece)
-        if piece:
-            self.hold.add(key, ("choices", *key), TEXT_CHANNELS[key[1]], piece)
-
     @property
     def is_whole(self) -> bool:
         """Whether the stream came to its own end: ``[DONE]``, or a finish reason for every choice."""
@@ -135,9 +137,7 @@ class ChatStream:
 
     def answer(self) -> dict[str, Any]:
         """See `proxy.api.AnswerStream`."""
-        for key, hider in self._hiders.items():
-            if rest := hider.flush():
-                self.hold.add(key, ("choices", *key), TEXT_CHANNELS[key[1]], rest)
+        self._flush()
         return {
             **(self._first or {}),
             "choices": [self._assembled(i, self._choices[i]) for i in sorted(self._choices)],
@@ -178,7 +178,23 @@ class ChatStream:
         """See `proxy.api.AnswerStream`."""
         assert isinstance(key, tuple)
         index, name = key
+<<<<<<< HEAD
         return self._chunk(index, {name: text})
+=======
+        return self._chunk(index, {name: text}, self._logprobs(index, name, text))
+
+    def _logprobs(self, index: int, name: str, text: str) -> dict[str, Any] | None:
+        """The log-probabilities of the tokens that this text completes; none any more once they spell something else."""
+        state = self._choices.get(index)
+        entries = state.logprobs.get(name) if state is not None else None
+        if state is None or not entries:
+            return None
+        spelled = state.spelled.get(name, "") + text
+        n, at, is_same = spelled_tokens([entry["token"] for entry in entries], spelled)
+        state.spelled[name] = spelled[at:]
+        state.logprobs[name] = entries[n:] if is_same else []
+        return {name: entries[:n]} if n else None
+>>>>>>> main
 
     def ending(self, answer: dict[str, Any], rest: Mapping[Hashable, str]) -> bytes:
         """See `proxy.api.AnswerStream`."""
@@ -196,14 +212,14 @@ class ChatStream:
             if delta or logprobs or not self._choices[index].begun:
                 out.append(self._chunk(index, delta or {"content": ""}, logprobs))
             out.append(self._chunk(index, {}, None, choice.get("finish_reason") or "stop"))
-        return b"".join((*out, self._usage(), sse.DONE_EVENT))
+        return b"".join((*out, self._last()))
 
     def refusal(self, text: str) -> bytes:
         """See `proxy.api.AnswerStream`."""
         indices = sorted({*range(self.asked.n), *self._choices})
         deltas = [self._chunk(i, {"content": text}) for i in indices]
         closing = [self._chunk(i, {}, None, "content_filter") for i in indices]
-        return b"".join((*deltas, *closing, self._usage(refused=True), sse.DONE_EVENT))
+        return b"".join((*deltas, *closing, self._last(refused=True)))
 
     def _chunk(
         self, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None = None, finish: str | None = None
@@ -215,6 +231,7 @@ class ChatStream:
         entry: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish}
         if logprobs:
             entry["logprobs"] = logprobs
+<<<<<<< HEAD
         return sse.encode_event(dump_json({**self._base(), "choices": [entry]}))
 
     def _base(self) -> dict[str, Any]:
@@ -232,6 +249,9 @@ class ChatStream:
             return b""
         usage = self.usage or refusals.empty_usage()
         return sse.encode_event(dump_json({**self._base(), "choices": [], "usage": usage}))
+=======
+        return self._event([entry])
+>>>>>>> main
 
 
 _FRAME = ("created", "model", "service_tier")

@@ -273,23 +273,25 @@ class Route(Section):
     """Name of an upstream."""
     refusal: Literal["error", "message"] = "error"
     """``error``: HTTP 400; ``message``: a completion whose text is the refusal. Choose ``message`` behind a gateway that
-    falls back to another model on errors."""
+    falls back to another model on errors. Embeddings, which have no text, are always refused with an error."""
     refusal_text: str | None = None
     """What the client is told when no policy says it."""
     stream: StreamMode = StreamMode.BUFFER
     """``buffer``: a streamed answer is held until it is judged as a whole. ``window``: text leaves once a verdict covers
     it, window by window. ``deliver_first``: text leaves at once, is judged meanwhile and cut when it is refused."""
     window_chars: Annotated[int, Field(ge=1)] = 400
-    """``window`` and ``deliver_first``: so much unjudged text of one choice asks for a verdict. Near a threshold up to four times as
-    much, far below all of them half as much."""
+    """``window`` and ``deliver_first``: so much unjudged text of one choice asks for a verdict. Near a threshold up to four
+    times as much, far below all of them half as much."""
     overlap_chars: Annotated[int, Field(ge=0)] = 200
     """``window``: so much judged text is held back, so that what begins in it is judged whole. No part of a detector's
     match that is no longer than this leaves."""
     overlap: bool = False
     """Ask the upstream while the request is still judged: faster, but a request that is refused has reached it and may be
     billed. Nothing comes back before the verdict. Requests with tools or unknown fields are judged first all the same."""
-    server_state: Literal["refuse"] = "refuse"
-    """Fields that refer to text on the upstream's side (``previous_response_id``, …) are 400."""
+    server_state: Literal["refuse", "allow"] = "refuse"
+    """Fields that refer to text on the upstream's side (``previous_response_id``, ``conversation``, ``prompt``,
+    ``item_reference``, ``background: true``) are 400, and ``store`` is forced to false; ``allow``: they cross, and count as
+    unjudged."""
     on_error: OnError = OnError.REFUSE
     """What a failed verdict counts as, for rules that do not say."""
     unknown_fields: Literal["screen", "refuse"] = "screen"

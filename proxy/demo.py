@@ -1,15 +1,18 @@
-"""The built-in upstream (``base_url: demo``): a chat server that repeats what it was told, without a network."""
+"""The built-in upstream (``base_url: demo``): a server that repeats what it was told, without a network."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
+import struct
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from proxy import sse
+from proxy import demo_responses, sse
 from proxy.strict_json import dump_json
 from proxy.upstream import Answer
 
@@ -17,7 +20,7 @@ MODEL = "demo"
 
 
 class DemoCaller:
-    """Answers every chat with an echo of its last message; see `proxy.upstream.Caller`."""
+    """Answers every chat with an echo of its last message, prompts likewise; see `proxy.upstream.Caller`."""
 
     @asynccontextmanager
     async def call(
@@ -36,6 +39,20 @@ class DemoCaller:
                 yield Answer(200, "text/event-stream", {}, _stream(request))
             else:
                 yield Answer(200, "application/json", {}, _once(dump_json(_completion(request))))
+        elif (method, path) == ("POST", "/completions") and body is not None:
+            request = json.loads(body)
+            if request.get("stream"):
+                yield Answer(200, "text/event-stream", {}, _text_stream(request))
+            else:
+                yield Answer(200, "application/json", {}, _once(dump_json(_text_completion(request))))
+        elif (method, path) == ("POST", "/embeddings") and body is not None:
+            yield Answer(200, "application/json", {}, _once(dump_json(_embeddings(json.loads(body)))))
+        elif (method, path) == ("POST", "/responses") and body is not None:
+            request = json.loads(body)
+            if request.get("stream"):
+                yield Answer(200, "text/event-stream", {}, _once(demo_responses.stream(request)))
+            else:
+                yield Answer(200, "application/json", {}, _once(dump_json(demo_responses.response(request))))
         else:
             error = {"error": {"message": "The demo upstream has no such endpoint.", "type": "invalid_request_error"}}
             yield Answer(404, "application/json", {}, _once(dump_json(error)))
@@ -90,6 +107,66 @@ async def _stream(request: Mapping[str, Any]) -> AsyncIterator[bytes]:
     if (request.get("stream_options") or {}).get("include_usage"):
         yield chunk([], usage=_usage(request, answer))
     yield sse.DONE_EVENT
+
+
+def _texts(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _text_choices(request: Mapping[str, Any]) -> list[str]:
+    """The text of every choice, ``n`` for every prompt."""
+    answers = [f"You said: {prompt}" for prompt in _texts(request["prompt"])]
+    return [answer for answer in answers for _ in range(request.get("n") or 1)]
+
+
+def _text_usage(request: Mapping[str, Any]) -> dict[str, int]:
+    asked = sum(len(prompt.split()) for prompt in _texts(request["prompt"]))
+    said = sum(len(text.split()) for text in _text_choices(request))
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+
+
+def _text_completion(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": "demo",
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": request["model"],
+        "choices": [
+            {"index": i, "text": text, "logprobs": None, "finish_reason": "stop"}
+            for i, text in enumerate(_text_choices(request))
+        ],
+        "usage": _text_usage(request),
+    }
+
+
+async def _text_stream(request: Mapping[str, Any]) -> AsyncIterator[bytes]:
+    base = {"id": "demo", "object": "text_completion", "created": int(time.time()), "model": request["model"]}
+    for i, text in enumerate(_text_choices(request)):
+        for piece in (*re.findall(r"\s*\S+|\s+$", text), ""):
+            choice = {"index": i, "text": piece, "finish_reason": None if piece else "stop"}
+            yield sse.encode_event(dump_json({**base, "choices": [choice]}))
+    if (request.get("stream_options") or {}).get("include_usage"):
+        yield sse.encode_event(dump_json({**base, "choices": [], "usage": _text_usage(request)}))
+    yield sse.DONE_EVENT
+
+
+DIMENSIONS = 8
+"""Numbers of a demo embedding, unless the request says how many."""
+
+
+def _embeddings(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Vectors that depend on the text and on nothing else, and mean nothing."""
+    texts = _texts(request["input"])
+    n_tokens = sum(len(text.split()) for text in texts)
+    data = []
+    for i, text in enumerate(texts):
+        digest = hashlib.shake_128(text.encode()).digest(request.get("dimensions") or DIMENSIONS)
+        vector: Any = [byte / 127.5 - 1 for byte in digest]
+        if request.get("encoding_format") == "base64":
+            vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+        data.append({"object": "embedding", "index": i, "embedding": vector})
+    usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+    return {"object": "list", "data": data, "model": request["model"], "usage": usage}
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ from proxy import records
 from proxy.loading import LoadedRoute
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text
-from rules.content import Content, LeafKind, Path, Surface
+from rules.content import Content, LeafKind, Path, Surface, show_path
 from rules.decision import Cause, Decision
 from rules.policy import DEFAULT_REFUSAL_TEXT
 from rules.rewrite import LeafEdits, Masker, edited_texts
@@ -42,6 +42,8 @@ class Exchange:
     decisions: dict[Stage, Decision] = field(default_factory=dict)
     masker: Masker = field(default_factory=Masker)
     started: float = field(default_factory=time.monotonic)
+    unseen: tuple[Path, ...] = ()
+    """Where the request refers to text on the upstream's side; see ``server_state``."""
     refused_locally: bool = False
     """The proxy itself answered with an error, nothing was decided by policy."""
     fault: str | None = None
@@ -68,6 +70,7 @@ class Exchange:
         action = self.action
         unjudged = 0
         if action is not Action.REFUSE:
+            unjudged = len(self.unseen)
             for decision in self.decisions.values():
                 unjudged += len(decision.unjudged)
         return {
@@ -112,6 +115,7 @@ class Exchange:
             status=status,
             action=self.action.word,
             policy_set=self.route.policy_set if self.route is not None else None,
+            **({"unseen": [show_path(path) for path in self.unseen]} if self.unseen else {}),
             **{str(s): records.decision_record(d, self.decision_id(s)) for s, d in self.decisions.items()},
             latency_ms=round((time.monotonic() - self.started) * 1000, 3),
             **{**({"error": self.fault} if self.fault is not None else {}), **more},

@@ -13,12 +13,14 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from proxy import records
+from proxy import litellm_guardrail, moderations, records
 from proxy.api import Api
 from proxy.chat import ChatApi
 from proxy.chat_api import MODEL_LIST
+from proxy.completions import CompletionsApi
 from proxy.config import Upstream
 from proxy.demo import DemoCaller
+from proxy.embeddings import EmbeddingsApi
 from proxy.errors import (
     HttpError,
     bad_request,
@@ -31,7 +33,8 @@ from proxy.errors import (
 )
 from proxy.exchange import Exchange, screen_object
 from proxy.loading import Loaded, LoadedRoute
-from proxy.relay import Relay
+from proxy.relay import Relay, run_shadow
+from proxy.responses import ResponsesApi
 from proxy.routing import Candidate, candidates, may_use, select
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
@@ -39,7 +42,7 @@ from proxy.strict_json import JsonError, dump_json, parse_json
 from proxy.upstream import Caller, HttpCaller
 from rules.content import Content
 from rules.decision import Cause
-from rules.rule import Action
+from rules.rule import Action, Stage
 
 BODY_TIMEOUT_S = 60.0
 """Longest time that a client may take to send its body."""
@@ -47,10 +50,19 @@ BODY_TIMEOUT_S = 60.0
 PARSE_IN_THREAD_BYTES = 256 * 1024
 """Larger bodies are parsed off the event loop."""
 
-JUDGED: Mapping[str, Api] = {f"/v1{api.path}": api for api in (ChatApi(),)}
+_APIS: tuple[Api, ...] = (ChatApi(), CompletionsApi(), ResponsesApi(), EmbeddingsApi())
+JUDGED: Mapping[str, Api] = {f"/v1{api.path}": api for api in _APIS}
 """The endpoints that go to an upstream and are judged, by path."""
 
-_ENDPOINTS = {**dict.fromkeys(JUDGED, "POST"), "/v1/models": "GET"}
+ENDPOINTS: Mapping[str, str] = {
+    **dict.fromkeys(JUDGED, "POST"),
+    "/v1/models": "GET",
+    moderations.PATH: "POST",
+    litellm_guardrail.PATH: "POST",
+}
+"""All that is served, with its method."""
+
+_CHAT = f"/v1{ChatApi.path}"
 _JSON_TYPE = re.compile(r"^application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?$", re.IGNORECASE)
 
 
@@ -112,15 +124,21 @@ class Gateway:
     async def _answer(self, request: Request, exchange: Exchange) -> web.StreamResponse:
         _check_http(request)
         path = request.target.partition("?")[0]
-        found = [c for c in candidates(self._loaded.routes, path) if c.endpoint in _ENDPOINTS]
+        is_mount = path.endswith(litellm_guardrail.PATH)  # takes the route that a chat would take
+        asked = path.removesuffix(litellm_guardrail.PATH) + _CHAT if is_mount else path
+        found = [c for c in candidates(self._loaded.routes, asked) if c.endpoint in ENDPOINTS]
         if not found:
             raise not_found(request.method, path)
-        exchange.endpoint = found[0].endpoint
-        wanted = _ENDPOINTS[exchange.endpoint]
+        exchange.endpoint = litellm_guardrail.PATH if is_mount else found[0].endpoint
+        wanted = ENDPOINTS[exchange.endpoint]
         if request.method != wanted:
             raise HttpError(405, "method_not_allowed", f"Use {wanted} here.", headers={"Allow": wanted}, close=True)
         if exchange.endpoint == "/v1/models":
             return await self._models(request, exchange, found)
+        if exchange.endpoint == moderations.PATH:
+            return await self._moderations(request, exchange, found)
+        if is_mount:
+            return await self._mount(request, exchange, found)
         return await self._judged(request, exchange, found)
 
     async def _judged(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.StreamResponse:
@@ -128,16 +146,28 @@ class Gateway:
         model = raw.get("model")
         if not isinstance(model, str) or not model:
             raise bad_request("missing_field", "model: must be the name of a model", "model")
-        chosen = select(found, request.headers, model)
-        if chosen is None:
-            raise no_route()
-        exchange.route = chosen.route
-        limit = chosen.route.config.max_body_bytes
-        if (request.content_length or 0) > limit:
-            raise too_large(limit)
+        chosen = _routed(request, exchange, found, model)
         caller = self._callers[chosen.route.config.upstream]
         api = JUDGED[chosen.endpoint]
         return await Relay(api, exchange, request, chosen.route, caller, self._background).answer(raw)
+
+    async def _moderations(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.Response:
+        raw = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
+        route = _routed(request, exchange, found, moderations.route_model(raw)).route
+        return _answered(exchange, await moderations.moderate(exchange, route, raw))
+
+    async def _mount(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.Response:
+        raw = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
+        stage = litellm_guardrail.stage_of(raw)
+        route = _routed(request, exchange, found, litellm_guardrail.model_of(raw)).route
+        screener = route.input if stage is Stage.INPUT else route.output
+        try:
+            content = litellm_guardrail.read(raw, stage)
+        except Misfit:
+            exchange.refused_locally = True
+            return _answered(exchange, litellm_guardrail.blocked(litellm_guardrail.UNREADABLE))
+        run_shadow(self._background, exchange, route.config.name, screener, content, ())
+        return _answered(exchange, await litellm_guardrail.apply(exchange, screener, raw, content))
 
     async def _models(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.StreamResponse:
         if request.body_exists:
@@ -169,6 +199,26 @@ class Gateway:
             raise bad_upstream("The upstream's list of models was refused by a policy.")
         body["data"] = [entry for entry in screened.body["data"] if may_use(route, entry["id"])]
         return web.Response(body=dump_json(body), content_type="application/json", headers=exchange.headers())
+
+
+def _routed(request: Request, exchange: Exchange, found: list[Candidate], model: str | None) -> Candidate:
+    """The route that takes a request; it goes on record.
+
+    Raises:
+        HttpError: 404 if there is none, 413 if the body is larger than it allows.
+    """
+    chosen = select(found, request.headers, model)
+    if chosen is None:
+        raise no_route()
+    exchange.route = chosen.route
+    limit = chosen.route.config.max_body_bytes
+    if (request.content_length or 0) > limit:
+        raise too_large(limit)
+    return chosen
+
+
+def _answered(exchange: Exchange, body: dict[str, Any]) -> web.Response:
+    return web.Response(body=dump_json(body), content_type="application/json", headers=exchange.headers())
 
 
 def _caller(config: Upstream, key: str | None) -> Caller:

@@ -423,7 +423,7 @@ def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -
         for stage, rules in ((Stage.INPUT, given), (Stage.OUTPUT, back))
         for r in rules
     ]
-    return revision_of(*lines, route.opaque, route.unknown_fields) + revision_of(route.name)[:4]
+    return revision_of(*lines, route.opaque, route.unknown_fields, route.server_state) + revision_of(route.name)[:4]
 
 
 def _rewrite_line(rule: Rule) -> str:

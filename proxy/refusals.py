@@ -19,13 +19,13 @@ NO_RETRY = {"x-should-retry": "false"}
 """openai-python and openai-node obey it: the same content would be refused again."""
 
 
-def error_body(text: str, policies: Sequence[str], decision_id: str) -> dict[str, Any]:
-    """``refusal: error``: the body of the 400."""
+def error_body(text: str, policies: Sequence[str], decision_id: str, param: str = "messages") -> dict[str, Any]:
+    """``refusal: error``: the body of the 400; ``param`` is the request's field with the content."""
     return {
         "error": {
             "message": text,
             "type": "invalid_request_error",
-            "param": "messages",
+            "param": param,
             "code": "content_filter",
             "innererror": {
                 "code": "content_policy_violation",
@@ -58,6 +58,7 @@ def message_body(text: str, asked: Asked, usage: Mapping[str, Any] | None) -> di
             for i in range(asked.n)
         ],
         "usage": usage or empty_usage(),
+        **asked.notes,
     }
 
 
@@ -78,7 +79,8 @@ def message_stream(text: str, asked: Asked, usage: Mapping[str, Any] | None) -> 
         for i in range(asked.n)
     ]
     closing = [chunk([{"index": i, "delta": {}, "finish_reason": "content_filter"}]) for i in range(asked.n)]
-    last = [chunk([], usage=usage or empty_usage())] if asked.include_usage else []
+    more = {**({"usage": usage or empty_usage()} if asked.include_usage else {}), **asked.notes}
+    last = [chunk([], **more)] if more else []
     return b"".join((*deltas, *closing, *last, sse.DONE_EVENT))
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from models import tasks
 from models.engine import Passage
 from models.errors import ContentTooLong
-from proxy import records, refusals, sse
+from proxy import inband, records, refusals, sse
 from proxy.api import Api, Asked, StreamFault
 from proxy.chat_api import ERROR_BODY
 from proxy.early_call import ACTING_FIELDS, EarlyCall
@@ -59,6 +59,7 @@ class Relay:
     body: dict[str, Any] = field(default_factory=dict, repr=False)
     context: Sequence[Passage] = field(default=(), repr=False)
     asked: Asked = field(default=Asked("", ""))
+    wish: inband.Wish | None = None
     restoration: Restoration = field(default_factory=Restoration, repr=False)
 
     async def answer(self, raw: dict[str, Any]) -> web.StreamResponse:
@@ -71,13 +72,18 @@ class Relay:
             HttpError: Whatever is not an answer of the upstream or a refusal.
         """
         config = self.route.config
-        into = Collection(strict=True, screen_unknown=config.unknown_fields == "screen")
+        allows_state = config.server_state == "allow"
+        into = Collection(strict=True, screen_unknown=config.unknown_fields == "screen", allows_state=allows_state)
         try:
             self.body = self.api.read_request(raw, into)
         except Misfit as e:
             where = show_path(e.path)
             raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
+        self.exchange.unseen = tuple(into.unseen)
         self.asked = self.api.asked(self.body, self.exchange.request_id)
+        self.wish = inband.wish_of(self.body)
+        if self.wish is not None:
+            self.route = inband.stricter(self.route, self.wish)
         content = Content((*into.leaves, *self._header_leaves()), tuple(into.opaque))
         async with AsyncExitStack() as calls:
             early = await calls.enter_async_context(self._early_call()) if self._may_overlap(into) else None
@@ -100,21 +106,24 @@ class Relay:
             return await self._from_json(answer)
 
     def _call(self) -> AbstractAsyncContextManager[Answer]:
-        return self.caller.call("POST", self.api.path, dump_json(self.body), self.request.headers)
+        # `moderation` is judged like every field, because the results repeat it, but not forwarded
+        sent = {k: v for k, v in self.body.items() if k != "moderation"} if self.wish is not None else self.body
+        return self.caller.call("POST", self.api.path, dump_json(sent), self.request.headers)
 
     def _early_call(self) -> EarlyCall:
         return EarlyCall(self._call())
 
     def _may_overlap(self, read: Collection) -> bool:
         """Whether the upstream may be asked before the request is judged: it must not be able to do more than answer."""
-        return self.route.config.overlap and not read.has_unknown and not any(map(self.body.get, ACTING_FIELDS))
+        may_act = read.has_unknown or read.allows_state or any(map(self.body.get, ACTING_FIELDS))
+        return self.route.config.overlap and not may_act
 
     def _header_leaves(self) -> list[Leaf]:
         headers = spoken_headers(self.request.headers)
         return [Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY) for name, value in headers.items()]
 
     def _read(self, body: dict[str, Any]) -> Content:
-        into = Collection(strict=True)
+        into = Collection(strict=True, allows_state=self.route.config.server_state == "allow")
         self.api.read_request(body, into)
         return Content((*into.leaves, *self._header_leaves()), tuple(into.opaque))
 
@@ -135,7 +144,7 @@ class Relay:
         screened = await self.read_whole(answer)
         if (refusal := self.refusal(screened.decision, screened.body.get("usage"))) is not None:
             return refusal
-        return self.json(200, screened.body, answer.headers)
+        return self.json(200, {**screened.body, **self.notes()}, answer.headers)
 
     async def _from_stream(self, answer: Answer) -> web.StreamResponse:
         config = self.route.config
@@ -151,7 +160,7 @@ class Relay:
         screened = await self.judge_answer(stream.answer(), hold.unjudged_loose)
         if (refusal := self.refusal(screened.decision, screened.body.get("usage"))) is not None:
             return refusal
-        return self.json(200, screened.body, answer.headers)
+        return self.json(200, {**screened.body, **self.notes()}, answer.headers)
 
     async def read_whole(self, answer: Answer) -> Screened:
         """Read and judge an answer that is not streamed.
@@ -183,7 +192,7 @@ class Relay:
         leaves += [leaf for leaf in loose if leaf.text not in known]
         if into.has_hidden:
             self.api.without_details(body)
-        return body, Content(tuple(leaves)), into.has_hidden
+        return body, Content(tuple(leaves), tuple(into.opaque)), into.has_hidden
 
     async def judge_answer(self, raw: Any, loose: Sequence[Leaf] = ()) -> Screened:
         """Clean and judge a whole answer.
@@ -192,6 +201,8 @@ class Relay:
             HttpError: 502 if it is no such answer.
         """
         body, content, has_hidden = self.clean_answer(raw, loose)
+        if not self.api.speaks and not content.leaves:
+            return Screened(body, Decision(Stage.OUTPUT, Action.FORWARD, None, (), (), ()))
         screened = await screen_object(self.exchange, self.route.output, body, content, self.context)
         self.shadow(self.route.output, content, self.context)
         is_restored = screened.decision.action is not Action.REFUSE and self.restoration.into_answer(body, content)
@@ -247,15 +258,24 @@ class Relay:
         if decision.cause is Cause.UNDECIDED:
             raise too_long_to_judge() if _is_too_long(decision) else guard_unavailable()
         text = self.exchange.refusal_text(decision)
-        if self.route.config.refusal == "error":
-            body = refusals.error_body(text, decision.policies, self.exchange.decision_id())
+        if self.route.config.refusal == "error" or not self.api.speaks:
+            body = refusals.error_body(text, decision.policies, self.exchange.decision_id(), self.api.content_field)
             return self.json(400, body, refusals.NO_RETRY)
+        self.notes()
         if self.asked.stream:
             return web.Response(
                 body=self.api.refusal_stream(self.asked, text, usage),
                 headers={**self.exchange.headers(), **sse.HEADERS},
             )
         return self.json(200, self.api.refusal(self.asked, text, usage))
+
+    def notes(self) -> dict[str, Any]:
+        """What the proxy itself adds to the answer, as far as it is known now; see `proxy.api.Asked.notes`."""
+        if self.wish is not None:
+            self.asked.notes["moderation"] = inband.outcome(
+                self.wish, self.exchange.decisions, as_list=self.api.lists_moderation
+            )
+        return self.asked.notes
 
     def json(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
         """A JSON answer with the headers that every answer carries."""
@@ -268,16 +288,28 @@ class Relay:
 
     def shadow(self, screener: Screener, content: Content, context: Sequence[Passage]) -> None:
         """Judge by the rules in shadow, without anybody waiting for it."""
-        if not screener.has_shadow:
-            return
+        run_shadow(self.background, self.exchange, self.route.config.name, screener, content, context)
 
-        async def run() -> None:
-            verdicts = await screener.shadow(content, context)
-            records.log_shadow(self.route.config.name, self.exchange.decision_id(screener.stage), verdicts)
 
-        task = tasks.own(run(), name="shadow")
-        self.background.add(task)
-        task.add_done_callback(self.background.discard)
+def run_shadow(
+    background: set[asyncio.Task[None]],
+    exchange: Exchange,
+    route: str,
+    screener: Screener,
+    content: Content,
+    context: Sequence[Passage],
+) -> None:
+    """Judge by the rules in shadow in a task that ``background`` owns."""
+    if not screener.has_shadow:
+        return
+
+    async def run() -> None:
+        verdicts = await screener.shadow(content, context)
+        records.log_shadow(route, exchange.decision_id(screener.stage), verdicts)
+
+    task = tasks.own(run(), name="shadow")
+    background.add(task)
+    task.add_done_callback(background.discard)
 
 
 def _is_too_long(decision: Decision) -> bool:

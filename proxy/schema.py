@@ -55,6 +55,10 @@ class Collection:
     """The upstream's key: masked wherever it stands. Shorter ones than `MIN_KEY_CHARS` are words, not keys."""
     has_hidden: bool = False
     """Whether ``hidden`` was found and masked."""
+    allows_state: bool = False
+    """Requests: `ServerState` may cross."""
+    unseen: list[Path] = field(default_factory=list)
+    """Where a request refers to text on the server, which nobody here can judge."""
     has_unknown: bool = False
     """Requests: whether an unknown field is among what was judged."""
     leaves: list[Leaf] = field(default_factory=list, repr=False)
@@ -208,6 +212,30 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerState(Refused):
+    """A field that refers to text on the server: refused, or counted as unseen where the route allows it."""
+
+    spec: Spec
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if not into.allows_state:
+            return into.wrong(path, self.reason, "unsupported_field")
+        if value is not None:
+            into.unseen.append(path)
+        return self.spec.clean(value, path, into)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Whether the upstream keeps what it answers: no, unless the route allows state on the server."""
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        return Flag().clean(value, path, into) if into.allows_state else False
+
+
+@dataclass(frozen=True, slots=True)
 class Anything:
     """Any JSON; every string and every key in it is judged."""
 
@@ -258,6 +286,11 @@ class Opaque:
 
 _BASE64 = re.compile(r"(?:data:[\w.+-]{1,40}/[\w.+-]{1,60};base64,)?[A-Za-z0-9+/]{256,}={0,2}", re.ASCII)
 """Shorter runs can be words: they are judged."""
+
+
+def is_data(text: str) -> bool:
+    """Whether a string is base64 data, in which no guard here can read."""
+    return _BASE64.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

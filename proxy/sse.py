@@ -30,9 +30,10 @@ class EventTooLarge(ValueError):
     """One event has more bytes than allowed."""
 
 
-def encode_event(data: bytes) -> bytes:
-    """One event with ``data``, which must hold no line end (compact JSON does not)."""
-    return b"data: " + data + b"\n\n"
+def encode_event(data: bytes, name: str = "") -> bytes:
+    """One event with ``data``, which must hold no line end (compact JSON does not), and a name where its API gives one."""
+    head = f"event: {name}\n".encode() if name else b""
+    return head + b"data: " + data + b"\n\n"
 
 
 @dataclass(slots=True)

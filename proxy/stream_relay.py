@@ -69,11 +69,11 @@ class StreamRelay:
                 return early
             out = self._cut(stop.decision, stream)
         except StreamFault:
-            out = self._fault(bad_upstream())
+            out = self._fault(bad_upstream(), stream)
         except HttpError as e:
             if not self.response.prepared and e.code == guard_unavailable().code:
                 raise
-            out = self._fault(e)
+            out = self._fault(e, stream)
         await self._write(out)
         await self.response.write_eof()
         return self.response
@@ -94,6 +94,7 @@ class StreamRelay:
             out = self._fault(e)
         else:
             usage = screened.body.get("usage")
+            relay.notes()
             if screened.decision.action is not Action.REFUSE:
                 out = relay.api.as_stream(relay.asked, screened.body)
             elif not self.response.prepared:
@@ -198,20 +199,22 @@ class StreamRelay:
             rest[key] = relay.restoration.last_piece(key, text[sent[path] :])
             is_changed |= relay.restoration.text(text) != text
         if relay.restoration.into_answer(body, content, paths.keys()) or is_changed:
-            relay.api.without_details(body)
+            relay.api.without_details(body)  # they could spell, in their alternatives, what was masked
+        relay.notes()
         return stream.ending(body, rest)
 
     # ------------------------------------------------------------------ how it ends
 
     def _cut(self, decision: Decision, stream: AnswerStream) -> bytes:
         if decision.cause is Cause.UNDECIDED:
-            return self._fault(guard_unavailable())
+            return self._fault(guard_unavailable(), stream)
+        self.relay.notes()
         return stream.refusal(self.relay.exchange.refusal_text(decision))
 
-    def _fault(self, error: HttpError) -> bytes:
+    def _fault(self, error: HttpError, stream: AnswerStream | None = None) -> bytes:
         self.relay.exchange.refused_locally = True
         self.relay.exchange.fault = error.code
-        return self.relay.api.error_stream(error.body())
+        return (stream or self.relay.api).error_stream(error.body())
 
     # ------------------------------------------------------------------ waiting and writing
 

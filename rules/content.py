@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from models.engine import Passage
+from rules.reading import plain_reading
 
 
 class Surface(StrEnum):
@@ -98,9 +99,20 @@ class Content:
     def passages(self, *, context: bool = False) -> list[Passage]:
         """The content as a guard reads it: the leaves of one message and surface joined, in order.
 
-        Derived leaves are left out (a model reads the raw text), names and keys come as one metadata passage.
+        Derived leaves are left out (a model reads the raw text), names and keys come as one metadata passage. A passage
+        that says something else once it is folded or decoded is followed by that reading, on the same surface. Context
+        was judged with its readings when it was new.
+
+        Raises:
+            TooMuchToDecode: A passage holds more encoded runs than are decoded.
         """
         out: list[Passage] = []
+
+        def add(surface: Surface, text: str) -> None:
+            out.append(Passage(surface.value, text, context))
+            if not context and (reading := plain_reading(text)) is not None:
+                out.append(Passage(surface.value, reading))
+
         metadata: list[str] = []
         run: list[str] = []
         current: tuple[Path, Surface] | None = None
@@ -113,13 +125,13 @@ class Content:
             here = (leaf.message, leaf.surface)
             if here != current:
                 if run and current is not None:
-                    out.append(Passage(current[1].value, join_parts(run), context))
+                    add(current[1], join_parts(run))
                 run, current = [], here
             run.append(leaf.text)
         if run and current is not None:
-            out.append(Passage(current[1].value, join_parts(run), context))
+            add(current[1], join_parts(run))
         if metadata:
-            out.append(Passage(Surface.METADATA.value, "\n".join(metadata), context))
+            add(Surface.METADATA, "\n".join(metadata))
         return out
 
 

@@ -3,7 +3,8 @@
 ::
 
     RulesError(ValueError)      base
-    └── PolicyError             a policy cannot be built from what the configuration says
+    ├── PolicyError             a policy cannot be built from what the configuration says
+    └── TooMuchToDecode         a text holds more encoded runs than are decoded
 """
 
 from __future__ import annotations
@@ -15,3 +16,7 @@ class RulesError(ValueError):
 
 class PolicyError(RulesError):
     """A policy cannot be built: file missing, front matter wrong, pattern not compilable."""
+
+
+class TooMuchToDecode(RulesError):
+    """A text holds more encoded runs than are decoded: nobody has read all of it, so its rules are undecided."""

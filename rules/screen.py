@@ -17,6 +17,7 @@ from models.errors import EngineError
 from rules.content import Content, Surface, joined_readings
 from rules.decision import Decision, Finding, Verdict, decide
 from rules.detectors import Span
+from rules.errors import TooMuchToDecode
 from rules.rule import Action, Mode, OnError, Rule, Stage
 
 GUARD_TIMEOUT_S = 60.0
@@ -24,7 +25,10 @@ GUARD_TIMEOUT_S = 60.0
 
 
 DETECT_IN_THREAD_CHARS = 100_000
-"""Detectors read longer contents off the event loop."""
+"""Longer contents are read by detectors, and decoded for guards, off the event loop."""
+
+TOO_MUCH_TO_DECODE = "too_much_to_decode"
+"""Error of a verdict where nobody could read all that the content says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +66,26 @@ class Screener:
         verdicts = await self._verdicts(self._enforced, content, context)
         return decide(self.stage, verdicts, content.opaque, self.on_opaque)
 
+    async def scores(self, content: Content) -> list[Verdict]:
+        """Judge one content by every enforced rule, also where one of them would refuse already: for scores alone."""
+        return await self._verdicts([r for r in self.rules if r.mode is Mode.ENFORCE], content, (), every=True)
+
     async def shadow(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by the rules in shadow; for the record only."""
         return await self._verdicts(self._shadowed, content, context)
 
-    async def _verdicts(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
+    async def _verdicts(
+        self, rules: Sequence[Rule], content: Content, context: Sequence[Passage], *, every: bool = False
+    ) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
         refused = False
-        large = sum([len(leaf.text) for leaf in content.leaves]) > DETECT_IN_THREAD_CHARS
+        large = _is_large(content)
         for i, rule in enumerate(rules):
             if rule.policy.detector is not None:
                 verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
                 refused = refused or verdicts[i].action is Action.REFUSE
         asked = [i for i in range(len(rules)) if i not in verdicts]
-        if asked and not refused:
+        if asked and (every or not refused):
             groups: dict[tuple[tuple[str, ...], frozenset[Surface] | None], list[int]] = {}
             for i in asked:
                 groups.setdefault((rules[i].guards, rules[i].scope), []).append(i)
@@ -101,7 +111,11 @@ class Screener:
         self, rules: Sequence[Rule], content: Content, context: Sequence[Passage], deadline: float | None = None
     ) -> list[Verdict]:
         """Ask the guards of rules that share guards and scope: each guard in turn, those that escalate go on."""
-        passages = content.within(rules[0].scope).passages()
+        read = content.within(rules[0].scope)
+        try:
+            passages = await asyncio.to_thread(read.passages) if _is_large(read) else read.passages()
+        except TooMuchToDecode:
+            return [Verdict(rule, error=TOO_MUCH_TO_DECODE) for rule in rules]
         if not passages:
             return [Verdict(rule, score=0.0, calibrated=True) for rule in rules]
         passages = [*context, *passages]
@@ -127,6 +141,10 @@ class Screener:
         return [
             v if v is not None else Verdict(r, error=EngineError.code) for v, r in zip(verdicts, rules, strict=True)
         ]
+
+
+def _is_large(content: Content) -> bool:
+    return sum(len(leaf.text) for leaf in content.leaves) > DETECT_IN_THREAD_CHARS
 
 
 def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
@@ -171,6 +189,8 @@ def detect(rule: Rule, content: Content) -> Verdict:
                         findings.extend(
                             Finding(read[j], Span(lo, hi, span.label), rule.restore) for j, lo, hi in pieces
                         )
+    except TooMuchToDecode:
+        return Verdict(rule, error=TOO_MUCH_TO_DECODE, tier=Tier.DETECTOR, model="detector")
     except Exception as e:  # whatever a detector dies of, the content stays unjudged and its rule decides
         return Verdict(rule, error=f"detector_{type(e).__name__}", tier=Tier.DETECTOR, model="detector")
     return Verdict(

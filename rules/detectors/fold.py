@@ -1,4 +1,4 @@
-"""Views: the readings of a text in which a detector also looks, each with its way back to the raw text.
+"""Views: the readings of a text in which a detector also looks, each with its way back to the raw text; and folding.
 
 Obfuscated text looks the same to a person or a model and has other code points. Detectors therefore match the raw text
 and its *folded* view: compatibility forms (NFKC), without combining marks, without invisible characters, look-alike
@@ -25,7 +25,7 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _RANGES_OF_LETTERS = ((0x1F130, 26), (0x1F150, 26), (0x1F170, 26), (0x1F1E6, 26))
 """Squared, negative circled, negative squared and regional-indicator letters without a compatibility form."""
 
-_LOOKALIKES: dict[str, str] = {
+LOOKALIKES: dict[str, str] = {
     # Cyrillic; both cases map to the same letter so that ignoring case still works
     **dict(zip("АВЕІЈКМНОРЅСТУХЬҮԚԜӏӀԌҺԀ", "ABEIJKMHOPSCTYXbYQWllGHD", strict=True)),
     **dict(zip("авеіјкмнорѕстухьўүԛԝԍһԁєї", "abeijkmhopsctyxbyyqwghdei", strict=True)),
@@ -83,14 +83,14 @@ def _fold_char(char: str) -> str:
     if char.isascii():
         return char
     out: list[str] = []
-    for c in unicodedata.normalize("NFKD", _LOOKALIKES.get(char, char)):
+    for c in unicodedata.normalize("NFKD", LOOKALIKES.get(char, char)):
         category = unicodedata.category(c)
         if c in _INVISIBLE or category == "Cf" or (category in ("Mn", "Me") and c not in _VOICED_MARKS):
             continue
         if category == "Nd":
             out.append(str(unicodedata.decimal(c)))
         else:
-            out.append(_LOOKALIKES.get(c, c))
+            out.append(LOOKALIKES.get(c, c))
     return unicodedata.normalize("NFC", "".join(out))
 
 
@@ -199,8 +199,8 @@ def _folded_index(text: str) -> list[int]:
     return [i for i, piece in enumerate(_pieces(text)) for _ in piece]
 
 
-def views(text: str) -> list[View]:
-    """The raw text first, then every other reading that differs from it."""
+def folded_views(text: str) -> list[View]:
+    """The raw text first, then every reading of it that differs without anything being decoded."""
     out = [View(text, text, None)]
     if text.isascii():
         return out
@@ -265,7 +265,7 @@ def squeeze_ascii(data: bytes) -> bytes:
 def squeeze(view: View) -> View:
     """The view without everything that is not a letter or a digit; its index points into ``view.text``, not further.
 
-    >>> squeeze(views("Z Q - M A / R K")[0]).text
+    >>> squeeze(folded_views("Z Q - M A / R K")[0]).text
     'ZQMARK'
     """
     text = view.text

@@ -1,6 +1,6 @@
 """Detector ``patterns``: regular expressions and plain strings that an operator lists.
 
-Every expression reads all views of a text (`rules.detectors.fold`). Plain strings (*literals*) are also sought where
+Every expression reads all views of a text (`rules.detectors.views`). Plain strings (*literals*) are also sought where
 separators were put between their letters, in the squeezed view, under rules that keep ordinary prose out:
 
 * *spelled out* (from 3 letters on): something stands between any two letters, and the whole stands alone:
@@ -16,9 +16,10 @@ import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from rules.detectors.fold import View, fold, squeeze, squeeze_ascii, views
+from rules.detectors.fold import View, fold, folded_views, squeeze, squeeze_ascii
 from rules.detectors.linear import MAX_MATCHES, Regex, compile_any, compile_pattern, encode, find_all, matches_empty
 from rules.detectors.spans import Span, merge_spans
+from rules.detectors.views import HINTS, decoded_views
 from rules.errors import PolicyError
 
 LABEL = "PATTERN"
@@ -62,31 +63,29 @@ class PatternDetector:
         if folded and folded != raw:
             self._literals_folded = compile_any(escaped_folded, ignore_case=ignore_case)
         self._any = compile_any([*patterns, *escaped], ignore_case=ignore_case)
+        self._any_or_encoded = compile_any([*patterns, *escaped, HINTS], ignore_case=ignore_case)
         self._any_folded = self._any
         if folded != raw:
             self._any_folded = compile_any([*patterns, *escaped_folded], ignore_case=ignore_case)
         self._squeezed = _Squeezed(folded, ignore_case) if folded else None
-        self._squeezed_knows_all = not patterns and all(
-            s.isascii() and sum(map(str.isalnum, s)) >= SPELLED_MIN_CHARS for s in raw
-        )
 
     def find(self, text: str) -> list[Span]:
         """See `rules.detectors.Detector`."""
-        if text.isascii() and not self._occurs(text.encode()):
+        if text.isascii() and not self._may_occur(text.encode()):
             return []
         spans: list[Span] = []
-        readings = views(text)
-        for view in readings:
+        folded = folded_views(text)
+        decoded = decoded_views(folded)
+        for view in (*folded, *decoded):
             spans.extend(Span(*view.to_raw(start, end), LABEL) for start, end in self._matches(view))
         if self._squeezed is not None:
-            for view in readings[1:] or readings:  # the first one after the raw text is the folded one
+            for view in (*(folded[1:] or folded), *decoded):  # the second of the folded views covers the raw one
                 spans.extend(Span(*view.to_raw(start, end), LABEL) for start, end in self._squeezed.matches(view))
         return merge_spans(spans) if spans else spans
 
-    def _occurs(self, data: bytes) -> bool:
-        """Whether anything matches an ASCII text, whose only view is itself: asks what `find` asks, without the places."""
-        # an ASCII literal that stands in the text also stands, without its separators, in the squeezed text
-        if not self._squeezed_knows_all and self._any.search(data) is not None:
+    def _may_occur(self, data: bytes) -> bool:
+        """Whether anything matches an ASCII text, or could once decoded: asks what `find` asks, without the places."""
+        if self._any_or_encoded.search(data) is not None:
             return True
         return self._squeezed is not None and self._squeezed.occurs(squeeze_ascii(data))
 

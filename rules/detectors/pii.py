@@ -29,9 +29,10 @@ from stdnum.it import codicefiscale
 from stdnum.jp import in_ as my_number
 from stdnum.us import ssn
 
-from rules.detectors.fold import View, views
+from rules.detectors.fold import View
 from rules.detectors.linear import MAX_MATCHES, Offsets, Regex, compile_any, compile_pattern, encode
 from rules.detectors.spans import Span, merge_spans
+from rules.detectors.views import HINTS, views
 from rules.errors import PolicyError
 
 MAX_PHONE_CHECKS = 300
@@ -315,10 +316,14 @@ class PiiDetector:
         if not chosen:
             raise PolicyError("kinds is empty: name some, or leave it out for all")
         self._kinds = [(k, compile_pattern(k.candidate)) for k in _kinds(region) if k.label in chosen]
-        self._any = compile_any([k.candidate for k, _ in self._kinds])
+        candidates = [k.candidate for k, _ in self._kinds]
+        self._any = compile_any(candidates)
+        self._any_or_encoded = compile_any([*candidates, HINTS])
 
     def find(self, text: str) -> list[Span]:
         """See `rules.detectors.Detector`."""
+        if text.isascii() and self._any_or_encoded.search(text.encode()) is None:
+            return []
         spans: list[Span] = []
         for view in views(text):
             if not _may_hold_any(view.text):

@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rules.detectors.fold import View, views
+from rules.detectors.fold import View
 from rules.detectors.linear import MAX_MATCHES, compile_any, compile_pattern, encode, find_all
 from rules.detectors.spans import Span, merge_spans
+from rules.detectors.views import HINTS, views
 
 MIN_ENTROPY_BITS = 3.5
 
@@ -211,9 +212,12 @@ class SecretDetector:
     def __init__(self) -> None:
         self._formats = [(f, compile_pattern(f.pattern, captures=True)) for f in _FORMATS]
         self._any = compile_any(_BEGINNINGS)
+        self._any_or_encoded = compile_any([*_BEGINNINGS, HINTS])
 
     def find(self, text: str) -> list[Span]:
         """See `rules.detectors.Detector`."""
+        if text.isascii() and self._any_or_encoded.search(text.encode()) is None:
+            return []
         spans: list[Span] = []
         for view in views(text):
             spans.extend(self._matches(view))

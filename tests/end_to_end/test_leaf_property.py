@@ -104,6 +104,7 @@ REQUEST: dict[str, Any] = {
     "top_k": 5, "min_p": 0.1, "min_tokens": 1, "ignore_eos": False, "function_call": {"name": "f"},
     "functions": [{"name": "f", "description": "d", "parameters": _SCHEMA}],
     "logit_bias": {"50256": -100}, "logprobs": True, "top_logprobs": 2, "max_completion_tokens": 10, "max_tokens": 10,
+    "moderation": {"model": "m", "policy": {"input": {"mode": "score"}, "output": {"mode": "block"}}},
     "metadata": {"k": "v"}, "n": 1, "parallel_tool_calls": True,
     "prediction": {"type": "content", "content": [{"type": "text", "text": "p"}]},
     "prompt_cache_key": "k", "prompt_cache_retention": "24h", "reasoning_effort": "low",

@@ -349,7 +349,7 @@ def test_headers_are_on_every_answer(client: openai.OpenAI, proxy: Proxy, upstre
     with pytest.raises(openai.BadRequestError) as bad:
         client.chat.completions.create(model="gpt-4o", messages=[wrong])
     seen.append(bad.value.response.headers)
-    for missing in ("/embeddings", "/responses", "/moderations", "/nothing"):
+    for missing in ("/images/generations", "/rerank", "/nothing"):
         with pytest.raises(openai.NotFoundError) as nowhere:
             client.post(missing, cast_to=object, body={"model": "x", "input": MARK})
         seen.append(nowhere.value.response.headers)

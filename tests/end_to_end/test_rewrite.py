@@ -136,6 +136,22 @@ async def test_what_is_split_over_parts_is_masked(
     assert "ZQ-MARK-7781" not in "".join(texts)
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        pytest.param('{"to": "anna.k\\u0040firma.org"}', '{"to": "<EMAIL_1>"}', id="escaped-in-arguments"),
+        pytest.param('{"anna.k\\u0040firma.org": 1}', '{"<EMAIL_1>": 1}', id="escaped-key-in-arguments"),
+        pytest.param('{"to": "YW5uYS5rQGZpcm1hLm9yZw=="}', '{"to": "<EMAIL_1>"}', id="base64"),
+    ],
+)
+async def test_what_is_encoded_is_masked_with_its_code(
+    url: str, upstream: ScriptedServer, session: aiohttp.ClientSession, text: str, masked: str
+) -> None:
+    assert is_masked(await post(session, url, {**chat_body(), **arguments_of(text)}))
+    [call] = upstream.received[0].json["messages"][0]["tool_calls"]
+    assert call["function"]["arguments"] == masked
+
+
 def arguments_of(text: str) -> dict[str, Any]:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": text}}
     return {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c1", "content": "x"}]}  # fmt: skip
@@ -145,8 +161,6 @@ CANNOT_BE_MASKED: dict[str, dict[str, Any]] = {
     "object-key": {"metadata": {EMAIL: "x"}},
     "unknown-key": {EMAIL: "x"},
     "schema-key": {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {EMAIL: {}}}}}]},
-    "escaped-in-arguments": arguments_of('{"to": "anna.k\\u0040firma.org"}'),
-    "escaped-key-in-arguments": arguments_of('{"anna.k\\u0040firma.org": 1}'),
     "mask-would-break-json": arguments_of('{"a": "broken"}'),
     "refuse-outranks-rewrite": {"user": EMAIL, "metadata": {"a": "never-ever"}},
 }  # fmt: skip
@@ -240,10 +254,9 @@ async def test_tool_call_arguments_stay_json(
     "message",
     [
         {"annotations": [{EMAIL: "x"}]},
-        {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"anna.k\\u0040firma.org"}'}}]},
         {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"broken"}'}}]},
     ],
-    ids=["key", "escaped", "breaks-json"],
+    ids=["key", "breaks-json"],
 )  # fmt: skip
 async def test_an_answer_that_cannot_be_masked_is_refused(
     url: str, upstream: ScriptedServer, session: aiohttp.ClientSession, message: dict[str, Any], stream: bool
@@ -254,6 +267,21 @@ async def test_an_answer_that_cannot_be_masked_is_refused(
     reply = await post(session, url, chat_body(stream=stream))
     assert (reply.status, reply.error["code"]) == (400, "content_filter")
     check_clean(reply.body)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_an_escaped_value_in_an_answer_is_masked(
+    url: str, upstream: ScriptedServer, session: aiohttp.ClientSession, stream: bool
+) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"anna.k\\u0040firma.org"}'}}
+    delta = {"tool_calls": [{"index": 0, **call}]}
+    upstream.script = (
+        streams(chunk(delta, finish="tool_calls"), DONE) if stream else replies(completion(None, tool_calls=[call]))
+    )
+    reply = await post(session, url, chat_body(stream=stream))
+    assert is_masked(reply)
+    assert b"firma.org" not in reply.body
+    assert b"<EMAIL_1>" in reply.body
 
 
 async def test_choices_keep_their_own_texts(url: str, upstream: ScriptedServer, session: aiohttp.ClientSession) -> None:

@@ -249,7 +249,7 @@ BAD_TARGETS = [
     "/v1/chat/completions;x", "/v1/chat/completions%00", "/V1/chat/completions", "/v1/chat\\completions",
     "/v1/chat/completions%0a", "/chat/completions", "/v1/chat/completions/x", "/v1/engines/gpt-4o/completions",
     "/openai/deployments/gpt-4o/chat/completions", "http://proxy/v1/chat/completions", "http://evil.test/v1/chat/completions",
-    "/v1/embeddings", "/v1/responses", "/v1/completions", "/v1/files", "/v1/messages", "/v1/rerank", "/v1/audio/speech",
+    "/v1/responses/compact", "/v1/responses/x", "/v1/files", "/v1/messages", "/v1/rerank", "/v1/audio/speech",
     "/tokenize", "/metrics", "/readyz", "/healthz", "/console", "/docs", "/", "/v1",
 ]  # fmt: skip
 

@@ -83,6 +83,7 @@ REQUEST: dict[str, Any] = {
     "top_logprobs": 3,
     "max_tokens": 5,
     "metadata": {"k": "v"},
+    "moderation": {"model": "m", "policy": {"input": {"mode": "score"}, "output": {"mode": "block"}}, "note": "x"},
     "n": 2,
     "parallel_tool_calls": True,
     "prediction": {"type": "content", "content": [{"type": "text", "text": "p"}]},

@@ -104,7 +104,7 @@ def test_a_field_that_changes_what_is_judged_is_refused_on_every_route(name: str
     ["chat_template", "chat_template_kwargs", "prompt_embeds", "truncate_prompt_tokens", "continue_final_message",
      "add_generation_prompt", "documents", "mm_processor_kwargs", "kv_transfer_params", "cache_salt", "lora",
      "skip_special_tokens", "previous_response_id", "conversation", "prompt", "guardrails", "api_base", "base_url",
-     "moderation", "audio"],
+     "audio"],
 )  # fmt: skip
 def test_the_named_fields_are_among_them(name: str) -> None:
     assert refused(request(**{name: ["x"]})) == (name, "unsupported_field")

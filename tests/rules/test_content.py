@@ -79,6 +79,18 @@ def test_decoded_readings_and_empty_texts_are_left_out() -> None:
     assert content.passages() == []
 
 
+def test_a_passage_that_says_something_else_decoded_is_followed_by_that() -> None:
+    tool = Surface.TOOL_RESULT
+    content = Content(
+        (leaf("WlEtTUFS", "messages", 0, "content", 0, "text"), leaf("Sy03Nzgx", "messages", 0, "content", 1, "text"), leaf("b&#111;mb", "messages", 1, "content", surface=tool), leaf("it&#39;s", "messages", 2, "content"))
+    )  # fmt: skip
+    assert surfaces(content) == [
+        ("user", "WlEtTUFSSy03Nzgx"), ("user", "ZQ-MARK-7781"), ("tool_result", "b&#111;mb"), ("tool_result", "bomb"),
+        ("user", "it&#39;s"),
+    ]  # fmt: skip
+    assert len(content.passages(context=True)) == 3
+
+
 def test_context_says_that_it_is_context() -> None:
     assert [p.context for p in user("a", "b").passages(context=True)] == [True, True]
     assert [p.context for p in user("a").passages()] == [False]

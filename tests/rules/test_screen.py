@@ -13,6 +13,8 @@ from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineOverloaded, EngineTimeout, VerdictError
 from rules.content import Content, Leaf, LeafKind, Surface
 from rules.decision import Cause, Decision
+from rules.detectors.patterns import PatternDetector
+from rules.policy import Policy
 from rules.rule import Action, Mode, OnError, Rule, Stage
 from rules.screen import Screener
 from tests.fakes import FakeEngine, leaf, text_rule, user, word_rule
@@ -288,6 +290,24 @@ async def test_a_detector_reads_its_scope_only_also_joined() -> None:
     assert (await screen([rule], outside)).action is Action.FORWARD
     inside = Content((leaf("MA"), leaf("x", surface=ASSISTANT), leaf("RK")))
     assert (await screen([rule], inside)).action is Action.REFUSE
+
+
+async def test_a_content_with_too_much_to_decode_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rules.detectors.escapes.MAX_ESCAPES", 1)
+    patterns = Policy("w", "rev", detector=PatternDetector(["MARK"]))
+    rules = [Rule(patterns, (), {Action.FLAG: 0.5}, on_error=OnError.FLAG), text_rule("a", refuse=0.5)]
+    engine = FakeEngine()
+    decision = await screen(rules, user("b%6fm%62"), engine)
+    assert [v.error for v in decision.verdicts] == ["too_much_to_decode"] * 2
+    assert (decision.action, decision.cause, engine.calls) == (Action.REFUSE, Cause.UNDECIDED, [])
+
+
+async def test_a_guard_is_shown_what_an_encoded_text_says() -> None:
+    engine = FakeEngine()
+    await screen([text_rule("a", refuse=0.5)], user("Do b%6fm"), engine)
+    await screen([text_rule("a", refuse=0.5)], user("x" * 100_000 + " b%6fm"), engine)
+    assert engine.calls[0].texts == ["Do b%6fm", "Do bom"]
+    assert engine.calls[1].texts[1].endswith(" bom")
 
 
 @pytest.mark.parametrize("kind", list(LeafKind))

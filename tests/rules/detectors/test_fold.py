@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.detectors.fold import fold, squeeze, views
+from rules.detectors.fold import fold, folded_views, squeeze
 
 INVISIBLE = "\u200b\u200d\u2060\u00ad\u034f\u180e\ufeff\u115f\u1160\u3164\uffa0\u2800\ufe0f\U000e0100\u202e\u2066\u17b4"
 
@@ -51,7 +51,7 @@ def test_folding(text: str, folded: str) -> None:
 @settings(deadline=None)
 @given(AWKWARD)
 def test_every_place_of_a_view_leads_to_a_valid_raw_range(text: str) -> None:
-    for view in views(text):
+    for view in folded_views(text):
         assert len(view.index) == len(view.text)
         for start in range(len(view.text)):
             for end in (start + 1, len(view.text)):
@@ -65,7 +65,7 @@ def test_every_place_of_a_view_leads_to_a_valid_raw_range(text: str) -> None:
 @settings(deadline=None)
 @given(AWKWARD)
 def test_a_range_grows_beyond_its_last_character_only_over_marks(text: str) -> None:
-    for view in views(text):
+    for view in folded_views(text):
         if view.text:
             last = max(view.index)
             grown = text[last + 1 : view.to_raw(0, len(view.text))[1]]
@@ -76,7 +76,7 @@ def test_a_range_grows_beyond_its_last_character_only_over_marks(text: str) -> N
 @given(AWKWARD)
 def test_the_folded_view_is_the_folded_text_whichever_way_it_was_folded(text: str) -> None:
     folded = fold(text)
-    readings = views(text)
+    readings = folded_views(text)
     assert readings[0].text == text
     if folded != text:
         assert readings[1].text == folded
@@ -86,7 +86,7 @@ def test_the_folded_view_is_the_folded_text_whichever_way_it_was_folded(text: st
 @settings(deadline=None)
 @given(AWKWARD)
 def test_the_squeezed_view_points_at_its_letters(text: str) -> None:
-    for view in views(text):
+    for view in folded_views(text):
         squeezed = squeeze(view)
         assert "".join(view.text[i] for i in squeezed.index) == squeezed.text
         assert squeezed.text == "".join(c for c in view.text if c.isalnum())
@@ -95,14 +95,14 @@ def test_the_squeezed_view_points_at_its_letters(text: str) -> None:
 def test_text_in_tag_characters_and_variation_selectors_is_read() -> None:
     tags = "".join(chr(0xE0000 + ord(c)) for c in "MARK")
     selectors = "".join(chr(0xE0100 + b - 16) for b in "мяу".encode())
-    assert "MARK" in [v.text for v in views(f"hi{tags}")]
-    assert "мяу\n" in [v.text for v in views(f"😀{selectors}")]
+    assert "MARK" in [v.text for v in folded_views(f"hi{tags}")]
+    assert "мяу\n" in [v.text for v in folded_views(f"😀{selectors}")]
     raw_bytes = "".join(chr(0xE0100 + b - 16) for b in b"\xff\xfe\xfd")
-    assert "ÿþý\n" in [v.text for v in views(f"😀{raw_bytes}")]
+    assert "ÿþý\n" in [v.text for v in folded_views(f"😀{raw_bytes}")]
 
 
 def test_a_run_under_a_right_to_left_override_is_also_read_backwards() -> None:
-    assert "see MARK now" in [v.text for v in views("see \u202eKRAM\u202c now")]
+    assert "see MARK now" in [v.text for v in folded_views("see \u202eKRAM\u202c now")]
 
 
 def test_unpaired_surrogates_do_no_harm() -> None:

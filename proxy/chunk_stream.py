@@ -1,0 +1,140 @@
+"""What the streams of both completion endpoints share: events made of chunks, each with its choices, ended by ``[DONE]``.
+
+An endpoint says what a chunk looks like (its schema), what becomes of a choice in it, and how one is written. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from proxy import refusals, sse
+from proxy.api import Asked, StreamFault
+from proxy.hold import Hold
+from proxy.replacer import Replacer
+from proxy.schema import HIDDEN, MIN_KEY_CHARS, Collection, Misfit, Spec
+from proxy.strict_json import JsonError, dump_json, parse_json_text
+from rules.content import Surface
+
+Key = tuple[int, str]
+"""A channel: number of the choice, name of the field."""
+
+
+@dataclass(slots=True)
+class ChunkStream:
+    """A stream of chunks under way; see `proxy.api.AnswerStream`.
+
+    Attributes:
+        asked: What the client asked for.
+        hold: Takes the texts.
+        max_bytes: More is a `StreamFault`.
+        hidden: See `proxy.schema.Collection.hidden`.
+        usage: What the upstream said last.
+    """
+
+    SCHEMA: ClassVar[Spec]
+    """Of one chunk."""
+    OBJECT: ClassVar[str]
+    """What a chunk calls itself."""
+    SURFACES: ClassVar[Mapping[str, Surface]]
+    """The fields that are text in pieces, in the order in which they are sent on."""
+
+    asked: Asked
+    hold: Hold
+    max_bytes: int
+    hidden: str | None = field(default=None, repr=False)
+    done: bool = False
+    usage: dict[str, Any] | None = None
+    _first: dict[str, Any] = field(default_factory=dict, repr=False)
+    _hiders: dict[Key, Replacer] = field(default_factory=dict, repr=False)
+    _bytes: int = 0
+
+    def event(self, data: str) -> None:
+        """See `proxy.api.AnswerStream`."""
+        if data == sse.DONE:
+            self.done = True
+            return
+        self._bytes += len(data)
+        if self._bytes > self.max_bytes:
+            raise StreamFault("the completion is larger than max_body_bytes")
+        try:
+            raw = parse_json_text(data)
+        except JsonError as e:
+            raise StreamFault(f"an event is not JSON: {e.code}") from None
+        if isinstance(raw, dict) and raw.get("error") is not None:
+            raise StreamFault("an event is an error")
+        if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
+            raise StreamFault("an event is no chunk")
+        into = Collection(strict=False, hidden=self.hidden)
+        try:
+            chunk = self.SCHEMA.clean(raw, (), into)
+        except Misfit as e:
+            raise StreamFault(f"an event is not a chunk: {e.code}") from None
+        if into.leaves:
+            # an echo of the model's name is what the input stage has judged
+            self.hold.add_loose([leaf for leaf in into.leaves if leaf.text != self.asked.model])
+        if not self._first:
+            self._first = {k: chunk.get(k) for k in ("created", "model", "service_tier") if chunk.get(k) is not None}
+        self.usage = chunk.get("usage") or self.usage
+        for choice in chunk["choices"]:
+            # What is judged together must carry one number: for a client, no index and index 0 would be two texts.
+            self._take(choice.get("index") or 0, choice)
+
+    def _take(self, index: int, choice: dict[str, Any]) -> None:
+        """Take what a chunk says about one choice."""
+        raise NotImplementedError
+
+    def _add(self, key: Key, piece: str) -> None:
+        """Put a piece of a text into its channel, the upstream's key masked."""
+        if self.hidden is not None and len(self.hidden) >= MIN_KEY_CHARS:
+            hider = self._hiders.get(key)
+            if hider is None:
+                hider = self._hiders[key] = Replacer({self.hidden: HIDDEN})
+            piece = hider.feed(piece)
+        if piece:
+            self.hold.add(key, ("choices", *key), self.SURFACES[key[1]], piece)
+
+    def _flush(self) -> None:
+        """The stream is over: what could have begun the upstream's key was only text."""
+        for key, hider in self._hiders.items():
+            if rest := hider.flush():
+                self.hold.add(key, ("choices", *key), self.SURFACES[key[1]], rest)
+
+    def _event(self, choices: Sequence[dict[str, Any]], **more: Any) -> bytes:
+        """One chunk for the client."""
+        base = {
+            "id": self.asked.answer_id,
+            "object": self.OBJECT,
+            "created": self._first.get("created") or 0,
+            "model": self._first.get("model") or self.asked.model,
+            **({"service_tier": self._first["service_tier"]} if "service_tier" in self._first else {}),
+        }
+        return sse.encode_event(dump_json({**base, "choices": choices, **more}))
+
+    def error_stream(self, body: Mapping[str, Any]) -> bytes:
+        """See `proxy.api.AnswerStream`."""
+        return refusals.error_stream(body)
+
+    def _last(self, *, refused: bool = False) -> bytes:
+        """The end of every stream: usage if it was asked for, what this proxy adds to the answer, ``[DONE]``."""
+        more = dict(self.asked.notes)
+        if self.asked.include_usage and (self.usage or refused):
+            more = {"usage": self.usage or refusals.empty_usage(), **more}
+        return (self._event([], **more) if more else b"") + sse.DONE_EVENT
+
+
+def spelled_tokens(tokens: Sequence[str], spelled: str) -> tuple[int, int, bool]:
+    """How many tokens a text completes, so that their log-probabilities may go along with it.
+
+    Returns:
+        Number of tokens, number of characters that they cover, and whether the rest of the text may still be the
+        beginning of the next token; False once the tokens spell something else.
+    """
+    n = at = 0
+    for token in tokens:
+        if not spelled.startswith(token, at):
+            return n, at, token.startswith(spelled[at:])
+        at += len(token)
+        n += 1
+    return n, at, True

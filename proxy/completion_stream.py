@@ -1,0 +1,128 @@
+"""A streamed text completion: chunks of the upstream in, chunks for the client out. No I/O.
+
+As `proxy.chat_stream`, with one text per choice. `CompletionStream.answer` gives the completion in the shape of one that was
+not streamed, so that `completion_api.COMPLETION_RESPONSE` decides what is judged in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.chunk_stream import ChunkStream, spelled_tokens
+from proxy.completion_api import COMPLETION_CHUNK
+from rules.content import Path, Surface
+
+SURFACES: Mapping[str, Surface] = {"text": Surface.ASSISTANT}
+
+LISTS = ("tokens", "token_logprobs", "text_offset", "top_logprobs")
+"""The parallel lists of a choice's ``logprobs``."""
+
+
+@dataclass(slots=True)
+class _Choice:
+    finish_reason: str | None = None
+    logprobs: dict[str, list[Any]] | None = None
+    n_sent: int = 0
+    """Tokens whose log-probabilities have left."""
+    spelled: str = ""
+    """Text that left and whose log-probabilities have not."""
+    matches: bool = True
+    """Whether the tokens spell what left."""
+
+
+@dataclass(slots=True)
+class CompletionStream(ChunkStream):
+    """See the top of the file, and `proxy.api.AnswerStream`."""
+
+    SCHEMA = COMPLETION_CHUNK
+    OBJECT = "text_completion"
+    SURFACES = SURFACES
+
+    _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
+
+    def _take(self, index: int, choice: dict[str, Any]) -> None:
+        state = self._choices.setdefault(index, _Choice())
+        if piece := choice.get("text"):
+            self._add((index, "text"), piece)
+        if logprobs := choice.get("logprobs"):
+            held = state.logprobs = state.logprobs or {name: [] for name in LISTS}
+            for name in LISTS:
+                held[name] += logprobs[name] or [None] * len(logprobs["tokens"])
+        state.finish_reason = choice.get("finish_reason") or state.finish_reason
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the stream came to its own end: ``[DONE]``, or a finish reason for every choice."""
+        return self.done or (bool(self._choices) and all(c.finish_reason for c in self._choices.values()))
+
+    def answer(self) -> dict[str, Any]:
+        """See `proxy.api.AnswerStream`."""
+        self._flush()
+        return {
+            **self._first,
+            "choices": [self._assembled(i, self._choices[i]) for i in sorted(self._choices)],
+            "usage": self.usage,
+        }
+
+    def _assembled(self, index: int, state: _Choice) -> dict[str, Any]:
+        channel = self.hold.channels.get((index, "text"))
+        return {
+            "index": index,
+            "text": "" if channel is None else channel.whole(),
+            "finish_reason": state.finish_reason,
+            "logprobs": state.logprobs,
+        }
+
+    def channel_paths(self) -> Mapping[Path, Hashable]:
+        """See `proxy.api.AnswerStream`."""
+        channels = self.hold.channels
+        return {
+            ("choices", at, "text"): (i, "text")
+            for at, i in enumerate(sorted(self._choices))
+            if (i, "text") in channels
+        }
+
+    # ------------------------------------------------------------------ what leaves
+
+    def text(self, key: Hashable, text: str) -> bytes:
+        """See `proxy.api.AnswerStream`."""
+        assert isinstance(key, tuple)
+        index: int = key[0]
+        return self._chunk(index, text, self._logprobs(index, text))
+
+    def _logprobs(self, index: int, text: str) -> dict[str, Any] | None:
+        """The log-probabilities of the tokens that this text completes; none any more once they spell something else."""
+        state = self._choices[index]
+        if state.logprobs is None or not state.matches:
+            return None
+        spelled = state.spelled + text
+        at = state.n_sent
+        n, covered, state.matches = spelled_tokens(state.logprobs["tokens"][at:], spelled)
+        state.spelled = spelled[covered:]
+        state.n_sent += n
+        if not n:
+            return None
+        sent = {name: state.logprobs[name][at : at + n] for name in LISTS}
+        return {name: values if any(v is not None for v in values) else None for name, values in sent.items()}
+
+    def ending(self, answer: dict[str, Any], rest: Mapping[Hashable, str]) -> bytes:
+        """See `proxy.api.AnswerStream`."""
+        out: list[bytes] = []
+        for choice in answer["choices"]:
+            index = choice["index"]
+            text = rest.get((index, "text"), "")
+            logprobs = self._logprobs(index, text) if choice["logprobs"] and text else None
+            out.append(self._chunk(index, text, logprobs, choice.get("finish_reason") or "stop"))
+        return b"".join((*out, self._last()))
+
+    def refusal(self, text: str) -> bytes:
+        """See `proxy.api.AnswerStream`."""
+        indices = sorted({*range(self.asked.n), *self._choices})
+        texts = [self._chunk(i, text) for i in indices]
+        closing = [self._chunk(i, "", finish="content_filter") for i in indices]
+        return b"".join((*texts, *closing, self._last(refused=True)))
+
+    def _chunk(self, index: int, text: str, logprobs: dict[str, Any] | None = None, finish: str | None = None) -> bytes:
+        return self._event([{"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}])
