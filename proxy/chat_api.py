@@ -389,8 +389,8 @@ class _Piece:
         return into.wrong(path, "must be a string", "invalid_type")
 
 
-<<<<<<< HEAD
-_PIECE = _Piece()
+PIECE = _Piece()
+_CALL_PIECE = Object({"name": PIECE, "arguments": PIECE})
 
 
 class _LogprobsPiece:
@@ -399,12 +399,6 @@ class _LogprobsPiece:
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         return LOGPROBS.clean(value, path, Collection(strict=False))
 
-
-_CALL_PIECE = Object({"name": _PIECE, "arguments": _PIECE})
-=======
-PIECE = _Piece()
-_CALL_PIECE = Object({"name": PIECE, "arguments": PIECE})
->>>>>>> main
 
 CHAT_CHUNK = Object(
     {

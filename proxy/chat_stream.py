@@ -15,18 +15,8 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-<<<<<<< HEAD
-from proxy import refusals, sse
-from proxy.api import Asked, StreamFault
 from proxy.chat_api import CHAT_CHUNK, TEXT_CHANNELS, whole_characters
-from proxy.hold import Hold
-from proxy.replacer import Replacer
-from proxy.schema import HIDDEN, MIN_KEY_CHARS, Collection, Misfit
-from proxy.strict_json import JsonError, dump_json, parse_json_text
-=======
-from proxy.chat_api import CHAT_CHUNK, TEXT_CHANNELS
-from proxy.chunk_stream import ChunkStream, Key, spelled_tokens
->>>>>>> main
+from proxy.chunk_stream import ChunkStream, Key, TextOnly
 from rules.content import Path
 
 
@@ -45,69 +35,26 @@ class _Choice:
 class ChatStream(ChunkStream):
     """See the top of the file, and `proxy.api.AnswerStream`."""
 
-<<<<<<< HEAD
-    asked: Asked
-    hold: Hold
-    max_bytes: int
-    hidden: str | None = field(default=None, repr=False)
-    done: bool = False
-    usage: dict[str, Any] | None = None
-    _first: dict[str, Any] | None = field(default=None, repr=False)
-    """What all chunks repeat: of the first one only, because the first verdict covers it."""
-    _frames: dict[int, tuple[tuple[Any, ...], int]] = field(default_factory=dict, repr=False)
-    """By the number that a choice was given: its last chunk that brought only text, without that, and its real number."""
-=======
     SCHEMA = CHAT_CHUNK
     OBJECT = "chat.completion.chunk"
     SURFACES = TEXT_CHANNELS
 
->>>>>>> main
     _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
 
-<<<<<<< HEAD
-    def event(self, data: str) -> None:
-        """See `proxy.api.AnswerStream`."""
-        if data == sse.DONE:
-            self.done = True
-            return
-        self._bytes += len(data)
-        if self._bytes > self.max_bytes:
-            raise StreamFault("the completion is larger than max_body_bytes")
-        try:
-            raw = parse_json_text(data)
-        except JsonError as e:
-            raise StreamFault(f"an event is not JSON: {e.code}") from None
-        if isinstance(raw, dict) and raw.get("error") is not None:
-            raise StreamFault("an event is an error")
-        if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
-            raise StreamFault("an event is no chunk")
-        given, piece, frame = _content_only(raw)
-        known = self._frames.get(given) if piece is not None else None
-        if piece is not None and known is not None and frame == known[0]:
-            self._add((known[1], "content"), piece)
-            return
-        into = Collection(strict=False, hidden=self.hidden)
-        try:
-            chunk = CHAT_CHUNK.clean(raw, (), into)
-        except Misfit as e:
-            raise StreamFault(f"an event is not a chunk: {e.code}") from None
-        if into.leaves:
-            # an echo of the model's name is what the input stage has judged
-            self.hold.add_loose([leaf for leaf in into.leaves if leaf.text != self.asked.model])
-        if self._first is None:
-            self._first = {k: chunk.get(k) for k in ("created", "model", "service_tier") if chunk.get(k) is not None}
-        self.usage = chunk.get("usage") or self.usage
-        for choice in chunk["choices"]:
-            self._take(choice)
-        if piece is not None:
-            self._frames[given] = frame, chunk["choices"][0].get("index") or 0
+    def _text_only(self, raw: dict[str, Any]) -> TextOnly | None:
+        choices = raw["choices"]
+        choice = choices[0] if len(choices) == 1 else None
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        if not isinstance(choice, dict) or not isinstance(delta, dict) or len(delta) != 1:
+            return None
+        piece, index = delta.get("content"), choice.get("index")
+        if type(index) is not int or not isinstance(piece, str):  # true and 1.0 equal 1, and are no index
+            return None
+        if choice.get("finish_reason") or choice.get("logprobs"):
+            return None
+        return index, "content", whole_characters(piece)
 
-    def _take(self, choice: dict[str, Any]) -> None:
-        # What is judged together must carry one number: for a client, no index and index 0 would be two texts.
-        index = choice.get("index") or 0
-=======
     def _take(self, index: int, choice: dict[str, Any]) -> None:
->>>>>>> main
         state = self._choices.setdefault(index, _Choice())
         delta = choice.get("delta") or {}
         for channel in TEXT_CHANNELS:
@@ -178,23 +125,7 @@ class ChatStream(ChunkStream):
         """See `proxy.api.AnswerStream`."""
         assert isinstance(key, tuple)
         index, name = key
-<<<<<<< HEAD
         return self._chunk(index, {name: text})
-=======
-        return self._chunk(index, {name: text}, self._logprobs(index, name, text))
-
-    def _logprobs(self, index: int, name: str, text: str) -> dict[str, Any] | None:
-        """The log-probabilities of the tokens that this text completes; none any more once they spell something else."""
-        state = self._choices.get(index)
-        entries = state.logprobs.get(name) if state is not None else None
-        if state is None or not entries:
-            return None
-        spelled = state.spelled.get(name, "") + text
-        n, at, is_same = spelled_tokens([entry["token"] for entry in entries], spelled)
-        state.spelled[name] = spelled[at:]
-        state.logprobs[name] = entries[n:] if is_same else []
-        return {name: entries[:n]} if n else None
->>>>>>> main
 
     def ending(self, answer: dict[str, Any], rest: Mapping[Hashable, str]) -> bytes:
         """See `proxy.api.AnswerStream`."""
@@ -231,49 +162,7 @@ class ChatStream(ChunkStream):
         entry: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish}
         if logprobs:
             entry["logprobs"] = logprobs
-<<<<<<< HEAD
-        return sse.encode_event(dump_json({**self._base(), "choices": [entry]}))
-
-    def _base(self) -> dict[str, Any]:
-        first = self._first or {}
-        return {
-            "id": self.asked.answer_id,
-            "object": "chat.completion.chunk",
-            "created": first.get("created") or 0,
-            "model": first.get("model") or self.asked.model,
-            **({"service_tier": first["service_tier"]} if "service_tier" in first else {}),
-        }
-
-    def _usage(self, *, refused: bool = False) -> bytes:
-        if not self.asked.include_usage or not (self.usage or refused):
-            return b""
-        usage = self.usage or refusals.empty_usage()
-        return sse.encode_event(dump_json({**self._base(), "choices": [], "usage": usage}))
-=======
         return self._event([entry])
->>>>>>> main
-
-
-_FRAME = ("created", "model", "service_tier")
-"""What the schema lets through of a chunk, besides what it brings."""
-
-
-def _content_only(raw: dict[str, Any]) -> tuple[int, str | None, tuple[Any, ...]]:
-    """Of a chunk that brings nothing but content, as most do: the number of its choice, the piece, what else matters.
-
-    A chunk that differs from one before in its piece only need not be cleaned again.
-    """
-    choices = raw["choices"]
-    choice = choices[0] if len(choices) == 1 else None
-    delta = choice.get("delta") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(delta, dict) or len(delta) != 1:
-        return 0, None, ()
-    piece, index = delta.get("content"), choice.get("index")
-    if type(index) is not int or not isinstance(piece, str):  # true and 1.0 equal 1, and are no index
-        return 0, None, ()
-    if choice.get("finish_reason") or choice.get("logprobs") or raw.get("usage"):
-        return 0, None, ()
-    return index, whole_characters(piece), tuple(map(raw.get, _FRAME))
 
 
 def _assembled_call(held: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,12 @@ from rules.content import Surface
 Key = tuple[int, str]
 """A channel: number of the choice, name of the field."""
 
+TextOnly = tuple[int, str, str]
+"""The number that a choice was given, the name of its field, and the piece of text."""
+
+_REPEATED = ("created", "model", "service_tier")
+"""What the schemas let through of a chunk, besides its choices and the usage."""
+
 
 @dataclass(slots=True)
 class ChunkStream:
@@ -46,7 +52,10 @@ class ChunkStream:
     hidden: str | None = field(default=None, repr=False)
     done: bool = False
     usage: dict[str, Any] | None = None
-    _first: dict[str, Any] = field(default_factory=dict, repr=False)
+    _first: dict[str, Any] | None = field(default=None, repr=False)
+    """What all chunks repeat: of the first one only, because the first verdict covers it."""
+    _frames: dict[int, tuple[tuple[Any, ...], int]] = field(default_factory=dict, repr=False)
+    """By the number that a choice was given: its last chunk that brought only text, without that, and its real number."""
     _hiders: dict[Key, Replacer] = field(default_factory=dict, repr=False)
     _bytes: int = 0
 
@@ -66,6 +75,12 @@ class ChunkStream:
             raise StreamFault("an event is an error")
         if not isinstance(raw, dict) or not isinstance(raw.get("choices"), list):
             raise StreamFault("an event is no chunk")
+        only = self._text_only(raw) if not raw.get("usage") else None
+        frame = tuple(map(raw.get, _REPEATED))
+        known = self._frames.get(only[0]) if only is not None else None
+        if only is not None and known is not None and frame == known[0]:
+            self._add((known[1], only[1]), only[2])  # all else is as in a chunk that was cleaned
+            return
         into = Collection(strict=False, hidden=self.hidden)
         try:
             chunk = self.SCHEMA.clean(raw, (), into)
@@ -74,12 +89,18 @@ class ChunkStream:
         if into.leaves:
             # an echo of the model's name is what the input stage has judged
             self.hold.add_loose([leaf for leaf in into.leaves if leaf.text != self.asked.model])
-        if not self._first:
-            self._first = {k: chunk.get(k) for k in ("created", "model", "service_tier") if chunk.get(k) is not None}
+        if self._first is None:
+            self._first = {k: chunk.get(k) for k in _REPEATED if chunk.get(k) is not None}
         self.usage = chunk.get("usage") or self.usage
         for choice in chunk["choices"]:
             # What is judged together must carry one number: for a client, no index and index 0 would be two texts.
             self._take(choice.get("index") or 0, choice)
+        if only is not None:
+            self._frames[only[0]] = frame, chunk["choices"][0].get("index") or 0
+
+    def _text_only(self, raw: dict[str, Any]) -> TextOnly | None:
+        """The text of a chunk that brings nothing else, as most do: such a one that is like one before is not cleaned."""
+        return None
 
     def _take(self, index: int, choice: dict[str, Any]) -> None:
         """Take what a chunk says about one choice."""
@@ -103,12 +124,13 @@ class ChunkStream:
 
     def _event(self, choices: Sequence[dict[str, Any]], **more: Any) -> bytes:
         """One chunk for the client."""
+        first = self._first or {}
         base = {
             "id": self.asked.answer_id,
             "object": self.OBJECT,
-            "created": self._first.get("created") or 0,
-            "model": self._first.get("model") or self.asked.model,
-            **({"service_tier": self._first["service_tier"]} if "service_tier" in self._first else {}),
+            "created": first.get("created") or 0,
+            "model": first.get("model") or self.asked.model,
+            **({"service_tier": first["service_tier"]} if "service_tier" in first else {}),
         }
         return sse.encode_event(dump_json({**base, "choices": choices, **more}))
 
@@ -122,19 +144,3 @@ class ChunkStream:
         if self.asked.include_usage and (self.usage or refused):
             more = {"usage": self.usage or refusals.empty_usage(), **more}
         return (self._event([], **more) if more else b"") + sse.DONE_EVENT
-
-
-def spelled_tokens(tokens: Sequence[str], spelled: str) -> tuple[int, int, bool]:
-    """How many tokens a text completes, so that their log-probabilities may go along with it.
-
-    Returns:
-        Number of tokens, number of characters that they cover, and whether the rest of the text may still be the
-        beginning of the next token; False once the tokens spell something else.
-    """
-    n = at = 0
-    for token in tokens:
-        if not spelled.startswith(token, at):
-            return n, at, token.startswith(spelled[at:])
-        at += len(token)
-        n += 1
-    return n, at, True

@@ -1,7 +1,8 @@
 """A streamed text completion: chunks of the upstream in, chunks for the client out. No I/O.
 
-As `proxy.chat_stream`, with one text per choice. `CompletionStream.answer` gives the completion in the shape of one that was
-not streamed, so that `completion_api.COMPLETION_RESPONSE` decides what is judged in both.
+As `proxy.chat_stream`, with one text per choice; log-probabilities leave at the end. `CompletionStream.answer` gives the
+completion in the shape of one that was not streamed, so that `completion_api.COMPLETION_RESPONSE` decides what is judged in
+both.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.chunk_stream import ChunkStream, spelled_tokens
+from proxy.chunk_stream import ChunkStream
 from proxy.completion_api import COMPLETION_CHUNK
 from rules.content import Path, Surface
 
@@ -24,12 +25,6 @@ LISTS = ("tokens", "token_logprobs", "text_offset", "top_logprobs")
 class _Choice:
     finish_reason: str | None = None
     logprobs: dict[str, list[Any]] | None = None
-    n_sent: int = 0
-    """Tokens whose log-probabilities have left."""
-    spelled: str = ""
-    """Text that left and whose log-probabilities have not."""
-    matches: bool = True
-    """Whether the tokens spell what left."""
 
 
 @dataclass(slots=True)
@@ -61,18 +56,19 @@ class CompletionStream(ChunkStream):
         """See `proxy.api.AnswerStream`."""
         self._flush()
         return {
-            **self._first,
+            **(self._first or {}),
             "choices": [self._assembled(i, self._choices[i]) for i in sorted(self._choices)],
             "usage": self.usage,
         }
 
     def _assembled(self, index: int, state: _Choice) -> dict[str, Any]:
         channel = self.hold.channels.get((index, "text"))
+        lists = (state.logprobs or {}).items()
         return {
             "index": index,
             "text": "" if channel is None else channel.whole(),
             "finish_reason": state.finish_reason,
-            "logprobs": state.logprobs,
+            "logprobs": {k: v if any(item is not None for item in v) else None for k, v in lists} or None,
         }
 
     def channel_paths(self) -> Mapping[Path, Hashable]:
@@ -90,22 +86,7 @@ class CompletionStream(ChunkStream):
         """See `proxy.api.AnswerStream`."""
         assert isinstance(key, tuple)
         index: int = key[0]
-        return self._chunk(index, text, self._logprobs(index, text))
-
-    def _logprobs(self, index: int, text: str) -> dict[str, Any] | None:
-        """The log-probabilities of the tokens that this text completes; none any more once they spell something else."""
-        state = self._choices[index]
-        if state.logprobs is None or not state.matches:
-            return None
-        spelled = state.spelled + text
-        at = state.n_sent
-        n, covered, state.matches = spelled_tokens(state.logprobs["tokens"][at:], spelled)
-        state.spelled = spelled[covered:]
-        state.n_sent += n
-        if not n:
-            return None
-        sent = {name: state.logprobs[name][at : at + n] for name in LISTS}
-        return {name: values if any(v is not None for v in values) else None for name, values in sent.items()}
+        return self._chunk(index, text)
 
     def ending(self, answer: dict[str, Any], rest: Mapping[Hashable, str]) -> bytes:
         """See `proxy.api.AnswerStream`."""
@@ -113,8 +94,7 @@ class CompletionStream(ChunkStream):
         for choice in answer["choices"]:
             index = choice["index"]
             text = rest.get((index, "text"), "")
-            logprobs = self._logprobs(index, text) if choice["logprobs"] and text else None
-            out.append(self._chunk(index, text, logprobs, choice.get("finish_reason") or "stop"))
+            out.append(self._chunk(index, text, choice["logprobs"], choice.get("finish_reason") or "stop"))
         return b"".join((*out, self._last()))
 
     def refusal(self, text: str) -> bytes:

@@ -16,6 +16,7 @@ from proxy.hold import Hold, StreamMode
 from proxy.schema import HIDDEN, Collection, Misfit
 from proxy.sse import DONE, EventDecoder
 from rules.content import LeafKind, Surface, show_path
+from rules.detectors import Edit
 from tests.proxy.endpoint_examples import COMPLETION_REQUEST, COMPLETION_RESPONSE
 from tests.proxy.examples import marked, strings
 
@@ -214,25 +215,32 @@ def test_a_refusal_closes_every_choice_that_was_asked_for() -> None:
     assert done == DONE
 
 
-def test_log_probabilities_leave_with_their_text() -> None:
+def test_log_probabilities_leave_at_the_end_if_they_spell_the_text() -> None:
     def tokens(*words: str) -> dict[str, Any]:
         return {"logprobs": {"tokens": list(words), "token_logprobs": [-1.0] * len(words), "top_logprobs": None}}
 
     stream = held(chunk("one two", **tokens("one", " two")), chunk(" three", 0, "stop", **tokens(" three")), DONE)
-    hold = stream.hold
-    channel = hold.channels[0, "text"]
+    channel = stream.hold.channels[0, "text"]
     [first] = parsed(stream.text((0, "text"), channel.release(5)))
-    assert first["choices"][0]["logprobs"]["tokens"] == ["one"]
+    assert first["choices"][0]["logprobs"] is None
     [second, *_] = released(stream)
     assert second["choices"][0]["text"] == "wo three"
-    assert second["choices"][0]["logprobs"]["tokens"] == [" two", " three"]
+    assert second["choices"][0]["logprobs"] == {
+        "tokens": ["one", " two", " three"], "token_logprobs": [-1.0] * 3, "text_offset": None, "top_logprobs": None,
+    }  # fmt: skip
 
 
-def test_log_probabilities_stop_where_the_text_was_changed() -> None:
-    stream = held(chunk("one two", logprobs={"tokens": ["one", " two"]}))
-    [first] = parsed(stream.text((0, "text"), "<X_1>"))
-    [second] = parsed(stream.text((0, "text"), " two"))
-    assert (first["choices"][0]["logprobs"], second["choices"][0]["logprobs"]) == (None, None)
+def test_log_probabilities_of_changed_text_never_leave() -> None:
+    stream = held(chunk("one two", 0, "stop", logprobs={"tokens": ["one", " two"]}), DONE)
+    stream.hold.channels[0, "text"].release(3, [Edit(0, 3, "<X_1>")])
+    [last, *_] = released(stream)
+    assert last["choices"][0]["logprobs"] is None
+
+
+def test_alternatives_that_arrive_while_a_window_is_judged_do_not_leave_with_it() -> None:
+    stream = held(chunk("one"))
+    stream.event(json.dumps(chunk("", logprobs={"tokens": ["one"], "top_logprobs": [{MARK: -1.0}]})))
+    assert MARK.encode() not in stream.text((0, "text"), "one")
 
 
 def test_the_upstreams_key_is_masked_although_it_comes_in_pieces() -> None:
