@@ -24,7 +24,13 @@ class DemoCaller:
 
     @asynccontextmanager
     async def call(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        content_type: str = "application/json",
     ) -> AsyncIterator[Answer]:
         """See `proxy.upstream.Caller`."""
         if (method, path) == ("GET", "/models"):

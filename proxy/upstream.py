@@ -18,6 +18,9 @@ from proxy.errors import HttpError, bad_upstream, upstream_timeout, upstream_unr
 FORWARDED_REQUEST_HEADERS = ("OpenAI-Organization", "OpenAI-Project", "OpenAI-Beta", "traceparent", "tracestate")
 """Client headers that reach the upstream, besides ``Authorization`` where the route has no key of its own."""
 
+_MAX_URLS = 100
+"""Few paths are ever asked for, unless a route passes others through."""
+
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _RETURNED = re.compile(r"^(retry-after|retry-after-ms|x-ratelimit-[a-z-]{1,40})$")
@@ -58,15 +61,22 @@ class Caller(Protocol):
     """Something that answers like an OpenAI-compatible server."""
 
     def call(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        content_type: str = "application/json",
     ) -> AbstractAsyncContextManager[Answer]:
         """One call; leaving the context closes what is still open.
 
         Args:
             method: HTTP method.
             path: Below the base URL, e.g. ``/chat/completions``.
-            body: JSON, or None.
+            body: What is sent, or None.
             headers: The client's, of which only allowed ones are sent.
+            content_type: Of the body.
 
         Raises:
             HttpError: 502 or 504 when there is no answer.
@@ -130,13 +140,19 @@ class HttpCaller:
         return self._session
 
     def call(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        content_type: str = "application/json",
     ) -> AbstractAsyncContextManager[Answer]:
         """See `Caller`."""
-        return _Call(self._send(method, path, body, headers))
+        return _Call(self._send(method, path, body, headers, content_type))
 
     async def _send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], content_type: str
     ) -> aiohttp.ClientResponse:
         sent = forwarded_headers(headers)
         sent["Accept-Encoding"] = "identity"
@@ -145,10 +161,12 @@ class HttpCaller:
         elif "Authorization" in headers:
             sent["Authorization"] = headers["Authorization"]
         if body is not None:
-            sent["Content-Type"] = "application/json"
+            sent["Content-Type"] = content_type
         url = self._urls.get(path)
-        if url is None:  # few paths are ever asked for, and reading a URL costs as much as sending the request
-            url = self._urls[path] = URL(self._base_url + path)
+        if url is None:
+            url = URL(self._base_url + path)
+            if len(self._urls) < _MAX_URLS:  # reading a URL costs as much as sending the request
+                self._urls[path] = url
         try:
             return await self._client().request(method, url, data=body, headers=sent, allow_redirects=False)
         except TimeoutError:
