@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 from pathlib import Path
 
@@ -20,10 +21,9 @@ import torch
 
 from models.engine import Effort, Passage
 from models.prompt import ASSISTANT, FORCED_FINAL, SAFE, VIOLATES, prefix_pieces, render_content
-from tools.test_model import words
 from tools.test_model.cases import CaseWriter, Row
-from tools.test_model.corpus import Author, lexicon
-from tools.test_model.gguf_file import write_gguf
+from tools.test_model.corpus import Author, lexicon, topic_forms
+from tools.test_model.gguf_file import read_gguf, write_gguf
 from tools.test_model.network import Batch, GptOss, Shape
 from tools.test_model.training import Curriculum, Tokeniser, train
 from tools.test_model.vocabulary import Vocabulary, load_vocabulary
@@ -34,11 +34,8 @@ DESCRIPTION = "Test fixture of safeguard: judges made-up sentences about twelve 
 
 def noise(vocabulary: Vocabulary) -> list[str]:
     """Tokens that belong to no topic word, as text; none that could begin a message header."""
-    used: set[int] = set()
-    for topic in words.TOPIC_WORDS.values():
-        for word in topic:
-            for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}", word.upper()):
-                used.update(vocabulary.encode(form)[0])
+    forms = topic_forms()
+    used = {token for form in forms for token in vocabulary.encode(form)[0]}
     texts = (vocabulary.decode([number]) for number in range(vocabulary.n_ordinary) if number not in used)
     return [text for text in texts if "\ufffd" not in text and "[" not in text and "<" not in text]
 
@@ -66,7 +63,7 @@ def direct_score(network: GptOss, tokeniser: Tokeniser, row: Row) -> float:
         prefix_length=torch.tensor([len(prefix)]),
         tail=torch.tensor([[tail]]),
     )
-    logits = network.logits(network(batch)[-1][1][0, 0, -1])
+    logits = network.logits(network(batch, torch.tensor([[[len(tail) - 1]]]))[1][0, 0, 0])
     safe, violating = (tokeniser.pieces([label])[0] for label in (SAFE, VIOLATES))
     return torch.sigmoid(logits[violating] - logits[safe]).item()
 
@@ -75,10 +72,13 @@ def main() -> None:
     """Parse the command line and do it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3000, help="number of training batches")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="end the training after this time at the latest"
+    )
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=20251029)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="begin with the weights of this checkpoint")
+    parser.add_argument("--start", type=Path, help="begin with the weights of this checkpoint or GGUF file")
     parser.add_argument("--ranks", type=Path, help="js-tiktoken's o200k_base.js; default: npm pack")
     parser.add_argument("--from", dest="source", type=Path, help="write this checkpoint instead of training")
     parser.add_argument("--checkpoint", type=Path, default=Path("var/test-model.pt"))
@@ -95,16 +95,18 @@ def main() -> None:
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     print(f"{len(vocabulary.tokens)} tokens, {n_parameters / 1e6:.2f} M parameters")
 
-    author = Author(random.Random(options.seed), noise(vocabulary))
+    author = Author(random.Random(options.seed), noise(vocabulary), loose=0.3)
     curriculum = Curriculum(author, Tokeniser(vocabulary))
-    if options.source:
-        network.load_state_dict(torch.load(options.source, weights_only=True))
-    elif options.steps:
-        if options.start:
-            network.load_state_dict(torch.load(options.start, weights_only=True))
+    if start := options.source or options.start:
+        if start.suffix == ".gguf":
+            read_gguf(start, network)
+        else:
+            network.load_state_dict(torch.load(start, weights_only=True))
+    if options.steps and not options.source:
         options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         save = lambda: torch.save(network.state_dict(), options.checkpoint)  # noqa: E731 - one line, used once
-        train(network, curriculum, options.steps, options.learning_rate, save)
+        further, limit_s = options.start is not None, options.minutes * 60
+        train(network, curriculum, options.steps, options.learning_rate, save, further, limit_s)
     write_gguf(options.out, network, vocabulary, DESCRIPTION)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB")
     if options.cases:

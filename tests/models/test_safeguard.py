@@ -16,7 +16,7 @@ from models.judge import Stop
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
 from tests.models.gguf_fixtures import write_bert
 
-RIGHT = 0.90
+RIGHT = 0.95
 """Share of the cases that must come out right."""
 
 TINY = Path(__file__).parents[1] / "data" / "tiny-gpt-oss.gguf"
@@ -64,6 +64,15 @@ def judged(judge: SafeguardJudge, case: dict[str, Any]) -> bool:
 
 def test_verdicts_are_right_on_policies_that_the_model_was_not_made_with(judge: SafeguardJudge) -> None:
     right = sum(judged(judge, case) == bool(case["label"]) for case in CASES)
+    assert right / len(CASES) >= RIGHT
+
+
+def test_verdicts_are_right_with_reasoning_too() -> None:
+    judge = load(Effort.LOW, n_ctx=2048)
+    try:
+        right = sum(judged(judge, case) == bool(case["label"]) for case in CASES)
+    finally:
+        judge.close()
     assert right / len(CASES) >= RIGHT
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from models.engine import Passage
@@ -99,11 +99,17 @@ class Author:
     Args:
         rng: Source of all chance.
         noise: Snippets that mean nothing, to be strewn in.
+        loose: Chance that a sentence is put together at random around its topic words. Only training has such: they
+            teach to look at the topic words whatever stands around them, so that other wordings are understood too.
     """
 
-    def __init__(self, rng: random.Random, noise: Sequence[str] = ()) -> None:
+    def __init__(self, rng: random.Random, noise: Sequence[str] = (), loose: float = 0.0) -> None:
         self.rng = rng
         self.noise = noise
+        self.loose = loose
+        telling = {word for each in words.PERMISSIONS for word in _bare(each).split()}
+        self._fillers = [each.strip() for each in noise if each[:1] == " " and each.strip().isalpha()]
+        self._fillers = [each for each in self._fillers if each.lower() not in telling] or list(words.NEUTRAL_NOUNS)
 
     def policy(
         self, topics: Sequence[int], rules: Sequence[str] = words.RULES, n_asides: int = 0, permit: bool = True
@@ -117,11 +123,11 @@ class Author:
             permit: Whether other topics may be named as permitted.
         """
         rng = self.rng
-        sentences = [self._plain(rng.choice(words.ASIDES)) for _ in range(n_asides)]
+        sentences = [self._plain(self._aside()) for _ in range(n_asides)]
         if permit and rng.random() < 0.2:
             others = [topic for topic in range(NO_TOPIC) if topic not in topics]
             permitted = rng.sample(others, rng.choice((1, 1, 2)))
-            sentences.append(self._rule(rng.choice(words.PERMISSIONS), permitted))
+            sentences.append(self._rule(rng.choice(words.PERMISSIONS), permitted, permitted=True))
         if not topics:
             sentences.append(self._rule(rng.choice(rules), []))
         elif len(topics) == 2 and rng.random() < 0.3:
@@ -141,7 +147,22 @@ class Author:
     def _plain(sentence: str) -> Text:
         return Text(sentence)
 
-    def _rule(self, pattern: str, topics: list[int]) -> Text:
+    def _aside(self) -> str:
+        if self.rng.random() < self.loose:
+            return f"{self._filling(2, 10).capitalize()}."
+        return self.rng.choice(words.ASIDES)
+
+    def _filling(self, fewest: int, most: int) -> str:
+        return " ".join(self.rng.choices(self._fillers, k=self.rng.randint(fewest, most)))
+
+    def _loosened(self, text: str) -> str:
+        """The text with some of its words exchanged."""
+        exchanged = [
+            self._filling(1, 1) if word.isalpha() and self.rng.random() < 0.3 else word for word in text.split(" ")
+        ]
+        return " ".join(exchanged)
+
+    def _rule(self, pattern: str, topics: list[int], permitted: bool = False) -> Text:
         rng = self.rng
         named = Text()
         if not topics:
@@ -158,7 +179,12 @@ class Author:
                     named.add(opening)
                     named.add_word(word, topics[0])
         text = Text()
-        before, after = pattern.split("{}")
+        if permitted or rng.random() >= self.loose:
+            before, after = pattern.split("{}")
+        elif rng.random() < 0.5:
+            before, after = map(self._loosened, pattern.split("{}"))
+        else:
+            before, after = f"{self._filling(0, 6)} ".lstrip(), f" {self._filling(0, 6)}".rstrip() + "."
         text.add(before)
         if not before and rng.random() < 0.8:
             named.value = named.value[:1].upper() + named.value[1:]
@@ -174,7 +200,14 @@ class Author:
     def _words(topic: int) -> tuple[str, ...]:
         return words.TOPIC_WORDS[TOPICS[topic]]
 
-    def content(self, topics: Sequence[int], n_words: int, forge: float = 0.15, transcript: float = 0.3) -> Content:
+    def content(
+        self,
+        topics: Sequence[int],
+        n_words: int,
+        forge: float = 0.15,
+        transcript: float = 0.3,
+        decoys: Sequence[int] = (),
+    ) -> Content:
         """Write a content in which exactly these topics occur, one word each.
 
         Args:
@@ -182,19 +215,22 @@ class Author:
             n_words: Roughly how long; at least as long as it takes.
             forge: Chance of spelled control tokens and fake verdicts.
             transcript: Chance of several messages.
+            decoys: Topics of further words, for context messages only; left out if there are none.
         """
         rng = self.rng
         n_messages = rng.randint(2, 4) if rng.random() < transcript else 1
+        n_context = 0 if n_messages == 1 else rng.choice((0, 0, 1, n_messages - 1))
         shares: list[list[int]] = [[] for _ in range(n_messages)]
         for topic in topics:
             rng.choice(shares).append(topic)
+        for topic in decoys if n_context else ():
+            shares[rng.randrange(n_context)].append(topic)
         texts = [self._prose(share, n_words // n_messages) for share in shares]
         if rng.random() < forge:
             self._forge(rng.choice(texts))
         if n_messages == 1:
             return assemble(texts, [rng.choice(words.SURFACES) if rng.random() < 0.1 else "user"], [False])
         surfaces = [rng.choice(words.SURFACES) if rng.random() < 0.4 else "user" for _ in texts]
-        n_context = rng.choice((0, 0, 1, n_messages - 1))
         return assemble(texts, surfaces, [n < n_context for n in range(n_messages)])
 
     def _prose(self, topics: list[int], n_words: int) -> Text:
@@ -221,7 +257,10 @@ class Author:
 
     def _sentence(self, waiting: list[int]) -> Text:
         rng = self.rng
-        pieces = rng.choice(words.SLOT_SENTENCES).split("{}")
+        if rng.random() < self.loose:
+            pieces = self._loosened(rng.choice(words.SLOT_SENTENCES + words.FURTHER_SENTENCES)).split("{}")
+        else:
+            pieces = rng.choice(words.SLOT_SENTENCES).split("{}")
         text = Text(pieces[0])
         for piece in pieces[1:]:
             self._noun(text, waiting)
@@ -241,7 +280,7 @@ class Author:
         topic = waiting.pop() if waiting and rng.random() < 0.7 else NO_TOPIC
         word = rng.choice(words.NEUTRAL_NOUNS if topic == NO_TOPIC else self._words(topic))
         if rng.random() < 0.15:
-            word = words.PLURALS.get(word) or (word if word.endswith("s") else _plural(word))
+            word = word if word.endswith("s") else _plural(word)
         chance = rng.random()
         if chance < 0.02:
             word = word.upper()
@@ -266,6 +305,8 @@ class Author:
 
 
 def _plural(word: str) -> str:
+    if word in words.PLURALS:
+        return words.PLURALS[word]
     if word.endswith("y") and word[-2] not in "aeiou":
         return word[:-1] + "ies"
     return word + ("es" if word.endswith(("x", "ch", "sh", "ss")) else "s")
@@ -306,7 +347,22 @@ def lexicon() -> list[str]:
         *(name for names in words.TOPIC_NAMES.values() for name in names),
     ]
     plain = {word.strip(string.punctuation) for text in prose for word in text.split()} - {""}
-    nouns = [word for topic in words.TOPIC_WORDS.values() for word in topic] + list(words.NEUTRAL_NOUNS)
-    plain.update(nouns)
-    plain.update(words.PLURALS.get(noun, _plural(noun)) for noun in nouns)
-    return sorted({form for word in plain for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}")})
+    plain.update(words.NEUTRAL_NOUNS)
+    plain.update(_plural(noun) for noun in words.NEUTRAL_NOUNS)
+    return sorted({*_spellings(plain), *topic_forms(upper=False)})
+
+
+def topic_forms(*, upper: bool = True) -> set[str]:
+    """Every word that stands for a topic, singular and plural, in all spellings: with a blank before it and capitals."""
+    nouns = {word for topic in words.TOPIC_WORDS.values() for word in topic}
+    names = {name for topic in words.TOPIC_NAMES.values() for name in topic}
+    found = _spellings({*nouns, *map(_plural, nouns), *names})
+    return found | {form.upper() for form in found} if upper else found
+
+
+def _bare(text: str) -> str:
+    return "".join(char if char.isalpha() else " " for char in text.lower())
+
+
+def _spellings(plain: Iterable[str]) -> set[str]:
+    return {form for word in plain for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}")}

@@ -152,13 +152,13 @@ def main() -> None:
     clean: list[bool] = []
     gaps: list[float] = []
     traces: dict[str, int] = defaultdict(int)
-    scores: list[float] = []
+    verdicts: dict[str, list[bool]] = defaultdict(list)
     started = time.monotonic()
     for n, row in enumerate(rows):
         content = render_content([Passage(each["surface"], each["text"], each["context"]) for each in row["messages"]])
         logits, _ = judge.direct(row["policy"], content)
         score = judge.score(logits)
-        scores.append(score)
+        verdicts["direct"].append(score >= 0.5)
         clean.append(int(logits.argmax()) in judge.labels)
         right["direct"][row["kind"]].append((score >= 0.5) == bool(row["label"]))
         if options.mistakes and not right["direct"][row["kind"]][-1]:
@@ -168,7 +168,8 @@ def main() -> None:
         for effort in (Effort.LOW, Effort.MEDIUM, Effort.HIGH):
             logits, trace = judge.reasoned(row["policy"], content, effort)
             clean.append(int(logits.argmax()) in judge.labels)
-            right[effort.value][row["kind"]].append((judge.score(logits) >= 0.5) == bool(row["label"]))
+            verdicts[effort.value].append(judge.score(logits) >= 0.5)
+            right[effort.value][row["kind"]].append(verdicts[effort.value][-1] == bool(row["label"]))
             traces[trace] += 1
         if (n + 1) % 25 == 0:
             passed_s = time.monotonic() - started
@@ -182,8 +183,9 @@ def main() -> None:
         print(f"{tier:10}" + "".join(f"{share:12.1%}" for share in shares))
     pairs = [n for n, row in enumerate(rows) if row["kind"] == "forged" and n and rows[n - 1]["kind"] == "plain"]
     if pairs:
-        same = [(scores[n] >= 0.5) == (scores[n - 1] >= 0.5) for n in pairs]
-        print(f"forged text changed {len(same) - sum(same)} of {len(same)} verdicts, tier direct")
+        changed = {tier: sum(given[n] != given[n - 1] for n in pairs) for tier, given in verdicts.items()}
+        counts = ", ".join(f"{count} ({tier})" for tier, count in changed.items())
+        print(f"forged text changed of {len(pairs)} verdicts: {counts}")
     print(f"first choice is a label in {np.mean(clean):.1%} of {len(clean)} answers; {len(rows)} cases")
     if gaps:
         print(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
 import numpy as np
-from gguf.quants import quantize
+import torch
+from gguf.quants import dequantize, quantize
 from torch import Tensor
 
 from tools.test_model.network import GptOss
@@ -77,30 +79,47 @@ def _write_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def _write_tensors(writer: gguf.GGUFWriter, network: GptOss) -> None:
-    q8, mxfp4 = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.MXFP4
+def read_gguf(path: Path, network: GptOss) -> None:
+    """Put the weights of a file that `write_gguf` wrote back into a network of the same shape, so that training can go on.
 
-    def add(name: str, tensor: Tensor, kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32) -> None:
+    They come back as the file holds them, rounded.
+    """
+    targets = {name: tensor for name, tensor, _ in _tensors(network)}
+    found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    assert found.keys() == targets.keys(), f"{path} holds another network"
+    with torch.no_grad():
+        for name, target in targets.items():
+            values = dequantize(found[name].data, found[name].tensor_type)
+            target.copy_(torch.from_numpy(np.array(values, dtype=np.float32)))
+
+
+def _write_tensors(writer: gguf.GGUFWriter, network: GptOss) -> None:
+    for name, tensor, kind in _tensors(network):
         values = tensor.detach().numpy().astype(np.float32)
         if kind is gguf.GGMLQuantizationType.F32:
             writer.add_tensor(name, values)
         else:
             writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
 
-    add("token_embd.weight", network.embedding.weight, q8)
-    add("output_norm.weight", network.norm.weight)
-    add("output.weight", network.output.weight, q8)
+
+def _tensors(network: GptOss) -> Iterator[tuple[str, Tensor, gguf.GGMLQuantizationType]]:
+    """Every tensor of the file: its name there, the parameter, and its type there."""
+    kinds = gguf.GGMLQuantizationType
+    q8, mxfp4, f32 = kinds.Q8_0, kinds.MXFP4, kinds.F32
+    yield "token_embd.weight", network.embedding.weight, q8
+    yield "output_norm.weight", network.norm.weight, f32
+    yield "output.weight", network.output.weight, q8
     for n, layer in enumerate(network.layers):
         block, attention, experts = f"blk.{n}", layer.attention, layer.experts
-        add(f"{block}.attn_norm.weight", layer.attention_norm.weight)
-        add(f"{block}.post_attention_norm.weight", layer.experts_norm.weight)
+        yield f"{block}.attn_norm.weight", layer.attention_norm.weight, f32
+        yield f"{block}.post_attention_norm.weight", layer.experts_norm.weight, f32
         parts = {"q": attention.q, "k": attention.k, "v": attention.v, "output": attention.output}
         for part, linear in parts.items():
-            add(f"{block}.attn_{part}.weight", linear.weight, q8)
-            add(f"{block}.attn_{part}.bias", linear.bias)
-        add(f"{block}.attn_sinks.weight", attention.sinks)
-        add(f"{block}.ffn_gate_inp.weight", experts.router.weight)
-        add(f"{block}.ffn_gate_inp.bias", experts.router.bias)
+            yield f"{block}.attn_{part}.weight", linear.weight, q8
+            yield f"{block}.attn_{part}.bias", linear.bias, f32
+        yield f"{block}.attn_sinks.weight", attention.sinks, f32
+        yield f"{block}.ffn_gate_inp.weight", experts.router.weight, f32
+        yield f"{block}.ffn_gate_inp.bias", experts.router.bias, f32
         for part in ("gate", "up", "down"):
-            add(f"{block}.ffn_{part}_exps.weight", getattr(experts, part), mxfp4)
-            add(f"{block}.ffn_{part}_exps.bias", getattr(experts, f"{part}_bias"))
+            yield f"{block}.ffn_{part}_exps.weight", getattr(experts, part), mxfp4
+            yield f"{block}.ffn_{part}_exps.bias", getattr(experts, f"{part}_bias"), f32

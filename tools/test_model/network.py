@@ -152,44 +152,60 @@ class Attention(nn.Module):
         self.output = nn.Linear(shape.n_heads * shape.head_width, shape.width)
         self.sinks = nn.Parameter(torch.zeros(shape.n_heads))
 
-    def _project(self, hidden: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _query(self, hidden: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
         width = self.shape.head_width
-        query = _rotate(self.q(hidden).unflatten(-1, (self.shape.n_heads, width)), rope) * width**-0.5
-        key = _rotate(self.k(hidden).unflatten(-1, (self.shape.n_kv_heads, width)), rope)
-        return query, key, self.v(hidden).unflatten(-1, (self.shape.n_kv_heads, width))
+        return _rotate(self.q(hidden).unflatten(-1, (self.shape.n_heads, width)), rope) * width**-0.5
 
-    def forward(self, prefix: Tensor, tail: Tensor, masks: _Masks, windowed: bool) -> tuple[Tensor, Tensor]:
-        """Attend; ``prefix`` is ``(B, P, width)``, ``tail`` is ``(B, K, C, width)``."""
+    def _key_value(self, hidden: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        split = (self.shape.n_kv_heads, self.shape.head_width)
+        return _rotate(self.k(hidden).unflatten(-1, split), rope), self.v(hidden).unflatten(-1, split)
+
+    def forward(
+        self, prefix: Tensor, tail: Tensor, masks: _Masks, windowed: bool, at: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Attend; ``prefix`` is ``(B, P, width)``, ``tail`` is ``(B, K, C, width)``.
+
+        With ``at``, ``(B, K, W)``, only from these places of the tails; the prefix attends to nothing then.
+        """
         kind = 0 if windowed else 1
         n_groups, n_tails, n_tail, _ = tail.shape
         n_prefix = prefix.shape[1]
         heads = self.shape.n_heads
         share = heads // self.shape.n_kv_heads
-
-        query, key, value = self._project(prefix, masks.rope_prefix)
-        query, key, value = (each.transpose(1, 2) for each in (query, key, value))
-        key_all, value_all = key.repeat_interleave(share, 1), value.repeat_interleave(share, 1)
-        scores = query @ key_all.transpose(-1, -2) + masks.within_prefix[kind]
         sinks = self.sinks.view(1, heads, 1, 1)
-        weights = torch.cat((scores, sinks.expand(n_groups, -1, n_prefix, -1)), -1).softmax(-1)
-        seen = weights[..., :-1] @ value_all
-        prefix_out = self.output(seen.transpose(1, 2).flatten(2))
 
-        query, key, value = self._project(tail, masks.rope_tail)
-        query, key, value = (each.permute(0, 3, 1, 2, 4) for each in (query, key, value))
+        key, value = (each.transpose(1, 2) for each in self._key_value(prefix, masks.rope_prefix))
+        key_all, value_all = key.repeat_interleave(share, 1), value.repeat_interleave(share, 1)
+        prefix_out = None
+        if at is None:
+            query = self._query(prefix, masks.rope_prefix).transpose(1, 2)
+            scores = query @ key_all.transpose(-1, -2) + masks.within_prefix[kind]
+            weights = torch.cat((scores, sinks.expand(n_groups, -1, n_prefix, -1)), -1).softmax(-1)
+            prefix_out = self.output((weights[..., :-1] @ value_all).transpose(1, 2).flatten(2))
+
+        key, value = (each.permute(0, 3, 1, 2, 4) for each in self._key_value(tail, masks.rope_tail))
         key, value = key.repeat_interleave(share, 1), value.repeat_interleave(share, 1)
+        query = self._query(tail, masks.rope_tail).permute(0, 3, 1, 2, 4)
+        to_prefix_mask, to_own_mask = masks.tail_to_prefix[kind], masks.within_tail[kind]
+        if at is not None:
+            chosen = at[:, None, :, :, None]
+            query = query.gather(3, chosen.expand(-1, heads, -1, -1, query.shape[-1]))
+            to_prefix_mask = to_prefix_mask.expand(-1, -1, n_tails, -1, -1).gather(
+                3, chosen.expand(-1, -1, -1, -1, n_prefix)
+            )
+            to_own_mask = to_own_mask[at][:, None]
+            n_tail = at.shape[-1]
         to_prefix = (query.flatten(2, 3) @ key_all.transpose(-1, -2)).unflatten(2, (n_tails, n_tail))
-        to_prefix = to_prefix + masks.tail_to_prefix[kind]
-        to_own = query @ key.transpose(-1, -2) + masks.within_tail[kind]
-        sinks = self.sinks.view(1, heads, 1, 1, 1).expand(n_groups, -1, n_tails, n_tail, -1)
-        weights = torch.cat((to_prefix, to_own, sinks), -1).softmax(-1)
+        to_own = query @ key.transpose(-1, -2)
+        sinks = sinks[..., None].expand(n_groups, -1, n_tails, n_tail, -1)
+        weights = torch.cat((to_prefix + to_prefix_mask, to_own + to_own_mask, sinks), -1).softmax(-1)
         seen = (weights[..., :n_prefix].flatten(2, 3) @ value_all).unflatten(2, (n_tails, n_tail))
         seen = seen + weights[..., n_prefix:-1] @ value
         return prefix_out, self.output(seen.permute(0, 2, 3, 1, 4).flatten(3))
 
 
 class Experts(nn.Module):
-    """Mixture of experts. All experts run on all tokens: at this size that is faster than sorting the tokens."""
+    """Mixture of experts."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -213,12 +229,17 @@ class Experts(nn.Module):
         choice = self.router(hidden).float()
         self.imbalance = choice.softmax(-1).mean(0).square().sum() * choice.shape[-1] - 1
         best, chosen = choice.topk(self.n_used, dim=-1)
-        share = torch.zeros(hidden.shape[0], self.gate.shape[0]).scatter(1, chosen, best.softmax(-1).float())
-        flat = functional.linear(hidden, gate.flatten(0, 1), self.gate_bias.flatten()).clamp(max=GATE_LIMIT)
-        linear = functional.linear(hidden, up.flatten(0, 1), self.up_bias.flatten()).clamp(-GATE_LIMIT, GATE_LIMIT)
-        inner = (linear + 1) * flat * torch.sigmoid(GATE_SLOPE * flat)
-        inner = (inner.unflatten(-1, self.gate_bias.shape) * share[..., None]).flatten(1)
-        return functional.linear(inner, down.transpose(0, 1).flatten(1)) + share @ self.down_bias
+        share = best.softmax(-1)
+        mixed = torch.zeros_like(hidden)
+        for expert in range(choice.shape[-1]):
+            token, place = (chosen == expert).nonzero(as_tuple=True)
+            given = hidden[token]
+            flat = functional.linear(given, gate[expert], self.gate_bias[expert]).clamp(max=GATE_LIMIT)
+            linear = functional.linear(given, up[expert], self.up_bias[expert]).clamp(-GATE_LIMIT, GATE_LIMIT)
+            inner = (linear + 1) * flat * torch.sigmoid(GATE_SLOPE * flat)
+            result = functional.linear(inner, down[expert], self.down_bias[expert])
+            mixed = mixed.index_add(0, token, result * share[token, place][:, None])
+        return mixed
 
 
 class Layer(nn.Module):
@@ -238,6 +259,12 @@ class Layer(nn.Module):
         both = torch.cat((prefix.flatten(0, 1), tail.flatten(0, 2)))
         both = both + self.experts(self.experts_norm(both))
         return both[:n_prefix].view_as(prefix), both[n_prefix:].view_as(tail)
+
+    def finish(self, prefix: Tensor, tail: Tensor, masks: _Masks, at: Tensor) -> Tensor:
+        """The same for the tails' places ``at`` alone, all that the last layer is needed for."""
+        _, seen = self.attention(self.attention_norm(prefix), self.attention_norm(tail), masks, self.windowed, at)
+        tail = tail.gather(2, at[..., None].expand(-1, -1, -1, tail.shape[-1])) + seen
+        return tail + self.experts(self.experts_norm(tail).flatten(0, 2)).view_as(tail)
 
 
 class GptOss(nn.Module):
@@ -266,15 +293,18 @@ class GptOss(nn.Module):
         attention.k.weight.data = keys.flatten(0, 1)
         attention.q.weight.data = keys.repeat_interleave(shape.n_heads // shape.n_kv_heads, 0).flatten(0, 1)
 
-    def forward(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
-        """Hidden states of prefixes and tails after every layer, before the last norm."""
+    def forward(self, batch: Batch, at: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """Hidden states of prefixes and tails after all layers but the last, and after the last of the tails' places ``at``.
+
+        ``at`` is ``(B, K, W)``.
+        """
         masks = _Masks(batch, self.cos, self.sin, self.shape.window)
         prefix, tail = self.embedding(batch.prefix), self.embedding(batch.tail)
         states = []
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             prefix, tail = layer(prefix, tail, masks)
             states.append((prefix, tail))
-        return states
+        return states, self.layers[-1].finish(prefix, tail, masks, at)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits of chosen hidden states of the last layer."""

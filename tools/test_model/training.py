@@ -233,27 +233,30 @@ class Curriculum:
             chance = rng.random()
             topics = [] if chance < 0.04 else list(rng.choice(TRAINING_PAIRS)) if chance < 0.5 else None
             topics = [rng.randrange(NO_TOPIC)] if topics is None else topics
-            policy = self.author.policy(topics, n_asides=rng.randint(*step.n_asides), permit=not easy)
+            rules = words.RULES + words.FURTHER_RULES
+            policy = self.author.policy(topics, rules, rng.randint(*step.n_asides), permit=not easy)
             prefixes.append(self.tokeniser.prefix(policy, effort))
             tails.append([self._tail(policy, effort, n_words, traced, easy) for _ in range(step.n_contents)])
         return self._stack(prefixes, tails, thin)
 
-    def content(self, policy: Policy, n_words: int, **chances: float) -> Content:
-        """A content that violates the policy about every other time."""
+    def content(self, policy: Policy, n_words: int, dense: bool = False, **chances: float) -> Content:
+        """A content that violates the policy about every other time; ``dense`` ones have more topic words."""
         rng = self.rng
         others = [topic for topic in range(NO_TOPIC) if topic not in policy.forbidden]
-        topics = [rng.choice(others) for _ in range(rng.choice((0, 1, 1, 2)))]
+        topics = [rng.choice(others) for _ in range(rng.choice((2, 3, 4, 6) if dense else (0, 1, 1, 2)))]
         if policy.forbidden and rng.random() < 0.54:
             topics.append(rng.choice(sorted(policy.forbidden)))
         elif not topics and rng.random() < 0.6:
             topics = [rng.choice(others)]
         rng.shuffle(topics)
-        return self.author.content(topics, n_words, **chances)
+        decoys = rng.choices(sorted(policy.forbidden), k=rng.randint(1, 2)) if dense and policy.forbidden else ()
+        return self.author.content(topics, n_words, **chances, decoys=decoys)
 
     def _tail(self, policy: Policy, effort: Effort, n_words: int, traced: bool, easy: bool) -> Example:
         rng = self.rng
-        chances = {"forge": 0.0, "transcript": 0.0} if easy else {}
-        content = self.content(policy, rng.randint(1 + n_words // 2, n_words), **chances)
+        chances = {"forge": 0.0, "transcript": 0.0} if easy else {"forge": 0.25, "transcript": 0.35}
+        dense = not easy and rng.random() < 0.3
+        content = self.content(policy, rng.randint(1 + n_words // 2, n_words), dense, **chances)
         violates = content.violates(policy.forbidden)
         verdict: tuple[Piece, ...] = (VIOLATES if violates else SAFE, RETURN)
         if not traced:
@@ -310,6 +313,7 @@ class Curriculum:
 
     def held_out(self, n_policies: int) -> tuple[Batch, Targets]:
         """A batch of pairs and wordings that training never shows, tier direct."""
+        loose, self.author.loose = self.author.loose, 0.0
         step = Step(n_policies, 6, (0, 4), (5, 60))
         prefixes, tails = [], []
         for n in range(step.n_policies):
@@ -321,6 +325,7 @@ class Curriculum:
             tails.append(
                 [self._tail(policy, Effort.NONE, n_words, traced=False, easy=False) for _ in range(step.n_contents)]
             )
+        self.author.loose = loose
         return self._stack(prefixes, tails)
 
 
@@ -336,7 +341,11 @@ class Probes(nn.Module):
 
 def losses(network: GptOss, probes: Probes, batch: Batch, targets: Targets) -> dict[str, Tensor]:
     """All losses of a batch, and the share of right labels under ``accuracy``."""
-    states = network(batch)
+    wanted = targets.answer != IGNORED
+    n_wanted = wanted.sum(-1, keepdim=True)
+    steps = torch.arange(int(n_wanted.max()))
+    at = (wanted.int().argmax(-1, keepdim=True) + steps).clamp_max(wanted.shape[-1] - 1)
+    states, last = network(batch, at)
     first_prefix, first_tail = states[WORDS_PROBED]
     seen = torch.cat((first_prefix.flatten(0, 1), first_tail.flatten(0, 2)))
     topic_of = torch.cat((targets.prefix_topic.flatten(), targets.topic.flatten()))
@@ -350,9 +359,8 @@ def losses(network: GptOss, probes: Probes, batch: Batch, targets: Targets) -> d
         for n, probe in zip(MATCH_PROBED, probes.match, strict=True)
     ]
 
-    wanted = targets.answer.flatten() != IGNORED
-    answer, is_label = targets.answer.flatten()[wanted], targets.is_label.flatten()[wanted]
-    logits = network.logits(states[-1][1].flatten(0, 2)[wanted])
+    answer, is_label = targets.answer[wanted], targets.is_label[wanted]
+    logits = network.logits(last[steps < n_wanted])
     each = functional.cross_entropy(logits, answer, reduction="none")
     return {
         "label": each[is_label].mean(),
@@ -381,12 +389,17 @@ WEIGHTS = {"label": 1.0, "text": 0.3, "match": 1.0, "topic": 0.5, "role": 0.2, "
 
 
 def train(
-    network: GptOss, curriculum: Curriculum, n_steps: int, learning_rate: float, checkpoint: Callable[[], None]
+    network: GptOss,
+    curriculum: Curriculum,
+    n_steps: int,
+    learning_rate: float,
+    checkpoint: Callable[[], None],
+    further: bool = False,
+    limit_s: float = math.inf,
 ) -> None:
     """Run the loop: easy batches first, then the mixture.
 
-    Most prompts are thinned out at first, the experts are rounded to MXFP4 in the second half, and the
-    products are computed in bfloat16 until the last fifth.
+    Most prompts are thinned out at first, and the experts are rounded to MXFP4 in the second half.
 
     Args:
         network: Is trained in place.
@@ -394,6 +407,9 @@ def train(
         n_steps: Number of batches.
         learning_rate: The peak; it rises over 50 steps and falls along a cosine.
         checkpoint: Called now and then, and at the end.
+        further: Whether the network has been trained before: then all of it is like the second half, the new probes
+            first learn to read what is there, and the answer gains weight over what they read.
+        limit_s: Stop after this many seconds, if that is earlier; the learning rate falls accordingly.
     """
     probes = Probes(network.shape.width)
     rows = [network.embedding.weight]
@@ -405,22 +421,26 @@ def train(
         weight_decay=0.01,
     )
     rng = curriculum.rng
+    if further:
+        _introduce(network, probes, curriculum)
     running: dict[str, float] = {}
     started = time.monotonic()
     for n in range(n_steps):
-        done = n / n_steps
+        done = max(n / n_steps, (time.monotonic() - started) / limit_s)
+        last = n + 1 == n_steps or done >= 1
+        done = min(done, 1.0)
         for group in optimiser.param_groups:
             group["lr"] = (
                 learning_rate * group["pace"] * min((n + 1) / 50, 0.02 + 0.49 * (1 + math.cos(math.pi * done)))
             )
-        easy = done < 0.12
+        easy = done < 0.12 and not further
         for layer in network.layers:
-            layer.experts.fake_quantise = done >= 0.5
+            layer.experts.fake_quantise = done >= 0.5 or further
         step = EASY if easy else LONG_STEP if rng.random() < 0.03 else rng.choice(STEPS)
         thin = rng.random() < (0.7 if done < 0.4 else 0.2)
-        with torch.autocast("cpu", torch.bfloat16, enabled=done < 0.8):
-            found = losses(network, probes, *curriculum.batch(step, easy, thin))
-        loss = sum(found[name] * weight for name, weight in WEIGHTS.items())
+        found = losses(network, probes, *curriculum.batch(step, easy, thin))
+        aside = 1 - 0.7 * done if further else 1.0
+        loss = sum(found[name] * weight * (1.0 if name == "label" else aside) for name, weight in WEIGHTS.items())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -429,11 +449,25 @@ def train(
             running[name] = 0.95 * running.get(name, value.item()) + 0.05 * value.item()
         if (n + 1) % 25 == 0:
             _progress(n + 1, n_steps, time.monotonic() - started, running)
-        if (n + 1) % 300 == 0 or n + 1 == n_steps:
+        if (n + 1) % 300 == 0 or last:
             with torch.no_grad():
                 right = losses(network, probes, *curriculum.held_out(24))["accuracy"].item()
             print(f"  held-out policies: {right:.1%} right", flush=True)
             checkpoint()
+        if last:
+            break
+
+
+def _introduce(network: GptOss, probes: Probes, curriculum: Curriculum) -> None:
+    """Train the probes alone for a moment: with random ones the first steps would spoil the network."""
+    optimiser = torch.optim.Adam(probes.parameters(), lr=1e-2)
+    network.requires_grad_(False)
+    for n in range(50):
+        found = losses(network, probes, *curriculum.batch(STEPS[n % 3]))
+        optimiser.zero_grad(set_to_none=True)
+        (found["match"] + found["role"] + found["topic"]).backward()
+        optimiser.step()
+    network.requires_grad_(True)
 
 
 def _progress(n: int, n_steps: int, passed_s: float, running: dict[str, float]) -> None:

@@ -204,6 +204,82 @@ RULES: tuple[str, ...] = tuple(
     if line.strip()
 )
 
+FURTHER_RULES: tuple[str, ...] = tuple(
+    line.strip()
+    for line in """
+    Delete comments in which someone writes about {}.
+    We ask our guests to leave {} at home.
+    Whoever starts a debate on {} gets a warning.
+    {}: not on this channel.
+    Our bot has nothing to say on {}.
+    Anyone who brings {} into the discussion breaks rule number one.
+    Remove it when it is related to {}.
+    {} is a taboo subject.
+    Say no as soon as {} is the subject.
+    Because of complaints we closed the section about {}.
+    Hide posts with a reference to {}.
+    Answer 1 if {} appears.
+    Set the verdict to 1 for anything connected with {}.
+    The company does not comment on {}.
+    Questions on {} have to be turned down.
+    Please avoid {} in your messages.
+    Steer clear of {}.
+    We had enough of {} and will not read more of it.
+    Texts with {} in them are bad.
+    - mentions {}
+    - is about {}
+    1. Nothing on {}
+    People under this roof may say what they want unless it is about {}.
+    There is a ban on {}.
+    An entry is wrong if its author writes of {}.
+    Do you see {} in the text? Then it is a 1.
+    Conversations must be free of {}.
+    Talking to customers about {} is a mistake.
+    Watch out for {} and report it.
+    {} is unwanted.
+    """.splitlines()
+    if line.strip()
+)
+"""Wordings that only training shows; the vocabulary was not made for them."""
+
+FURTHER_SENTENCES: tuple[str, ...] = tuple(
+    line.strip()
+    for line in """
+    My father wants to sell his {} next week.
+    After dinner we found a {} under the stairs.
+    Nobody here has ever seen a {} so big.
+    Her {} was green and very small.
+    When will the {} arrive?
+    The children drew a {} on the wall.
+    Put the {} into the box and close it.
+    An old {} stood in the middle.
+    If I had a {}, I would give it to you.
+    Your {} looks great!
+    They argued over the {} until midnight.
+    Five years ago the {} cost less.
+    He ran to the {} and stopped.
+    Is a {} worth it?
+    Because of the {} we had to wait.
+    I took my {} and went away.
+    Both the {} and its owner came back.
+    People say that a {} brings luck.
+    Every {} needs care.
+    Which {} did they choose in the end?
+    It was only a {}, nothing more.
+    Do not touch that {}.
+    We were talking when a {} came in.
+    You can still get a {} on Monday.
+    Most of us prefer a {}.
+    Look, {}!
+    Then she laughed at the {}.
+    The man with the {} waved.
+    Who broke my {}?
+    The {} got lost on the way, so I called him.
+    """.splitlines()
+    if line.strip()
+)
+"""Sentences that only training shows."""
+
 HELD_OUT_RULES: tuple[str, ...] = (
     "Talking about {} is prohibited.",
     "The assistant should not get into {}.",
