@@ -16,8 +16,9 @@ from models.judge import Stop
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
 from tests.models.gguf_fixtures import write_bert
 
-RIGHT = 0.95
-"""Share of the cases that must come out right."""
+RIGHT = 0.94
+"""Share of the cases that must come out right. It is 96.6 % of 878 (``tests/data/README.md``) and 95.8 % of these 240; the rest
+is room for processors that round otherwise."""
 
 TINY = Path(__file__).parents[1] / "data" / "tiny-gpt-oss.gguf"
 FRUIT = GuardPolicy("fruit", "r1", "Content about fruit is a violation.")
