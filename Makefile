@@ -52,7 +52,7 @@ $(CLIENTS)/.installed: tests/conformance/requirements.txt tests/conformance/clie
 	@touch $@
 
 conformance: $(READY) $(CLIENTS)/.installed ## real clients (openai-node, LangChain, LiteLLM) before the proxy; installs them
-	$(BIN)/pytest tests/conformance
+	LITELLM=$(CURDIR)/$(CLIENTS)/bin/litellm $(BIN)/pytest tests/conformance tests/end_to_end/test_litellm.py
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .
