@@ -182,7 +182,12 @@ class GuardProcess:
         return str(message.get("model")), str(message.get("verified"))
 
     def submit(
-        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
+        self,
+        job_id: int,
+        passages: Sequence[Passage],
+        policies: Sequence[GuardPolicy],
+        deadline: float,
+        key: str = "",
     ) -> asyncio.Future[list[wire.Entry]]:
         """Send a job.
 
@@ -196,7 +201,7 @@ class GuardProcess:
         if self.dead:
             raise ProcessDied(self.epitaph())
         try:
-            self._send(self._policies.job_message(job_id, passages, policies, deadline))
+            self._send(self._policies.job_message(job_id, passages, policies, deadline, key))
         except wire.WireError:
             self._policies.reset()
             raise

@@ -5,9 +5,10 @@
     starting ──ready──▶ ready ──death──▶ down ──back-off──▶ starting
         └──the model is missing, wrong or not understood──▶ failed (for good)
 
-At most one job is in the process. The others wait here, where a deadline or a caller that leaves removes them at no
-cost, and where they outlive the process: after a death they go to its successor. Only the job that was running is
-lost; it is not tried again by itself (`models.quarantine`).
+At most ``LocalSpec.n_at_once`` jobs are in the process: one, unless its engine judges many together. The others wait here,
+where a deadline or a caller that leaves removes them at no cost, and where they outlive the process: after a death they go
+to its successor. A job that was alone in it is lost, and not tried again by itself. Where several were in it, nobody knows
+which is to blame: they go to the successor too, one after the other (`models.quarantine`).
 
 Nothing here trusts the process to answer. A job without an answer one second after its deadline means that the
 process hangs (or is stopped): it is killed and replaced.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import time
 from collections.abc import Sequence
@@ -88,7 +90,7 @@ class LocalEngine:
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
         self._n_callers_waiting_for_readiness = 0
-        self._running: Job | None = None
+        self._running: dict[int, Job] = {}
         self._process: GuardProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._quarantine = Quarantine()
@@ -127,8 +129,8 @@ class LocalEngine:
 
     @property
     def queue_length(self) -> int:
-        """Calls that wait, the one that is being judged not counted."""
-        return len(self._waiting) + self._n_callers_waiting_for_readiness
+        """Calls that wait. Of those in the process one is counted as being judged: the others are in its own queue."""
+        return len(self._waiting) + self._n_callers_waiting_for_readiness + max(0, len(self._running) - 1)
 
     async def start(self) -> None:
         """Begin loading; a second call does nothing."""
@@ -202,7 +204,7 @@ class LocalEngine:
 
     def _forget(self, job: Job) -> None:
         """The caller has its answer or has gone: take the job out of the queue, or out of the process's hands."""
-        if job is self._running:
+        if job.job_id in self._running:
             if self._process is not None:
                 self._process.cancel(job.job_id)
         else:
@@ -269,39 +271,74 @@ class LocalEngine:
         self._process = None
 
     async def _feed(self, process: GuardProcess) -> str:
-        """Give jobs to a process, one at a time, until it dies or has to; why."""
-        while not process.dead:
-            self._wake.clear()
-            job = self._waiting.next()
-            if job is None:
-                await self._wake.wait()
-            elif not await self._run(process, job):
-                return "the guard process did not answer in time and was killed"
-        await process.reap()
-        return process.epitaph()
-
-    async def _run(self, process: GuardProcess, job: Job) -> bool:
-        """Have one job judged. False: the process hangs. A job that its caller gave up is waited for all the same."""
-        self._running = job
+        """Give jobs to a process until it dies or has to; why."""
         try:
-            answer = process.submit(job.job_id, job.passages, job.policies, job.deadline)
-            async with asyncio.timeout(job.deadline - time.monotonic() + self._timings.hang_grace_s):
-                entries = await answer
-        except wire.WireError:
-            job.fail(ContentTooLong("the content cannot be sent to the guard process"))
-        except ProcessDied:
-            self._quarantine.died(job.content)
-            job.fail(EngineUnavailable("the guard process died while it judged this content"))
-        except TimeoutError:
-            self._quarantine.died(job.content)
-            job.fail(EngineTimeout("the guard did not answer by the deadline"))
-            return False
-        except asyncio.CancelledError:
-            job.fail(EngineUnavailable("the guard was closed"))
-            raise
-        else:
-            self._quarantine.survived(job.content)
-            job.settle(entries)
+            while not process.dead:
+                self._wake.clear()
+                self._submit(process)
+                try:
+                    async with asyncio.timeout_at(self._hangs_at()):
+                        await self._wake.wait()
+                except TimeoutError:
+                    if self._hang():
+                        return "the guard process did not answer in time and was killed"
+            await asyncio.sleep(0)  # answers that came just before are worth having
+            await process.reap()
+            return process.epitaph()
         finally:
-            self._running = None
-        return True
+            self._process_lost()
+
+    def _submit(self, process: GuardProcess) -> None:
+        """Hand over what waits, as far as the process takes it. A suspect goes alone."""
+        alone = any(self._quarantine.suspects(job.content) for job in self._running.values())
+        while len(self._running) < self._spec.n_at_once and not alone:
+            if (job := self._waiting.next(len(self._running))) is None:
+                return
+            try:
+                answer = process.submit(job.job_id, job.passages, job.policies, job.deadline, job.key)
+            except wire.WireError:
+                job.fail(ContentTooLong("the content cannot be sent to the guard process"))
+                continue
+            except ProcessDied:
+                self._waiting.put_back([job])
+                return
+            self._running[job.job_id] = job
+            answer.add_done_callback(functools.partial(self._answered, job))
+            alone = self._quarantine.suspects(job.content)
+
+    def _answered(self, job: Job, answer: asyncio.Future[list[wire.Entry]]) -> None:
+        """The process answered, or died: then `_process_lost` says what becomes of its jobs."""
+        if answer.exception() is None and self._running.pop(job.job_id, None) is not None:
+            self._quarantine.survived(job.content)
+            job.settle(answer.result())
+            self._wake.set()
+
+    def _hangs_at(self) -> float | None:
+        """When the next job is overdue, on the event loop's clock. A job that its caller gave up is waited for all the same."""
+        if not self._running:
+            return None
+        deadline = min(job.deadline for job in self._running.values())
+        left_s = deadline + self._timings.hang_grace_s - time.monotonic()
+        return asyncio.get_running_loop().time() + left_s
+
+    def _hang(self) -> bool:
+        """Whether jobs are overdue; their callers are told so."""
+        latest = time.monotonic() - self._timings.hang_grace_s
+        overdue = [job for job in self._running.values() if job.deadline <= latest]
+        for job in overdue:
+            job.fail(EngineTimeout("the guard did not answer by the deadline"))
+        return bool(overdue)
+
+    def _process_lost(self) -> None:
+        """The process is not used any more: blame the job that was alone in it, or suspect all of several."""
+        jobs, self._running = list(self._running.values()), {}
+        if self._state is State.CLOSED:
+            for job in jobs:
+                job.fail(EngineUnavailable("the guard was closed"))
+            return
+        for job in jobs:
+            self._quarantine.died(job.content, alone=len(jobs) == 1)
+        if len(jobs) == 1:
+            jobs[0].fail(EngineUnavailable("the guard process died while it judged this content"))
+        else:
+            self._waiting.put_back(jobs)

@@ -24,17 +24,25 @@ class Job:
         job_id: Number within the engine.
         deadline: On ``time.monotonic()``'s clock.
         content: Digest of the passages (`models.quarantine.digest`).
+        key: Who is asking.
         answer: One entry per policy. The caller awaits it, and cancels it by leaving.
     """
 
     def __init__(
-        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float, content: bytes
+        self,
+        job_id: int,
+        passages: Sequence[Passage],
+        policies: Sequence[GuardPolicy],
+        deadline: float,
+        content: bytes,
+        key: str = "",
     ) -> None:
         self.job_id = job_id
         self.passages = passages
         self.policies = policies
         self.deadline = deadline
         self.content = content
+        self.key = key
         self.answer: asyncio.Future[list[wire.Entry]] = asyncio.get_running_loop().create_future()
 
     def settle(self, entries: list[wire.Entry]) -> None:
@@ -48,7 +56,10 @@ class Job:
 
 
 class JobQueue:
-    """First in, first out. Its bound is the caller's business: `len`."""
+    """First in, first out. Its bound is the caller's business: `len`.
+
+    A job that is to be judged alone (`Quarantine.suspects`) is given out when nothing else runs, and holds the others back.
+    """
 
     def __init__(self, quarantine: Quarantine, clock: Callable[[], float] = time.monotonic) -> None:
         self._quarantine = quarantine
@@ -62,10 +73,21 @@ class JobQueue:
         """Let a job wait."""
         self._jobs.append(job)
 
-    def next(self) -> Job | None:
-        """Take out the oldest job that is worth doing; answer those that are not."""
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """Let jobs wait that had been taken out, in front of the others."""
+        self._jobs.extendleft(reversed(jobs))
+
+    def next(self, n_running: int = 0) -> Job | None:
+        """Take out the oldest job that is worth doing; answer those that are not.
+
+        Args:
+            n_running: Jobs that were taken out and are not over.
+        """
         while self._jobs:
-            job = self._jobs.popleft()
+            job = self._jobs[0]
+            if n_running and self._quarantine.suspects(job.content) and not job.answer.done():
+                return None
+            self._jobs.popleft()
             if job.answer.done():
                 continue
             if self._clock() >= job.deadline:

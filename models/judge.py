@@ -1,11 +1,13 @@
-"""The seam inside the guard process: a synchronous judge that owns a loaded model.
+"""The seams inside the guard process: a judge owns a loaded model and lives in one thread.
 
-`models.worker` runs one judge in one thread; `models.encoder` and `models.safeguard` implement it.
+`models.worker` steps a `SteppedJudge`, which may work on many calls at once (`models.safeguard`). A `LocalJudge` does one
+call after the other (`models.encoder`); `OneAtATime` makes it steppable.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,3 +49,83 @@ class LocalJudge(Protocol):
     def close(self) -> None:
         """Free the model."""
         ...
+
+
+class SteppedJudge(Protocol):
+    """A loaded model that scores many contents at once, a little at each step."""
+
+    @property
+    def model(self) -> str:
+        """Name and revision of what is loaded."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do; `step` is pointless otherwise."""
+        ...
+
+    def submit(
+        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop, key: str = ""
+    ) -> None:
+        """Take a call. Cheap: the work is done by `step`, which also says it where the call is refused.
+
+        Args:
+            job_id: Not in use.
+            passages: The content.
+            policies: What to judge it against.
+            stop: When to give up.
+            key: Who is asking: time is shared fairly between keys.
+        """
+        ...
+
+    def step(self) -> list[tuple[int, list[Score | EngineError]]]:
+        """Work for a moment; no longer than half a second beyond the earliest deadline, where the model allows it.
+
+        Returns:
+            Calls that are over: the number, and one entry per policy.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+class OneAtATime:
+    """A `LocalJudge` as a `SteppedJudge`: a step is a whole call. Whatever the judge raises becomes that call's error."""
+
+    def __init__(self, judge: LocalJudge) -> None:
+        self._judge = judge
+        self._calls: deque[tuple[int, Sequence[Passage], Sequence[GuardPolicy], Stop]] = deque()
+
+    @property
+    def model(self) -> str:
+        """See `SteppedJudge.model`."""
+        return self._judge.model
+
+    @property
+    def busy(self) -> bool:
+        """See `SteppedJudge.busy`."""
+        return bool(self._calls)
+
+    def submit(
+        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop, key: str = ""
+    ) -> None:
+        """See `SteppedJudge.submit`."""
+        self._calls.append((job_id, passages, policies, stop))
+
+    def step(self) -> list[tuple[int, list[Score | EngineError]]]:
+        """See `SteppedJudge.step`."""
+        job_id, passages, policies, stop = self._calls.popleft()
+        entries: list[Score | EngineError]
+        try:
+            entries = list(self._judge.judge(passages, policies, stop))
+        except EngineError as error:
+            entries = [error] * len(policies)
+        except Exception as error:  # named by its type: messages may quote
+            entries = [EngineError(f"the judge failed: {type(error).__name__}")] * len(policies)
+        return [(job_id, entries)]
+
+    def close(self) -> None:
+        """See `SteppedJudge.close`."""
+        self._judge.close()

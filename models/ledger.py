@@ -13,6 +13,7 @@ class _Run:
 
     def __init__(self, n_tokens: int) -> None:
         self.n_tokens = n_tokens
+        self.n_holders = 1
 
 
 class KvLedger:
@@ -26,12 +27,13 @@ class KvLedger:
     def __init__(self, n_cells: int, n_sequences: int) -> None:
         self.n_cells = n_cells
         self._runs: list[list[_Run]] = [[] for _ in range(n_sequences)]
+        self._lengths = [0] * n_sequences
+        self._n_held = 0
 
     @property
     def n_free(self) -> int:
         """Cells that no sequence holds."""
-        held = {id(run): run.n_tokens for runs in self._runs for run in runs}
-        return self.n_cells - sum(held.values())
+        return self.n_cells - self._n_held
 
     @property
     def n_sequences(self) -> int:
@@ -40,7 +42,7 @@ class KvLedger:
 
     def length(self, sequence: int) -> int:
         """Tokens of a sequence, which is also its next position."""
-        return sum(run.n_tokens for run in self._runs[self.checked(sequence)])
+        return self._lengths[self.checked(sequence)]
 
     def checked(self, sequence: int) -> int:
         """The id itself.
@@ -55,6 +57,8 @@ class KvLedger:
     def append(self, sequence: int, n_tokens: int) -> None:
         """Note tokens that were decoded at the end of a sequence."""
         self._runs[self.checked(sequence)].append(_Run(n_tokens))
+        self._lengths[sequence] += n_tokens
+        self._n_held += n_tokens
 
     def copy(self, source: int, target: int) -> None:
         """Note that an empty sequence became a copy of another.
@@ -65,7 +69,29 @@ class KvLedger:
         if source == target or self._runs[self.checked(target)]:
             raise ValueError(f"sequence {target} is not empty")
         self._runs[target] = list(self._runs[self.checked(source)])
+        self._lengths[target] = self._lengths[source]
+        for run in self._runs[target]:
+            run.n_holders += 1
 
     def clear(self, sequence: int) -> None:
         """Note that a sequence was removed; cells that others share stay."""
-        self._runs[self.checked(sequence)] = []
+        self.cut(sequence, 0)
+
+    def cut(self, sequence: int, n_tokens: int) -> None:
+        """Note that a sequence was shortened to its first tokens, at a border between two decodes.
+
+        Raises:
+            ValueError: There is no such border.
+        """
+        runs = self._runs[self.checked(sequence)]
+        n_kept, length = len(runs), self._lengths[sequence]
+        while length > n_tokens:
+            n_kept -= 1
+            length -= runs[n_kept].n_tokens
+        if length != n_tokens:
+            raise ValueError(f"sequence {sequence} has no border at {n_tokens} tokens")
+        for run in runs[n_kept:]:
+            run.n_holders -= 1
+            self._n_held -= 0 if run.n_holders else run.n_tokens
+        del runs[n_kept:]
+        self._lengths[sequence] = length

@@ -6,7 +6,8 @@ A thin cover over the low-level interface of llama-cpp-python 0.3.36. Three rule
   token ids, sequence ids, free cells (by our own `KvLedger`), NULL where numbers should be.
 * Text never becomes a control token: `Vocabulary.encode_text` cuts it apart (`models.cutting`) and then looks at every
   id. Control tokens come from `Vocabulary.control` only.
-* A sequence is all or nothing: after a decode that failed or was stopped it is empty.
+* A sequence is never half changed: a decode that failed or was stopped leaves it empty (`Context.decode`) or as it was
+  (`Context.decode_together`).
 
 One thread at a time. Native calls release the GIL; the abort callback takes it back for a moment at every node of the
 compute graph. llama.cpp asks that callback on CPU backends only, so on a GPU a stop is seen between batches.
@@ -18,9 +19,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +46,7 @@ Int32Array = npt.NDArray[np.int32]
 
 
 class DecodeFailed(EngineError):
-    """llama.cpp could not process a batch; the sequence that it was for is empty now."""
+    """llama.cpp could not process a batch."""
 
 
 class ContextFull(DecodeFailed):
@@ -51,7 +54,7 @@ class ContextFull(DecodeFailed):
 
 
 class DecodeStopped(EngineTimeout):
-    """The deadline passed, or the asker left, in the middle of a batch; its sequence is empty now."""
+    """The deadline passed, or the asker left, in the middle of a batch."""
 
 
 class ForgedControl(EngineError):
@@ -276,8 +279,9 @@ class _Handle:
         native.llama_set_abort_callback(self._pointer, self._abort, ctypes.c_void_p(0))
         self._tokens, self._positions = np.zeros(n_batch, np.int32), np.zeros(n_batch, np.int32)
         self._n_seq_ids, self._wanted = np.ones(n_batch, np.int32), np.zeros(n_batch, np.int8)
-        self._sequence = ctypes.c_int32(0)
-        self._sequences = (ctypes.POINTER(ctypes.c_int32) * n_batch)(*[ctypes.pointer(self._sequence)] * n_batch)
+        self._sequence_ids = np.zeros(n_batch, np.int32)
+        first = self._sequence_ids.ctypes.data
+        self._sequences = (ctypes.c_void_p * n_batch)(*(first + 4 * token for token in range(n_batch)))
 
     @property
     def n_batch(self) -> int:
@@ -290,23 +294,30 @@ class _Handle:
             native.llama_free(self._pointer)
             self._pointer = None
 
-    def _batch(self, tokens: Sequence[int] | Int32Array, first_position: int, sequence: int) -> Any:
+    def _batch(self, parts: Sequence[tuple[Sequence[int] | Int32Array, int, int]]) -> Any:
         """A native batch over our arrays, in which no token is wanted yet.
+
+        Args:
+            parts: Tokens, position of the first of them, and their sequence.
 
         Raises:
             ValueError: It is empty or too long, or an id is not in the vocabulary.
         """
-        n = len(tokens)
+        n = sum(len(tokens) for tokens, _, _ in parts)
         if not self._pointer:
             raise ValueError("the context was closed")
         if not 1 <= n <= self.n_batch:
             raise ValueError(f"a batch has 1 to {self.n_batch} tokens, not {n}")
-        self._tokens[:n] = tokens
+        start = 0
+        for tokens, first_position, sequence in parts:
+            end = start + len(tokens)
+            self._tokens[start:end] = tokens
+            self._positions[start:end] = np.arange(first_position, first_position + len(tokens))
+            self._sequence_ids[start:end] = sequence
+            start = end
         if self._tokens[:n].min() < 0 or self._tokens[:n].max() >= self._n_vocab:
             raise ValueError("a token id lies outside the vocabulary")
-        self._positions[:n] = np.arange(first_position, first_position + n)
         self._wanted[:n] = 0
-        self._sequence.value = sequence
         return native.llama_batch(
             n_tokens=n,
             token=_int32_pointer(self._tokens),
@@ -316,6 +327,16 @@ class _Handle:
             seq_id=ctypes.cast(self._sequences, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
             logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one sequence gets in a batch."""
+
+    sequence: int
+    tokens: Sequence[int] | Int32Array = field(repr=False)
+    want_logits: bool
+    """After the last of the tokens."""
 
 
 class Context(_Handle):
@@ -357,7 +378,8 @@ class Context(_Handle):
         if not self._memory:
             self.close()
             raise ModelLoadError("the model has no KV cache")
-        self._ledger = KvLedger(int(native.llama_n_ctx(self._pointer)), n_sequences)
+        self._n_ctx = int(native.llama_n_ctx(self._pointer))
+        self._ledger = KvLedger(self._n_ctx, n_sequences)
 
     @property
     def n_free(self) -> int:
@@ -394,19 +416,59 @@ class Context(_Handle):
             ValueError: An id is outside the vocabulary, there is no such sequence or no token. Nothing was changed.
         """
         ids = np.asarray(tokens, np.int32)
-        start = self.length(sequence)
         if not len(ids) or ids.min() < 0 or ids.max() >= self._n_vocab:
             raise ValueError("tokens to decode are none, or lie outside the vocabulary")
-        if len(ids) > self.n_free:
+        logits: list[Float32Array] = []
+        try:
+            if len(ids) > self.n_free:
+                raise ContextFull(f"{len(ids)} tokens do not fit into the KV cache")
+            for offset in range(0, len(ids), self.n_batch):
+                part = ids[offset : offset + self.n_batch]
+                logits = self.decode_together(
+                    [Part(sequence, part, want_logits and offset + len(part) == len(ids))], stop or _never
+                )
+        except EngineError:
             self.remove(sequence)
-            raise ContextFull(f"{len(ids)} tokens do not fit into the KV cache")
-        n_last = (len(ids) - 1) % self.n_batch + 1
-        for offset in range(0, len(ids), self.n_batch):
-            part = ids[offset : offset + self.n_batch]
-            batch = self._batch(part, start + offset, sequence)
-            self._wanted[n_last - 1] = want_logits and offset + n_last == len(ids)
-            self._decode(batch, sequence, stop or _never)
-        return self._logits(n_last - 1, sequence) if want_logits else None
+            raise
+        return logits[0] if want_logits else None
+
+    def decode_together(self, parts: Sequence[Part], stop: Callable[[], bool]) -> list[Float32Array]:
+        """Append tokens to several sequences in one native call.
+
+        Args:
+            parts: At least one; no sequence twice, at most `n_batch` tokens.
+            stop: Asked all the time; true ends the work.
+
+        Returns:
+            The logits of the parts that want them, in order, each of shape ``(n_vocab,)``.
+
+        Raises:
+            ContextFull, DecodeStopped, DecodeFailed: As `decode`, but every sequence is as it was before.
+            ValueError: As `decode`, and where a sequence stands twice or the tokens are too many.
+        """
+        lengths = [self.length(part.sequence) for part in parts]
+        if len({part.sequence for part in parts}) != len(parts) or any(not len(part.tokens) for part in parts):
+            raise ValueError("a sequence stands twice in a batch, or gets no token")
+        placed = [(part.tokens, length, part.sequence) for part, length in zip(parts, lengths, strict=True)]
+        batch = self._batch(placed)
+        if max(length + len(tokens) for tokens, length, _ in placed) > self._n_ctx:
+            raise ContextFull("a sequence would grow longer than the KV cache")
+        if batch.n_tokens > self.n_free:
+            raise ContextFull(f"{batch.n_tokens} tokens do not fit into the KV cache")
+        ends = list(itertools.accumulate(len(part.tokens) for part in parts))
+        wanted = [end - 1 for part, end in zip(parts, ends, strict=True) if part.want_logits]
+        self._wanted[wanted] = 1
+        try:
+            self._decode(batch, stop)
+            logits = [self._logits(index) for index in wanted]
+        except EngineError:
+            # After an abort some of the batch may be in the cache (llama.h): it goes, so that nothing was done.
+            for part, length in zip(parts, lengths, strict=True):
+                self._cut(part.sequence, length)
+            raise
+        for part in parts:
+            self._ledger.append(part.sequence, len(part.tokens))
+        return logits
 
     def copy(self, source: int, target: int) -> None:
         """Make an empty sequence a copy of another; the cells are shared, nothing is computed.
@@ -422,7 +484,21 @@ class Context(_Handle):
         self._ledger.clear(sequence)
         native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
-    def _decode(self, batch: Any, sequence: int, stop: Callable[[], bool]) -> None:
+    def cut(self, sequence: int, n_tokens: int) -> None:
+        """Shorten a sequence to its first tokens; copies of it stay whole.
+
+        Raises:
+            ValueError: It is shorter, or there is no such sequence.
+        """
+        self._ledger.cut(sequence, n_tokens)
+        self._cut(sequence, n_tokens)
+
+    def _cut(self, sequence: int, n_tokens: int) -> None:
+        """Have llama.cpp forget what stands from a position on. The whole cache is kept (``swa_full``): it always can."""
+        if not native.llama_memory_seq_rm(self._memory, sequence, n_tokens, -1):
+            raise RuntimeError(f"llama.cpp cannot shorten sequence {sequence} to {n_tokens} tokens")
+
+    def _decode(self, batch: Any, stop: Callable[[], bool]) -> None:
         status: int | None = None
         if not stop():
             self._stop = stop
@@ -430,12 +506,9 @@ class Context(_Handle):
                 status = native.llama_decode(self._pointer, batch)
             finally:
                 self._stop = _never
-        if status == 0:
-            self._ledger.append(sequence, batch.n_tokens)
-            return
-        # After an abort some of the batch may be in the cache (llama.h); whole or not at all is what callers can use.
-        self.remove(sequence)
         match status:
+            case 0:
+                return
             case None | 2:  # llama.h: aborted
                 raise DecodeStopped("the deadline passed while the model was reading")
             case 1:  # llama.h: no room in the cache
@@ -443,10 +516,9 @@ class Context(_Handle):
             case _:
                 raise DecodeFailed(f"llama.cpp could not decode {batch.n_tokens} tokens (status {status})")
 
-    def _logits(self, index: int, sequence: int) -> Float32Array:
+    def _logits(self, index: int) -> Float32Array:
         pointer = native.llama_get_logits_ith(self._pointer, index)
         if not pointer:
-            self.remove(sequence)
             raise DecodeFailed("llama.cpp gave no logits")
         return np.ctypeslib.as_array(pointer, (self._n_vocab,)).astype(np.float32)  # a copy: the next call overwrites
 
@@ -489,7 +561,7 @@ class Classifier(_Handle):
             DecodeFailed: llama.cpp refused, or gave no outputs.
             ValueError: There are no tokens, too many, or ids outside the vocabulary.
         """
-        batch = self._batch(tokens, 0, 0)
+        batch = self._batch([(tokens, 0, 0)])
         self._wanted[: len(tokens)] = 1
         self._stop = stop or _never
         try:

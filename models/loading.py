@@ -8,14 +8,14 @@ from pathlib import Path
 from models import catalog
 from models.encoder import EncoderJudge
 from models.errors import ModelLoadError
-from models.judge import LocalJudge
+from models.judge import OneAtATime, SteppedJudge
 from models.safeguard import SafeguardJudge
 from models.specs import LocalSpec
 
 _REVISION_CHARS = 12
 
 
-def load_judge(spec: LocalSpec, path: Path) -> LocalJudge:
+def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
     """Load a model.
 
     Args:
@@ -31,13 +31,14 @@ def load_judge(spec: LocalSpec, path: Path) -> LocalJudge:
     name = display_name(spec, path)
     match spec.engine:
         case "encoder":
-            return EncoderJudge(
+            encoder = EncoderJudge(
                 path,
                 name=name,
                 n_threads=n_threads,
                 max_content_tokens=spec.max_content_tokens,
                 gpu_layers=spec.gpu_layers,
             )
+            return OneAtATime(encoder)  # larger batches of an encoder are slower on a CPU
         case "llama":
             return SafeguardJudge(
                 path,
@@ -47,6 +48,9 @@ def load_judge(spec: LocalSpec, path: Path) -> LocalJudge:
                 n_threads=n_threads,
                 max_content_tokens=spec.max_content_tokens,
                 gpu_layers=spec.gpu_layers,
+                max_policies=spec.max_policies,
+                max_sequences=spec.max_sequences,
+                max_jobs=spec.n_at_once,
             )
         case engine:
             raise ModelLoadError(f"guard {spec.name}: there is no engine {engine!r}, use encoder or llama")

@@ -3,6 +3,9 @@
 A text that makes the native library abort would otherwise take the guard down as often as somebody sends it, and with
 it everybody else's verdicts (attacks I08). So a content whose guard died gets one more try, in case it was not to
 blame; if the guard dies again, the content is refused for a while without being tried.
+
+Where several contents were under judgement at once, none of them is blamed: all are suspects, and a suspect is judged
+alone. The one that kills the guard then is the one.
 """
 
 from __future__ import annotations
@@ -52,16 +55,20 @@ class Quarantine:
 
     def refuses(self, content: bytes) -> bool:
         """Whether a content has had its tries."""
-        deaths, when = self._deaths.get(content, (0, 0.0))
-        if deaths and self._clock() - when > self._forget_after_s:
+        deaths, when = self._deaths.get(content, (0, self._clock()))
+        if self._clock() - when > self._forget_after_s:
             del self._deaths[content]
             return False
         return deaths >= MAX_DEATHS
 
-    def died(self, content: bytes) -> None:
-        """The guard died, or had to be killed, while it judged this content."""
+    def suspects(self, content: bytes) -> bool:
+        """Whether a content is to be judged alone: the guard died while it judged it, and not yet lived through it."""
+        return content in self._deaths
+
+    def died(self, content: bytes, *, alone: bool = True) -> None:
+        """The guard died, or had to be killed, while it judged this content, alone or among others."""
         deaths, _ = self._deaths.pop(content, (0, 0.0))
-        self._deaths[content] = (deaths + 1, self._clock())
+        self._deaths[content] = (deaths + alone, self._clock())
         while len(self._deaths) > self._size:
             self._deaths.popitem(last=False)
 

@@ -10,20 +10,25 @@ nearly always close to 0 or 1, and the length of the trace says more (AUROC 0.98
 `Score.n_tokens` carries it, for calibration to use.
 
 A content that is longer than what fits beside the policy is judged in overlapping windows; the highest score counts.
+
+Calls are judged together: each becomes readings, one for every window and policy, which `models.scheduler` puts into batches
+and `models.layouts` computes. The content is tokenised once for all policies.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
-from models.errors import EngineError, ModelLoadError, VerdictError
+from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
 from models.judge import Stop
 from models.labels import Float32Array, read_score
-from models.llama import Context, Model
-from models.prefixes import PrefixCache
+from models.layouts import Contexts, Layout
+from models.llama import DecodeStopped, Model
 from models.prompt import (
     ANALYSIS,
     ASSISTANT,
@@ -34,6 +39,7 @@ from models.prompt import (
     prefix_pieces,
     render_content,
 )
+from models.scheduler import Batch, Open, Reading, Row, Scheduler, Shape, Verdict, Want
 from models.windows import windows
 
 ARCHITECTURE = "gpt-oss"
@@ -41,24 +47,63 @@ ARCHITECTURE = "gpt-oss"
 TRACE_BUDGET = {Effort.NONE: 0, Effort.LOW: 256, Effort.MEDIUM: 1024, Effort.HIGH: 4096}
 """Tokens that the model may think before its verdict is asked for."""
 
-_N_PREFIXES = 15
+Answer = tuple[int, list[Score | EngineError]]
+
+_N_BATCH = 512
+_N_KNOWN_PREFIXES = 256
 _MIN_WINDOW_TOKENS = 32
 _OVERLAP = 8
 """Windows share one part in so many."""
+_OVERTIME_S = 0.5
+"""A batch that still runs so long after somebody's deadline is stopped: the proxy takes silence for a hang."""
+_TOKENISE_S = 0.1
+"""Longest time for new contents between two batches, one content being the least."""
+
+
+class _Call:
+    """A call under way."""
+
+    def __init__(self, policies: Sequence[GuardPolicy], stop: Stop) -> None:
+        self.policies = policies
+        self.stop = stop
+        self.started = time.perf_counter()
+        self.entries: list[Score | EngineError | None] = [None] * len(policies)
+        self.parts: list[_Part] = []
+        """By number of the reading: which part it belongs to."""
+
+    def answer(self, missing: EngineError) -> list[Score | EngineError]:
+        return [missing if entry is None else entry for entry in self.entries]
+
+    @property
+    def over(self) -> bool:
+        return None not in self.entries
+
+
+class _Part:
+    """One policy of a call: gathers the verdicts of all windows."""
+
+    def __init__(self, index: int, n_windows: int, n_read: int) -> None:
+        self.index = index
+        self.n_left = n_windows
+        self.n_read = n_read
+        self.best: tuple[float, Sequence[int]] | None = None
+        self.failure: EngineError | None = None
 
 
 class SafeguardJudge:
-    """A loaded gpt-oss model that judges.
+    """A loaded gpt-oss model that judges. A `models.judge.SteppedJudge`, and a `LocalJudge` where one call is all there is.
 
     Args:
         path: First file of the model.
         name: What `model` returns: the model's name and revision.
         effort: How long the model may think.
-        n_ctx: Tokens of one sequence: policy, window and trace. The KV cache has twice as many cells, the other half
-            holds the policies.
+        n_ctx: Tokens of one sequence: policy, window and trace; also of each policy's cache.
         n_threads: Threads for inference.
         max_content_tokens: More is `ContentTooLong`.
         gpu_layers: Layers to put on the GPU; None: all of them, if there is one.
+        max_policies: Policies that are kept ready, each in a cache of ``n_ctx`` tokens.
+        max_sequences: Contents that are read against one policy at once.
+        max_jobs: Calls at once; one more is `EngineOverloaded`.
 
     Raises:
         ModelLoadError: The file cannot be loaded, or is not a gpt-oss model.
@@ -74,6 +119,9 @@ class SafeguardJudge:
         n_threads: int,
         max_content_tokens: int,
         gpu_layers: int | None = None,
+        max_policies: int = 8,
+        max_sequences: int = 8,
+        max_jobs: int = 256,
     ) -> None:
         self._name = name
         self._effort = effort
@@ -90,82 +138,210 @@ class SafeguardJudge:
             self._to_analysis = vocabulary.encode([*ASSISTANT, *ANALYSIS])
             self._after_analysis = vocabulary.encode(FINAL_AFTER_ANALYSIS)
             self._n_ctx = min(n_ctx, self._loaded.n_ctx_train)
-            context = Context(self._loaded, n_cells=2 * self._n_ctx, n_sequences=_N_PREFIXES + 1, n_threads=n_threads)
+            shape = Shape(max_policies, max_sequences, self._n_ctx, _N_BATCH)
+            self._layout: Layout = Contexts(self._loaded, shape, n_threads=n_threads)
         except EngineError:
             self._loaded.close()
             raise
-        self._prefixes = PrefixCache(context, self._n_ctx, _N_PREFIXES)
+        self._scheduler: Scheduler[float] = Scheduler(shape, max_jobs)
+        self._prefixes: OrderedDict[tuple[str, str], list[int]] = OrderedDict()
+        self._arrived: deque[tuple[int, Sequence[Passage], _Call, str]] = deque()
+        self._calls: dict[int, _Call] = {}
+        self._lone_ids = itertools.count(-1, -1)
 
     @property
     def model(self) -> str:
         """Name and revision of what is loaded."""
         return self._name
 
-    def judge(
-        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
-    ) -> list[Score | EngineError]:
-        """Score one content against several policies; see `LocalJudge`.
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self._calls)
+
+    def submit(
+        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop, key: str = ""
+    ) -> None:
+        """Take a call; see `models.judge.SteppedJudge.submit`."""
+        call = self._calls[job_id] = _Call(policies, stop)
+        self._arrived.append((job_id, passages, call, key))
+
+    def step(self) -> list[Answer]:
+        """Take in what is new, give up what is too late, and compute one batch.
 
         ``n_tokens`` of a score is the length of the trace (tier *reasoned*) or what was read of the content (*direct*).
         """
-        try:
-            content = self._vocabulary.encode_text(
-                render_content(passages), max_tokens=self._max_content_tokens, stop=stop
-            )
-        except EngineError as error:
-            return [error] * len(policies)
-        entries: list[Score | EngineError] = []
-        for policy in policies:
-            try:
-                entries.append(self._judge_policy(policy, content, stop))
-            except EngineError as error:
-                entries.append(error)
-        return entries
+        self._take_in()
+        answers = self._give_up()
+        match self._scheduler.next():
+            case Open() as command:
+                self._open(command)
+            case Batch() as batch:
+                self._compute(batch)
+            case None:
+                pass
+        for job_id, call in list(self._calls.items()):
+            if call.over:
+                answers.append((job_id, call.answer(EngineError("nothing was judged"))))
+                del self._calls[job_id]
+        return answers
+
+    def judge(
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
+    ) -> list[Score | EngineError]:
+        """Score one content against several policies while nothing else is under way; see `models.judge.LocalJudge`."""
+        job_id = next(self._lone_ids)
+        self.submit(job_id, passages, policies, stop)
+        while True:
+            for answered, entries in self.step():
+                if answered == job_id:
+                    return entries
 
     def close(self) -> None:
         """Free the model."""
-        self._prefixes.close()
+        self._layout.close()
         self._loaded.close()
 
-    def _judge_policy(self, policy: GuardPolicy, content: list[int], stop: Stop) -> Score:
-        started = time.perf_counter()
-        prefix = self._prefixes.open(
-            (policy.revision, policy.text),
-            lambda: self._vocabulary.encode(prefix_pieces(policy.text, self._effort)),
-            stop,
-        )
-        size = self._n_ctx - prefix.n_tokens - self._n_answer
-        if size < _MIN_WINDOW_TOKENS:
-            raise EngineError(
-                f"policy {policy.name} and the room to reason leave {size} of {self._n_ctx} tokens for the content: "
-                "raise n_ctx or shorten the policy"
-            )
-        best: tuple[float, list[int]] | None = None
-        failure: VerdictError | None = None
-        n_read = 0
-        for start, end in windows(len(content), size, size - size // _OVERLAP):
-            self._prefixes.branch(prefix)
+    def _take_in(self) -> None:
+        """Tokenise what is new. It waits where that would make the others late."""
+        began = time.monotonic()
+        while self._arrived and time.monotonic() - began < _TOKENISE_S:
+            job_id, passages, call, key = self._arrived.popleft()
+            if call.stop():
+                continue  # it is given up in a moment
+            others = min((c.stop.deadline for c in self._calls.values() if c is not call), default=call.stop.deadline)
+            patience = Stop(max(others + _OVERTIME_S, began + _TOKENISE_S), call.stop.cancelled)
             try:
-                found = self._judge_window(content[start:end], stop)
-            except VerdictError as error:
-                failure = error
+                content = self._vocabulary.encode_text(
+                    render_content(passages),
+                    max_tokens=self._max_content_tokens,
+                    stop=lambda call=call, patience=patience: call.stop() or patience(),  # type: ignore[misc]
+                )
+                self._plan(job_id, content, call, key)
+            except DecodeStopped:
+                if not call.stop():
+                    self._arrived.append((job_id, passages, call, key))
+            except EngineError as error:
+                call.entries = [error] * len(call.policies)
+
+    def _plan(self, job_id: int, content: list[int], call: _Call, key: str) -> None:
+        """Make readings of a content and hand them to the scheduler."""
+        readings: list[Reading] = []
+        reasoned = self._effort is not Effort.NONE
+        for index, policy in enumerate(call.policies):
+            try:
+                prefix = self._prefix(policy)
+                size = self._n_ctx - len(prefix) - self._n_answer
+                if size < _MIN_WINDOW_TOKENS:
+                    raise EngineError(
+                        f"policy {policy.name} and the room to reason leave {size} of {self._n_ctx} tokens for the content: "
+                        "raise n_ctx or shorten the policy"
+                    )
+            except EngineError as error:
+                call.entries[index] = error
                 continue
-            n_read += end - start
-            if best is None or found[0] > best[0]:
-                best = found
+            spans = windows(len(content), size, size - size // _OVERLAP)
+            part = _Part(index, len(spans), sum(end - start for start, end in spans))
+            for start, end in spans:
+                readings.append(
+                    Reading(
+                        policy=(policy.revision, policy.text),
+                        prefix=prefix,
+                        opening=content[start:end] + (self._to_analysis if reasoned else self._to_final),
+                        budget=TRACE_BUDGET[self._effort],
+                        closing=self._after_analysis if reasoned else (),
+                    )
+                )
+                call.parts.append(part)
+        if not readings:
+            return
+        refusal = self._scheduler.submit(job_id, readings, deadline=call.stop.deadline, now=time.monotonic(), key=key)
+        if refusal is not None:
+            call.entries = [refusal] * len(call.policies)
+
+    def _prefix(self, policy: GuardPolicy) -> list[int]:
+        key = (policy.revision, policy.text)
+        if key not in self._prefixes:
+            self._prefixes[key] = self._vocabulary.encode(prefix_pieces(policy.text, self._effort))
+            if len(self._prefixes) > _N_KNOWN_PREFIXES:
+                self._prefixes.popitem(last=False)
+        self._prefixes.move_to_end(key)
+        return self._prefixes[key]
+
+    def _give_up(self) -> list[Answer]:
+        """Answer calls whose deadline has passed or whose asker has gone."""
+        late = [(job_id, call) for job_id, call in self._calls.items() if call.stop()]
+        for job_id, _ in late:
+            self._scheduler.cancel(job_id)
+            del self._calls[job_id]
+        if late:
+            self._arrived = deque(arrived for arrived in self._arrived if arrived[0] in self._calls)
+        return [(job_id, call.answer(EngineTimeout("the deadline passed before the verdict"))) for job_id, call in late]
+
+    def _open(self, command: Open) -> None:
+        try:
+            n_read = self._layout.open(command)
+        except ModelLoadError:  # memory is short: live with the lanes that there are
+            self._scheduler.lose(command.lane)
+        else:
+            self._scheduler.opened(command.lane, n_read)
+
+    def _compute(self, batch: Batch) -> None:
+        began = time.perf_counter()
+        try:
+            logits = self._layout.run(batch, self._stop_for(batch))
+        except DecodeStopped:
+            return  # nothing was done; who is too late is answered next, the others go on
+        except EngineError as error:
+            verdicts = self._scheduler.fail(batch, error)
+        else:
+            wanting = [row for row in batch.rows if row.want is not Want.NOTHING]
+            values = [self._read(row, numbers) for row, numbers in zip(wanting, logits, strict=True)]
+            verdicts = self._scheduler.take(batch, values, time.perf_counter() - began)
+        for verdict in verdicts:
+            self._note(verdict)
+
+    def _stop_for(self, batch: Batch) -> Callable[[], bool]:
+        """Stops a batch that is for nobody any more, or makes somebody wait too long for being told that it is too late."""
+        stops = [self._calls[job_id].stop for job_id in batch.jobs]
+        latest = min(call.stop.deadline for call in self._calls.values()) + _OVERTIME_S
+        return lambda: time.monotonic() >= latest or all(stop() for stop in stops)
+
+    def _read(self, row: Row, logits: Float32Array) -> float | int | EngineError | None:
+        if row.want is Want.VERDICT:
+            try:
+                return read_score(logits, self._violating, self._safe)
+            except VerdictError as error:
+                return error
+        token = int(logits.argmax())
+        return None if self._vocabulary.special[token] or self._vocabulary.is_end(token) else token
+
+    def _note(self, verdict: Verdict[float]) -> None:
+        """A window was judged; with the last of a policy there is an entry."""
+        call = self._calls[verdict.job]
+        part = call.parts[verdict.index]
+        part.n_left -= 1
+        if isinstance(verdict.value, EngineError):
+            part.failure = verdict.value
+        elif part.best is None or verdict.value > part.best[0]:
+            part.best = (verdict.value, verdict.trace)
+        if part.n_left == 0:
+            call.entries[part.index] = self._entry(part, call)
+
+    def _entry(self, part: _Part, call: _Call) -> Score | EngineError:
         # A window without verdict makes the answer "no verdict", unless another window is against the policy anyway:
         # otherwise a provoked refusal at the end could hide the violation before it.
-        if best is None or (failure is not None and best[0] < 0.5):
-            raise failure or VerdictError("nothing was judged")
-        value, trace = best
+        if part.best is None or (part.failure is not None and part.best[0] < 0.5):
+            return part.failure or VerdictError("nothing was judged")
+        value, trace = part.best
         reasoned = self._effort is not Effort.NONE
         return Score(
             value=value,
             tier=Tier.REASONED if reasoned else Tier.DIRECT,
             calibrated=False,
             rationale=self._vocabulary.text(trace).strip() if reasoned else None,
-            n_tokens=len(trace) if reasoned else n_read,
-            latency_ms=(time.perf_counter() - started) * 1000,
+            n_tokens=len(trace) if reasoned else part.n_read,
+            latency_ms=(time.perf_counter() - call.started) * 1000,
         )
 
     @property
@@ -174,28 +350,6 @@ class SafeguardJudge:
         if self._effort is Effort.NONE:
             return len(self._to_final)
         return len(self._to_analysis) + TRACE_BUDGET[self._effort] + len(self._after_analysis)
-
-    def _judge_window(self, content: list[int], stop: Stop) -> tuple[float, list[int]]:
-        """Score what stands behind the branched prefix; with the trace, if any."""
-        trace: list[int] = []
-        if self._effort is Effort.NONE:
-            logits = self._prefixes.read(content + self._to_final, stop)
-        else:
-            logits = self._prefixes.read(content + self._to_analysis, stop)
-            trace = self._think(logits, stop)
-            logits = self._prefixes.read(self._after_analysis, stop)
-        return read_score(logits, self._violating, self._safe), trace
-
-    def _think(self, logits: Float32Array, stop: Stop) -> list[int]:
-        """Let the model write its analysis, greedily, until it ends it, writes any control token, or the budget ends."""
-        trace: list[int] = []
-        while len(trace) < TRACE_BUDGET[self._effort]:
-            token = int(logits.argmax())
-            if self._vocabulary.special[token] or self._vocabulary.is_end(token):
-                break
-            trace.append(token)
-            logits = self._prefixes.read([token], stop)
-        return trace
 
     def _one_token(self, label: str) -> int:
         ids = self._vocabulary.encode_text(label)

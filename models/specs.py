@@ -29,6 +29,12 @@ class LocalSpec:
     """Longest time for one call of `Engine.judge`; the request's own deadline may be sooner."""
     max_queue: int = 256
     """Calls that may wait; one more is `EngineOverloaded`."""
+    n_at_once: int = 1
+    """Calls that the process takes at once; only ``llama`` judges them together."""
+    max_policies: int = 8
+    """For ``llama``: policies that are kept ready, each in a cache of ``n_ctx`` tokens."""
+    max_sequences: int = 8
+    """For ``llama``: contents that are read against one policy at once."""
     max_content_tokens: int = 32768
     """More than this is `ContentTooLong`: the proxy does not judge what it could not finish."""
     sha256: str | None = None

@@ -3,7 +3,7 @@
 A frame is a length (4 bytes, big-endian) and a JSON object with a ``type``::
 
     proxy → guard   load    spec, path, verified     once, first
-                    job     id, deadline, passages, policies, new, forget
+                    job     id, key, deadline, passages, policies, new, forget
                     cancel  id                       the asker has gone
     guard → proxy   ready   model, verified          the model is loaded
                     failed  code, message            it cannot be; the process ends
@@ -117,7 +117,12 @@ class PolicySender:
         self._forget = True
 
     def job_message(
-        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
+        self,
+        job_id: int,
+        passages: Sequence[Passage],
+        policies: Sequence[GuardPolicy],
+        deadline: float,
+        key: str = "",
     ) -> Message:
         """A ``job``. The policies in it count as known from now on: where it cannot be sent, call `reset`."""
         if len(self._numbers) + len(policies) > MAX_POLICIES:
@@ -135,6 +140,7 @@ class PolicySender:
         return {
             "type": "job",
             "id": job_id,
+            "key": key,
             "deadline": deadline,
             "passages": [[passage.surface, passage.text, passage.context] for passage in passages],
             "policies": numbers,

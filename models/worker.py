@@ -5,7 +5,9 @@ and a hung decode can only be ended by a signal. None of these may take traffic 
 and replaces this process; they talk over a socket pair (`models.wire`).
 
 Two threads. The *reader* takes messages off the socket, so that a cancellation is seen while the *main* thread, which
-owns the model, is inside a native call (ctypes releases the GIL; the abort callback asks `Stop`). One job at a time.
+owns the model, is inside a native call (ctypes releases the GIL; the abort callback asks `Stop`). The main thread gives the
+judge every job that has come, has it work for a moment, and sends what is ready (`models.judge.SteppedJudge`): how many
+jobs it works on at once is the judge's business.
 
 The process dies with its parent (a signal from the kernel, and the end of the socket), writes no core file (it would
 hold content), ignores SIGTERM (the parent decides when to end), and refuses to open a network connection.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import queue
 import resource
@@ -24,13 +27,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from models import catalog, wire
 from models.errors import EngineError, ModelLoadError
-from models.judge import LocalJudge, Stop
+from models.judge import SteppedJudge, Stop
 from models.specs import LocalSpec
 
-Load = Callable[[LocalSpec, Path], LocalJudge]
+Load = Callable[[LocalSpec, Path], SteppedJudge]
 
 _RECEIVE_BYTES = 1 << 16
 _PR_SET_PDEATHSIG = 1
@@ -71,12 +75,23 @@ class Inbox:
         except (EOFError, OSError, wire.WireError):
             os._exit(0)
 
-    def next_job(self) -> wire.Message:
-        """Wait for a job."""
-        message = self._jobs.get()
-        with self._lock:  # cancellations of older jobs came too late
-            self._cancelled = {job_id for job_id in self._cancelled if job_id >= message["id"]}
-        return message
+    def take(self, *, wait: bool, oldest: int | None) -> list[wire.Message]:
+        """Jobs that have come.
+
+        Args:
+            wait: Whether to wait until there is one.
+            oldest: The oldest job that is not answered; cancellations of older ones came too late.
+        """
+        jobs = [self._jobs.get()] if wait else []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                jobs.append(self._jobs.get_nowait())
+        if oldest is None and jobs:
+            oldest = min(job["id"] for job in jobs)
+        with self._lock:
+            if self._cancelled and oldest is not None:
+                self._cancelled = {job_id for job_id in self._cancelled if job_id >= oldest}
+        return jobs
 
     def is_cancelled(self, job_id: int) -> bool:
         """Whether the asker of a job has gone."""
@@ -123,10 +138,22 @@ def serve(sock: socket.socket, load: Load) -> int:
     except Exception as error:  # a loader's bug must be reported, not only be an exit status
         return _fail(sock, EngineError(f"the model cannot be loaded: {type(error).__name__}: {error}"))
     sock.sendall(wire.pack({"type": "ready", "model": judge.model, "verified": verified}))
+    return _work(sock, judge, inbox)
+
+
+def _work(sock: socket.socket, judge: SteppedJudge, inbox: Inbox) -> NoReturn:
     policies = wire.PolicyReceiver()
+    n_policies: dict[int, int] = {}
+    """By job that is not answered."""
     while True:
-        job = inbox.next_job()
-        sock.sendall(_answer(judge, inbox, policies, job))
+        for job in inbox.take(wait=not judge.busy, oldest=min(n_policies, default=None)):
+            job_id: int = job["id"]
+            passages, wanted = policies.read_job(job)
+            n_policies[job_id] = len(wanted)
+            stop = Stop(job["deadline"], functools.partial(inbox.is_cancelled, job_id))
+            judge.submit(job_id, passages, wanted, stop, job["key"])
+        for job_id, entries in judge.step() if judge.busy else ():
+            sock.sendall(_pack_answer(job_id, entries, n_policies.pop(job_id)))
 
 
 def _fail(sock: socket.socket, error: EngineError) -> int:
@@ -134,21 +161,11 @@ def _fail(sock: socket.socket, error: EngineError) -> int:
     return 3 if isinstance(error, ModelLoadError) else 4
 
 
-def _answer(judge: LocalJudge, inbox: Inbox, policies: wire.PolicyReceiver, job: wire.Message) -> bytes:
-    """Judge one job. Whatever the judge raises becomes an error of that job, named by its type: messages may quote."""
-    job_id: int = job["id"]
-    passages, wanted = policies.read_job(job)
-    entries: list[wire.Entry]
-    try:
-        entries = list(judge.judge(passages, wanted, Stop(job["deadline"], lambda: inbox.is_cancelled(job_id))))
-    except EngineError as error:
-        entries = [error] * len(wanted)
-    except Exception as error:
-        entries = [EngineError(f"the judge failed: {type(error).__name__}")] * len(wanted)
+def _pack_answer(job_id: int, entries: list[wire.Entry], n_policies: int) -> bytes:
     try:
         return wire.pack(wire.answer_message(job_id, entries))
     except wire.WireError:  # e.g. a rationale that is not valid Unicode
-        return wire.pack(wire.answer_message(job_id, [EngineError("the answer cannot be sent")] * len(wanted)))
+        return wire.pack(wire.answer_message(job_id, [EngineError("the answer cannot be sent")] * n_policies))
 
 
 def confine() -> None:
@@ -176,10 +193,10 @@ def run(fd: int, load: Load) -> int:
             return 0
 
 
-def _load(spec: LocalSpec, path: Path) -> LocalJudge:
+def _load(spec: LocalSpec, path: Path) -> SteppedJudge:
     from models.loading import load_judge  # brings llama_cpp: late, so that its absence is reported like any failure
 
-    judge: LocalJudge = load_judge(spec, path)
+    judge: SteppedJudge = load_judge(spec, path)
     return judge
 
 

@@ -117,12 +117,18 @@ class LlamaGuard(Section):
     """Layers to put on the GPU; ``auto``: all."""
     n_ctx: Annotated[int, Field(ge=512)] = 8192
     """Tokens for policy, content and reasoning together; longer contents are judged in overlapping windows."""
+    max_policies: Annotated[int, Field(ge=1, le=128)] = 8
+    """Policies that are kept ready, each in a cache of ``n_ctx`` tokens that is made when it is first needed (48 KiB per token
+    for the 20b model, 72 KiB for the 120b); further ones take the place of the least recently used."""
+    max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
+    """Contents that are read against one policy at once."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
     timeout_s: Seconds = 60
     """Longest time for judging one content."""
     max_queue: Annotated[int, Field(ge=1)] = 256
-    """Contents that may wait; one more cannot be judged and takes ``on_error``."""
+    """Contents that may wait; one more cannot be judged and takes ``on_error``, and so does at once one that cannot be judged
+    within the time it has, by the speed measured so far."""
     max_content_tokens: Annotated[int, Field(ge=64)] = 32768
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None

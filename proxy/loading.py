@@ -411,9 +411,21 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 max_queue=guard.max_queue,
                 max_content_tokens=guard.max_content_tokens,
                 sha256=guard.sha256,
-                effort=guard.effort if isinstance(guard, LlamaGuard) else Effort.NONE,
-                n_ctx=guard.n_ctx if isinstance(guard, LlamaGuard) else 8192,
+                **_llama_values(guard),
             )
+
+
+def _llama_values(guard: EncoderGuard | LlamaGuard) -> dict[str, Any]:
+    """What only engine ``llama`` has."""
+    if isinstance(guard, EncoderGuard):
+        return {"effort": Effort.NONE}
+    return {
+        "effort": guard.effort,
+        "n_ctx": guard.n_ctx,
+        "n_at_once": guard.max_queue + 1,  # they wait in the process, which knows who can still be in time
+        "max_policies": guard.max_policies,
+        "max_sequences": guard.max_sequences,
+    }
 
 
 def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -> str:

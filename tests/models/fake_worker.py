@@ -18,7 +18,7 @@ from pathlib import Path
 
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
-from models.judge import Stop
+from models.judge import OneAtATime, SteppedJudge, Stop
 from models.specs import LocalSpec
 from models.worker import run
 
@@ -90,7 +90,44 @@ class ScriptedJudge:
         return None
 
 
-def load(spec: LocalSpec, path: Path) -> ScriptedJudge:
+class ScriptedCrowd:
+    """Judges many contents at once: each takes as long as its ``sleep`` says; ``crash`` ends the process after a moment."""
+
+    model = "fake@1"
+
+    def __init__(self) -> None:
+        self._calls: dict[int, tuple[float, str, int, Stop]] = {}
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._calls)
+
+    def submit(
+        self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop, key: str = ""
+    ) -> None:
+        text = passages[-1].text
+        _, _, seconds = text.partition("sleep ")
+        self._calls[job_id] = (time.monotonic() + float(seconds or 0), text, len(policies), stop)
+
+    def step(self) -> list[tuple[int, list[Score | EngineError]]]:
+        time.sleep(0.005)
+        answers: list[tuple[int, list[Score | EngineError]]] = []
+        for job_id, (end, text, n_policies, stop) in list(self._calls.items()):
+            if stop() or time.monotonic() >= end:
+                if text.startswith("crash"):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                late = EngineTimeout("cancelled" if stop.cancelled() else "deadline")
+                entry = late if stop() else Score(len(self._calls) / 100, Tier.DIRECT)
+                answers.append((job_id, [entry] * n_policies))
+        for job_id, _ in answers:
+            del self._calls[job_id]
+        return answers
+
+    def close(self) -> None:
+        pass
+
+
+def load(spec: LocalSpec, path: Path) -> SteppedJudge:
     _, _, script = path.read_text().partition("\n")
     match script.split():
         case ["bad"]:
@@ -105,9 +142,11 @@ def load(spec: LocalSpec, path: Path) -> ScriptedJudge:
             raise RuntimeError("no llama_cpp here")
         case ["slow", seconds]:
             time.sleep(float(seconds))
+        case ["crowd"]:
+            return ScriptedCrowd()
         case _:
             pass
-    return ScriptedJudge()
+    return OneAtATime(ScriptedJudge())
 
 
 if __name__ == "__main__":

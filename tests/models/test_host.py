@@ -42,11 +42,17 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     engines: list[LocalEngine] = []
 
     async def start_engine(
-        script: str = "", *, timings: Timings = QUICK, wait: bool = True, timeout_s: float = 30, max_queue: int = 256
+        script: str = "",
+        *,
+        timings: Timings = QUICK,
+        wait: bool = True,
+        timeout_s: float = 30,
+        max_queue: int = 256,
+        n_at_once: int = 1,
     ) -> LocalEngine:
         path = tmp_path / "model.gguf"
         path.write_text(f"GGUF\n{script}")
-        spec = LocalSpec("guard", "llama", str(path), timeout_s=timeout_s, max_queue=max_queue)
+        spec = LocalSpec("guard", "llama", str(path), timeout_s=timeout_s, max_queue=max_queue, n_at_once=n_at_once)
         engine = LocalEngine(spec, command=COMMAND, timings=timings)
         engines.append(engine)
         await engine.start()
@@ -150,7 +156,7 @@ async def test_a_full_queue_refuses_at_once_and_starts_nothing(start: Start) -> 
     engine = await start(max_queue=2)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(judge(engine, "sleep 0.3"))
-        await until(lambda: engine._running is not None)
+        await until(lambda: bool(engine._running))
         waiting = [group.create_task(judge(engine, "score 0.5")) for _ in range(2)]
         await until(lambda: engine.queue_length == 2)
         began = time.monotonic()
@@ -182,7 +188,7 @@ async def test_a_job_whose_deadline_passes_in_the_queue_never_reaches_the_proces
     engine = await start()
     async with asyncio.TaskGroup() as group:
         slow = group.create_task(judge(engine, "sleep 0.4"))
-        await until(lambda: engine._running is not None)
+        await until(lambda: bool(engine._running))
         late = group.create_task(judge(engine, f"touch {tmp_path}/sent", timeout_s=0.05))
     assert kinds(late.result()) == {EngineTimeout}
     assert kinds(slow.result()) == {Score}
@@ -194,7 +200,7 @@ async def test_a_caller_that_leaves_the_queue_is_forgotten(start: Start, tmp_pat
     engine = await start()
     async with asyncio.TaskGroup() as group:
         group.create_task(judge(engine, "sleep 0.2"))
-        await until(lambda: engine._running is not None)
+        await until(lambda: bool(engine._running))
         leaver = group.create_task(judge(engine, f"touch {tmp_path}/sent"))
         await until(lambda: engine.queue_length == 1)
         leaver.cancel()
@@ -207,7 +213,7 @@ async def test_a_caller_that_leaves_stops_the_work(start: Start) -> None:
     engine = await start()
     async with asyncio.TaskGroup() as group:
         leaver = group.create_task(judge(engine, "sleep 20", timeout_s=20))
-        await until(lambda: engine._running is not None)
+        await until(lambda: bool(engine._running))
         leaver.cancel()
     began = time.monotonic()
     assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
@@ -219,7 +225,7 @@ async def test_a_killed_guard_fails_the_running_call_and_keeps_the_queue(start: 
     engine = await start()
     async with asyncio.TaskGroup() as group:
         running = group.create_task(judge(engine, "sleep 20"))
-        await until(lambda: engine._running is not None)
+        await until(lambda: bool(engine._running))
         waiting = [group.create_task(judge(engine, f"score 0.{number}")) for number in range(1, 6)]
         await until(lambda: engine.queue_length == 5)
         pid = kill(engine, signal.SIGKILL)
@@ -289,7 +295,7 @@ async def test_copies_of_a_poison_content_in_the_queue_do_not_kill_guard_after_g
     engine = await start()
     async with asyncio.TaskGroup() as group:
         group.create_task(judge(engine, "sleep 0.1"))
-        await until(lambda: engine._running is not None)
+        await until(lambda: bool(engine._running))
         poison = [group.create_task(judge(engine, "die")) for _ in range(6)]
         innocent = group.create_task(judge(engine, "score 0.5"))
     assert values(innocent.result()) == [0.5, 0.5]
@@ -305,6 +311,77 @@ async def test_a_content_that_was_not_to_blame_is_judged_on_the_next_try(start: 
     assert values(await judge(engine, text)) == [0.5, 0.5]
     (tmp_path / "now").unlink()
     assert kinds(await judge(engine, text)) == {EngineUnavailable}, "it starts again with all its tries"
+
+
+# A process that judges several contents at once
+
+
+async def test_contents_are_judged_together_where_the_engine_can(start: Start) -> None:
+    engine = await start("crowd", n_at_once=10)
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(judge(engine, "sleep 0.3")) for _ in range(8)]
+        began = time.monotonic()
+    assert time.monotonic() - began < 1.5
+    assert max(values(call.result())[0] for call in calls) > 0.05, "the score says how many were there"
+
+
+async def test_what_waits_in_the_process_counts_as_queued(start: Start) -> None:
+    engine = await start("crowd", n_at_once=10, max_queue=2)
+    async with asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(judge(engine, "sleep 0.3"))
+            await until(lambda n=number: len(engine._running) == n + 1)  # type: ignore[misc]
+        assert engine.queue_length == 2
+        assert kinds(await judge(engine, "one too many")) == {EngineOverloaded}
+
+
+async def test_a_caller_that_leaves_a_crowd_stops_its_own_work_only(start: Start) -> None:
+    engine = await start("crowd", n_at_once=10)
+    async with asyncio.TaskGroup() as group:
+        leaver = group.create_task(judge(engine, "sleep 20"))
+        stayer = group.create_task(judge(engine, "sleep 0.3"))
+        await until(lambda: len(engine._running) == 2)
+        leaver.cancel()
+        await until(lambda: len(engine._running) == 1, 0.25)
+    assert kinds(stayer.result()) == {Score}
+    assert engine.restarts == 0
+
+
+async def test_contents_that_a_killed_guard_judged_together_are_judged_by_the_next(start: Start) -> None:
+    engine = await start("crowd", n_at_once=10)
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(judge(engine, f"sleep 0.2{number}")) for number in range(4)]
+        await until(lambda: len(engine._running) == 4)
+        kill(engine, signal.SIGKILL)
+    assert [values(call.result()) for call in calls] == [[0.01, 0.01]] * 4, "one after the other"
+    assert engine.restarts == 1
+    async with asyncio.TaskGroup() as group:
+        again = [group.create_task(judge(engine, f"sleep 0.2{number}")) for number in range(4)]
+    assert max(values(call.result())[0] for call in again) > 0.01, "none is a suspect any more"
+
+
+async def test_a_content_that_kills_the_guard_is_found_among_others(start: Start) -> None:
+    engine = await start("crowd", n_at_once=10)
+    for n_restarts in (2, 3):
+        async with asyncio.TaskGroup() as group:
+            innocent = [group.create_task(judge(engine, f"sleep 0.{number}")) for number in (1, 2, 3)]
+            poison = group.create_task(judge(engine, "crash\nsleep 0.05"))
+        assert all(kinds(call.result()) == {Score} for call in innocent)
+        assert kinds(poison.result()) == {EngineUnavailable}
+        assert engine.restarts == n_restarts, "once among others, then alone; the second time alone at once"
+    assert kinds(await judge(engine, "crash\nsleep 0.05")) == {Quarantined}
+    assert engine.restarts == 3
+
+
+async def test_a_crowd_that_hangs_is_replaced_and_who_has_time_left_is_judged(start: Start) -> None:
+    engine = await start("crowd", n_at_once=10)
+    pid = kill(engine, signal.SIGSTOP)
+    async with asyncio.TaskGroup() as group:
+        late = group.create_task(judge(engine, "sleep 0", timeout_s=0.2))
+        others = [group.create_task(judge(engine, "sleep 0.01")) for _ in range(3)]
+    assert kinds(late.result()) == {EngineTimeout}
+    assert all(kinds(call.result()) == {Score} for call in others)
+    assert gone(pid)
 
 
 async def test_a_guard_that_crashes_while_loading_is_tried_again(start: Start, tmp_path: Path) -> None:
@@ -443,7 +520,7 @@ async def test_closing_ends_the_process_within_two_seconds(start: Start, conditi
         if condition in ("busy", "stubborn"):
             text = "sleep 20" if condition == "busy" else "stubborn 20"
             calls = [group.create_task(judge(engine, text)) for _ in range(3)]
-            await until(lambda: engine._running is not None)
+            await until(lambda: bool(engine._running))
         elif condition == "down":
             await until(lambda: engine.state is State.DOWN)
         else:

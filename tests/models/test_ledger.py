@@ -40,3 +40,25 @@ def test_a_copy_over_another_sequence_is_refused() -> None:
     for target in (0, 1):
         with pytest.raises(ValueError, match="not empty"):
             ledger.copy(0, target)
+
+
+def test_a_cut_goes_back_to_an_earlier_end_and_leaves_copies_whole() -> None:
+    ledger = KvLedger(100, 2)
+    ledger.append(0, 10)
+    ledger.append(0, 5)
+    ledger.copy(0, 1)
+    ledger.append(0, 20)
+    ledger.cut(0, 10)
+    assert (ledger.length(0), ledger.length(1), ledger.n_free) == (10, 15, 85)
+    ledger.clear(1)
+    assert ledger.n_free == 90
+
+
+@pytest.mark.parametrize("n_tokens", [-1, 3, 16])
+def test_a_cut_elsewhere_is_refused_and_changes_nothing(n_tokens: int) -> None:
+    ledger = KvLedger(100, 1)
+    ledger.append(0, 10)
+    ledger.append(0, 5)
+    with pytest.raises(ValueError, match="border"):
+        ledger.cut(0, n_tokens)
+    assert (ledger.length(0), ledger.n_free) == (15, 85)

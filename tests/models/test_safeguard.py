@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
-from models.errors import ContentTooLong, EngineTimeout, ModelLoadError
+from models.errors import ContentTooLong, EngineOverloaded, EngineTimeout, ModelLoadError
 from models.judge import Stop
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
+from models.scheduler import Speed
 from tests.models.gguf_fixtures import write_bert
 
 RIGHT = 0.94
@@ -169,3 +170,94 @@ def test_another_architecture_is_a_load_error_that_says_so(tmp_path: Path) -> No
     path = write_bert(tmp_path / "bert.gguf")
     with pytest.raises(ModelLoadError, match="gpt-oss"):
         SafeguardJudge(path, name="x", effort=Effort.NONE, n_ctx=512, n_threads=1, max_content_tokens=100)
+
+
+# Many calls at once
+
+SIX = [GuardPolicy(f"p{topic}", "r", f"Content about {topic} is a violation.") for topic in
+       ("fruit", "music", "trains", "weather", "dogs", "boats")]  # fmt: skip
+TEXTS = [
+    "She bought a banana and an apple.",
+    "He plays the violin.",
+    "The tram was late.",
+    "It rained all day long and the dog was wet.",
+    "We ate a pear. " * 12,
+]
+
+
+def together(judge: SafeguardJudge, texts: Sequence[str], policies: Sequence[GuardPolicy]) -> list[list[Score]]:
+    """Entries of contents that were all there from the beginning."""
+    for number, text in enumerate(texts):
+        judge.submit(number, user(text), policies, later())
+    found: dict[int, list[Score]] = {}
+    while judge.busy:
+        for number, entries in judge.step():
+            assert all(isinstance(e, Score) for e in entries), entries
+            found[number] = [e for e in entries if isinstance(e, Score)]
+    return [found[number] for number in range(len(texts))]
+
+
+class Fast(Speed):
+    """Never slow, so that batches are as large as they can be."""
+
+    @property
+    def tokens_per_s(self) -> float:
+        return 1e6
+
+
+def flat(entries: Sequence[Sequence[Score]]) -> list[float]:
+    return [score.value for scores in entries for score in scores]
+
+
+@pytest.mark.parametrize("effort", [Effort.NONE, Effort.LOW])
+def test_a_content_alone_and_among_others_has_the_same_score(effort: Effort) -> None:
+    judge = load(effort, n_ctx=1024)
+    try:
+        alone = [scores(judge, text, *SIX) for text in TEXTS]
+        crowd = together(judge, TEXTS * 3, SIX)
+    finally:
+        judge.close()
+    if effort is Effort.NONE:
+        assert flat(crowd) == pytest.approx(flat(alone * 3), abs=0.02)
+    else:  # a trace that turns at a near-tie is another trace: the verdict stays
+        assert [value >= 0.5 for value in flat(crowd)] == [value >= 0.5 for value in flat(alone * 3)]
+
+
+def test_the_same_crowd_has_exactly_the_same_scores_again() -> None:
+    judge = load()
+    try:
+        judge._scheduler.reading_speed = Fast()  # batches are cut by measured speed
+        first = together(judge, TEXTS, SIX)
+        again = together(judge, TEXTS, SIX)
+    finally:
+        judge.close()
+    assert flat(first) == flat(again)
+
+
+def test_calls_that_are_cancelled_or_late_leave_the_others_as_they_were(judge: SafeguardJudge) -> None:
+    expected = scores(judge, TEXTS[0], *SIX)
+    gone = False
+    judge.submit(1, user(TEXTS[0]), SIX, later())
+    judge.submit(2, user(TEXTS[4] * 20), SIX, Stop(time.monotonic() + 60, lambda: gone))
+    judge.submit(3, user(TEXTS[4] * 20), SIX, Stop(time.monotonic() + 0.05))
+    answers = dict(judge.step())
+    gone = True
+    while judge.busy:
+        answers.update(judge.step())
+    assert all(isinstance(e, EngineTimeout) for number in (2, 3) for e in answers[number])
+    assert [e.value for e in answers[1] if isinstance(e, Score)] == pytest.approx([e.value for e in expected], abs=0.02)
+    assert len(judge._scheduler) == 0
+
+
+def test_more_calls_than_there_is_time_for_are_refused_at_once(judge: SafeguardJudge) -> None:
+    scores(judge, TEXTS[0], *SIX)
+    for number in range(200):
+        judge.submit(number, user(TEXTS[4] * 10), SIX, Stop(time.monotonic() + 2))
+    refused: list[float] = []
+    began = time.monotonic()
+    while judge.busy:
+        for _, entries in judge.step():
+            if all(isinstance(e, EngineOverloaded) for e in entries):
+                refused.append(time.monotonic() - began)
+    assert len(refused) > 20
+    assert min(refused) < 1
