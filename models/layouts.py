@@ -15,6 +15,7 @@ from typing import Protocol
 
 from models.labels import Float32Array
 from models.llama import Context, Model, Part
+from models.prefix_store import PrefixStore
 from models.scheduler import Batch, Open, Row, Shape, Want
 
 
@@ -61,13 +62,15 @@ class Contexts:
         model: Stays loaded as long as the layout lives.
         shape: How many contexts, and of what size.
         n_threads: Threads for inference.
+        store: Where prefixes are kept that were read; None: nowhere.
 
     Raises:
         ModelLoadError: There is no memory for even one context.
     """
 
-    def __init__(self, model: Model, shape: Shape, *, n_threads: int) -> None:
+    def __init__(self, model: Model, shape: Shape, *, n_threads: int, store: PrefixStore | None = None) -> None:
         self.shape = shape
+        self._kept = _KeptPrefixes(store)
         self._model = model
         self._n_threads = n_threads
         self._contexts: dict[int, Context] = {}
@@ -78,7 +81,7 @@ class Contexts:
         context = self._context(command.lane)
         for sequence in range(self.shape.n_slots + 1):
             context.remove(sequence)
-        return 0
+        return self._kept.restore(command, context, 0)
 
     def run(self, batch: Batch, stop: Callable[[], bool]) -> list[Float32Array]:
         """See `Layout.run`."""
@@ -87,7 +90,10 @@ class Contexts:
         for lane, slot in batch.branch:
             self._contexts[lane].copy(0, slot)
         (lane,) = {row.lane for row in batch.rows}
-        return decode(self._contexts[lane], [(row.slot, row) for row in batch.rows], stop)
+        context = self._contexts[lane]
+        logits = _decode(context, [(row.slot, row) for row in batch.rows], stop)
+        self._kept.save(lane, context, 0)
+        return logits
 
     def close(self) -> None:
         """See `Layout.close`."""
@@ -107,7 +113,35 @@ class Contexts:
         return self._contexts[lane]
 
 
-def decode(context: Context, rows: Sequence[tuple[int, Row]], stop: Callable[[], bool]) -> list[Float32Array]:
+class _KeptPrefixes:
+    """Restores prefixes when lanes are opened, and saves each once it was read."""
+
+    def __init__(self, store: PrefixStore | None) -> None:
+        self._store = store
+        self._unsaved: dict[int, Sequence[int]] = {}
+        """By lane: a prefix that is being read."""
+
+    def restore(self, command: Open, context: Context, sequence: int) -> int:
+        """Fill an empty sequence, if the prefix is kept; how many tokens it has then."""
+        self._unsaved.pop(command.lane, None)
+        if self._store is None:
+            return 0
+        if (state := self._store.load(command.prefix)) is not None:
+            if context.restore(sequence, state, len(command.prefix)):
+                return len(command.prefix)
+            self._store.forget(command.prefix)
+        self._unsaved[command.lane] = command.prefix
+        return 0
+
+    def save(self, lane: int, context: Context, sequence: int) -> None:
+        """Keep a lane's prefix, if this is the moment at which its sequence holds just that."""
+        prefix = self._unsaved.get(lane)
+        if self._store is not None and prefix is not None and context.length(sequence) == len(prefix):
+            self._store.save(prefix, context.save(sequence))
+            del self._unsaved[lane]
+
+
+def _decode(context: Context, rows: Sequence[tuple[int, Row]], stop: Callable[[], bool]) -> list[Float32Array]:
     """One native call for rows and the sequences that they go to.
 
     Raises:

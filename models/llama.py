@@ -24,6 +24,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,12 @@ def _backend() -> _Log:
     native.llama_log_set(log.callback, ctypes.c_void_p(0))
     native.llama_backend_init()
     return log
+
+
+def library() -> str:
+    """What computes: versions, and the features of the processor that decide how it rounds."""
+    _backend()
+    return f"{version('llama-cpp-python')} {native.llama_print_system_info().decode('utf-8', 'replace')}"
 
 
 class Vocabulary:
@@ -379,6 +386,7 @@ class Context(_Handle):
             self.close()
             raise ModelLoadError("the model has no KV cache")
         self._n_ctx = int(native.llama_n_ctx(self._pointer))
+        self._n_window = int(native.llama_model_n_swa(model.pointer))
         self._ledger = KvLedger(self._n_ctx, n_sequences)
 
     @property
@@ -483,6 +491,51 @@ class Context(_Handle):
         """Empty a sequence. Copies of it stay whole."""
         self._ledger.clear(sequence)
         native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def save(self, sequence: int) -> bytes:
+        """The state of a sequence, for `restore`.
+
+        Raises:
+            DecodeFailed: llama.cpp gave none.
+        """
+        self._ledger.checked(sequence)
+        size = native.llama_state_seq_get_size(self._pointer, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        if not size or native.llama_state_seq_get_data(self._pointer, buffer, size, sequence) != size:
+            raise DecodeFailed("llama.cpp cannot save a sequence")
+        return bytes(buffer)
+
+    def restore(self, sequence: int, state: bytes, n_tokens: int) -> bool:
+        """Fill an empty sequence with a state that was saved from a context like this one.
+
+        llama.cpp notices a state that is cut off or of another model, but not a changed number in it: the caller does.
+
+        Args:
+            sequence: Where to.
+            state: What `save` gave.
+            n_tokens: Tokens that the sequence had.
+
+        Returns:
+            Whether it worked; if not, the sequence is empty.
+
+        Raises:
+            ValueError: The sequence is not empty.
+            ContextFull: It does not fit.
+        """
+        if self.length(sequence):
+            raise ValueError(f"sequence {sequence} is not empty")
+        if n_tokens > self.n_free:
+            raise ContextFull(f"{n_tokens} tokens do not fit into the KV cache")
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state) if state else None
+        n_read = native.llama_state_seq_set_data(self._pointer, buffer, len(state), sequence) if buffer else 0
+        first = native.llama_memory_seq_pos_min(self._memory, sequence)
+        last = native.llama_memory_seq_pos_max(self._memory, sequence)
+        # Of layers with a sliding window a state holds the window only, which is all that later tokens look at.
+        if n_read != len(state) or last != n_tokens - 1 or not 0 <= first <= max(0, n_tokens - self._n_window):
+            self._cut(sequence, 0)
+            return False
+        self._ledger.append(sequence, n_tokens)
+        return True
 
     def cut(self, sequence: int, n_tokens: int) -> None:
         """Shorten a sequence to its first tokens; copies of it stay whole.

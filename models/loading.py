@@ -51,9 +51,20 @@ def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
                 max_policies=spec.max_policies,
                 max_sequences=spec.max_sequences,
                 max_jobs=spec.n_at_once,
+                prefix_cache=Path(spec.prefix_cache) if spec.prefix_cache is not None else None,
+                identity=_identity(spec, path),
             )
         case engine:
             raise ModelLoadError(f"guard {spec.name}: there is no engine {engine!r}, use encoder or llama")
+
+
+def _identity(spec: LocalSpec, path: Path) -> str:
+    """What identifies the model on this machine: the hash of its first file, and which state all its files are in."""
+    if spec.prefix_cache is None:
+        return ""
+    known = spec.sha256 or catalog.recorded_sha256(path) or catalog.sha256_of(path)
+    files = sorted(path.parent.glob(f"{path.stem.partition('-00001-of-')[0]}*.gguf"))
+    return f"{known} " + " ".join(f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
 
 
 def default_threads() -> int:

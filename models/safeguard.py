@@ -28,7 +28,8 @@ from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictErr
 from models.judge import Stop
 from models.labels import Float32Array, read_score
 from models.layouts import Contexts, Layout
-from models.llama import DecodeStopped, Model
+from models.llama import DecodeStopped, Model, library
+from models.prefix_store import PrefixStore
 from models.prompt import (
     ANALYSIS,
     ASSISTANT,
@@ -39,7 +40,7 @@ from models.prompt import (
     prefix_pieces,
     render_content,
 )
-from models.scheduler import Batch, Open, Reading, Row, Scheduler, Shape, Verdict, Want
+from models.scheduler import PREFIX_CHUNK, Batch, Open, Reading, Row, Scheduler, Shape, Verdict, Want
 from models.windows import windows
 
 ARCHITECTURE = "gpt-oss"
@@ -104,6 +105,8 @@ class SafeguardJudge:
         max_policies: Policies that are kept ready, each in a cache of ``n_ctx`` tokens.
         max_sequences: Contents that are read against one policy at once.
         max_jobs: Calls at once; one more is `EngineOverloaded`.
+        prefix_cache: Folder for policies that were read; None: they are read again after a restart.
+        identity: What identifies the model's file; with ``prefix_cache`` only.
 
     Raises:
         ModelLoadError: The file cannot be loaded, or is not a gpt-oss model.
@@ -122,6 +125,8 @@ class SafeguardJudge:
         max_policies: int = 8,
         max_sequences: int = 8,
         max_jobs: int = 256,
+        prefix_cache: Path | None = None,
+        identity: str = "",
     ) -> None:
         self._name = name
         self._effort = effort
@@ -139,7 +144,12 @@ class SafeguardJudge:
             self._after_analysis = vocabulary.encode(FINAL_AFTER_ANALYSIS)
             self._n_ctx = min(n_ctx, self._loaded.n_ctx_train)
             shape = Shape(max_policies, max_sequences, self._n_ctx, _N_BATCH)
-            self._layout: Layout = Contexts(self._loaded, shape, n_threads=n_threads)
+            store = None
+            if prefix_cache is not None:
+                # a portion of another size, or another number of layers on a GPU, would round otherwise
+                how = f"contexts f16 {PREFIX_CHUNK} {gpu_layers}"
+                store = PrefixStore(prefix_cache, f"{identity} | {library()} | {how}")
+            self._layout: Layout = Contexts(self._loaded, shape, n_threads=n_threads, store=store)
         except EngineError:
             self._loaded.close()
             raise

@@ -35,6 +35,8 @@ class LocalSpec:
     """For ``llama``: policies that are kept ready, each in a cache of ``n_ctx`` tokens."""
     max_sequences: int = 8
     """For ``llama``: contents that are read against one policy at once."""
+    prefix_cache: str | None = None
+    """For ``llama``: folder for policies that were read; None: they are read again after a restart."""
     max_content_tokens: int = 32768
     """More than this is `ContentTooLong`: the proxy does not judge what it could not finish."""
     sha256: str | None = None

@@ -122,6 +122,9 @@ class LlamaGuard(Section):
     for the 20b model, 72 KiB for the 120b); further ones take the place of the least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once."""
+    prefix_cache: str | None = None
+    """Folder in which policies are kept once they were read, so that a restart does not read them again (about 48 MB for a
+    policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
     timeout_s: Seconds = 60

@@ -411,11 +411,11 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 max_queue=guard.max_queue,
                 max_content_tokens=guard.max_content_tokens,
                 sha256=guard.sha256,
-                **_llama_values(guard),
+                **_llama_values(source, guard),
             )
 
 
-def _llama_values(guard: EncoderGuard | LlamaGuard) -> dict[str, Any]:
+def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard) -> dict[str, Any]:
     """What only engine ``llama`` has."""
     if isinstance(guard, EncoderGuard):
         return {"effort": Effort.NONE}
@@ -425,6 +425,7 @@ def _llama_values(guard: EncoderGuard | LlamaGuard) -> dict[str, Any]:
         "n_at_once": guard.max_queue + 1,  # they wait in the process, which knows who can still be in time
         "max_policies": guard.max_policies,
         "max_sequences": guard.max_sequences,
+        "prefix_cache": guard.prefix_cache and str(source.path.parent / Path(guard.prefix_cache).expanduser()),
     }
 
 

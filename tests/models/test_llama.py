@@ -12,7 +12,7 @@ import pytest
 from models.engine import Effort
 from models.errors import ContentTooLong, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
-from models.llama import Classifier, Context, ContextFull, DecodeStopped, ForgedControl, Model, Vocabulary
+from models.llama import Classifier, Context, ContextFull, DecodeStopped, ForgedControl, Model, Part, Vocabulary
 from models.prompt import ASSISTANT, FORCED_FINAL, prefix_pieces
 from tests.models.gguf_fixtures import N_POSITIONS, write_bert
 
@@ -301,6 +301,92 @@ def test_a_stop_is_asked_in_the_middle_of_a_batch(context: Context) -> None:
     assert n_asked > 20
 
 
+def test_sequences_that_are_decoded_together_do_not_see_each_other(context: Context, vocabulary: Vocabulary) -> None:
+    texts = [prompt(vocabulary, text)[-30:] for text in ("A pear and a plum", "The tram was late today")]
+    alone = [read(context, tokens, sequence) for sequence, tokens in enumerate(texts)]
+    for sequence in range(2):
+        context.remove(sequence)
+    parts = [Part(sequence, tokens, True) for sequence, tokens in enumerate(texts)]
+    both = context.decode_together([*parts, Part(2, [5, 6], False)], lambda: False)
+    assert [context.length(sequence) for sequence in range(3)] == [len(texts[0]), len(texts[1]), 2]
+    for one, other in zip(alone, both, strict=True):
+        assert np.abs(one - other).max() < 0.2 * np.abs(alone[0] - alone[1]).max()
+
+
+def test_a_batch_that_was_stopped_leaves_all_its_sequences_as_they_were(
+    context: Context, vocabulary: Vocabulary
+) -> None:
+    whole = prompt(vocabulary, "Hello there")
+    context.decode(whole[:100], 0, want_logits=False)
+    context.copy(0, 1)
+    parts = [Part(1, whole[100:150], True), Part(2, whole[:60], True)]
+    right = context.decode_together(parts, lambda: False)
+    for n_questions in (0, 1, 40):
+        context.cut(1, 100)
+        context.cut(2, 0)
+        with pytest.raises(DecodeStopped):
+            context.decode_together(parts, after(n_questions))
+        assert [context.length(sequence) for sequence in range(3)] == [100, 100, 0]
+    for logits, again in zip(right, context.decode_together(parts, lambda: False), strict=True):
+        np.testing.assert_array_equal(again, logits)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([], id="none"),
+        pytest.param([Part(0, [], True)], id="no-tokens"),
+        pytest.param([Part(0, [5], True), Part(0, [6], True)], id="a-sequence-twice"),
+        pytest.param([Part(0, [5] * 100, True), Part(1, [5] * 29, True)], id="too-many-tokens"),
+        pytest.param([Part(3, [5], True)], id="no-such-sequence"),
+        pytest.param([Part(0, [5], True), Part(1, [10**6], True)], id="no-such-token"),
+    ],
+)
+def test_batches_that_llama_cpp_would_choke_on_never_reach_it(context: Context, parts: list[Part]) -> None:
+    with pytest.raises(ValueError, match=r"token|sequence"):
+        context.decode_together(parts, lambda: False)
+    assert [context.length(sequence) for sequence in range(3)] == [0, 0, 0]
+
+
+def test_a_batch_for_which_there_are_not_enough_cells_changes_nothing(context: Context) -> None:
+    context.decode([5] * (context.n_free - 10), 0, want_logits=False)
+    with pytest.raises(ContextFull):
+        context.decode_together([Part(1, [5] * 6, False), Part(2, [5] * 6, False)], lambda: False)
+    assert context.n_free == 10
+
+
+def test_a_restored_sequence_goes_on_exactly_like_the_saved_one(
+    model: Model, context: Context, vocabulary: Vocabulary
+) -> None:
+    whole = prompt(vocabulary, "Hello there")
+    context.decode(whole[:200], 0, want_logits=False)
+    state = context.save(0)
+    right = read(context, whole[200:], 0)
+    other = Context(model, n_cells=1024, n_sequences=3, n_threads=1, n_batch=128)
+    assert other.restore(1, state, 200)
+    other.copy(1, 2)
+    np.testing.assert_array_equal(read(other, whole[200:], 2), right)
+    with pytest.raises(ValueError, match="not empty"):
+        other.restore(1, state, 200)
+    other.close()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut-off", "longer", "header", "length"])
+def test_a_state_that_does_not_fit_is_not_restored(context: Context, vocabulary: Vocabulary, damage: str) -> None:
+    context.decode(prompt(vocabulary, "Hello there")[:200], 0, want_logits=False)
+    state = context.save(0)
+    broken = {
+        "empty": b"",
+        "cut-off": state[:-100],
+        "longer": state + b"x" * 100,
+        "header": bytes([state[0] ^ 1]) + state[1:],
+        "length": state,
+    }[damage]
+    assert not context.restore(1, broken, 199 if damage == "length" else 200)
+    assert (context.length(1), context.n_free) == (0, 1024 - 200)
+    assert context.restore(1, state, 200)
+
+
 @pytest.mark.parametrize(("n_cells", "n_sequences", "n_threads"), [(0, 1, 1), (64, 0, 1), (64, 100_000, 1), (64, 1, 0)])
 def test_an_impossible_context_is_an_error(model: Model, n_cells: int, n_sequences: int, n_threads: int) -> None:
     with pytest.raises(ModelLoadError):
@@ -363,7 +449,7 @@ def test_a_classifier_reads_no_further_than_its_positions(bert: Model) -> None:
 
 
 def test_what_the_proxy_imports_does_not_load_llama_cpp() -> None:
-    names = ["engine", "errors", "specs", "prompt", "labels", "judge", "windows", "cutting", "ledger"]
+    names = ["engine", "errors", "specs", "prompt", "labels", "judge", "windows", "cutting", "ledger", "scheduler"]
     names += ["host", "catalog", "remote", "factory"]
     code = f"import sys, {', '.join(f'models.{name}' for name in names)}; sys.exit('llama_cpp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import pytest
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineOverloaded, EngineTimeout, ModelLoadError
 from models.judge import Stop
+from models.labels import Float32Array
+from models.prefix_store import PrefixStore
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
-from models.scheduler import Speed
+from models.scheduler import Batch, Speed
 from tests.models.gguf_fixtures import write_bert
 
 RIGHT = 0.94
@@ -261,3 +263,61 @@ def test_more_calls_than_there_is_time_for_are_refused_at_once(judge: SafeguardJ
                 refused.append(time.monotonic() - began)
     assert len(refused) > 20
     assert min(refused) < 1
+
+
+# Policies that are kept on disk
+
+
+def with_cache(folder: Path, text: str = TEXTS[0]) -> tuple[list[float], int]:
+    """Scores of a judge that was just loaded, and how many policies it had to read."""
+    judge = SafeguardJudge(
+        TINY,
+        name="tiny@test",
+        effort=Effort.NONE,
+        n_ctx=1024,
+        n_threads=1,
+        max_content_tokens=4000,
+        prefix_cache=folder,
+        identity="tiny",
+    )
+    n_read = 0
+    run = judge._layout.run
+
+    def counted(batch: Batch, stop: Callable[[], bool]) -> list[Float32Array]:
+        nonlocal n_read
+        n_read += sum(row.slot == 0 and row.position == 0 for row in batch.rows)
+        return run(batch, stop)
+
+    judge._layout.run = counted  # type: ignore[method-assign]
+    judge._scheduler.reading_speed = Fast()
+    try:
+        return flat(together(judge, [text], SIX)), n_read
+    finally:
+        judge.close()
+
+
+def test_a_restart_reads_no_policy_again_and_gives_exactly_the_same_scores(tmp_path: Path) -> None:
+    first, n_first = with_cache(tmp_path / "kept")
+    again, n_again = with_cache(tmp_path / "kept")
+    assert (n_first, n_again) == (len(SIX), 0)
+    assert again == first
+
+
+def test_a_kept_policy_that_was_damaged_is_read_again(tmp_path: Path) -> None:
+    first, _ = with_cache(tmp_path / "kept")
+    files = sorted((tmp_path / "kept").iterdir())
+    for path, where in zip(files[:3], (-1, 0, 20_000), strict=True):
+        content = bytearray(path.read_bytes())
+        content[where] ^= 4
+        path.write_bytes(content)
+    files[3].write_bytes(files[3].read_bytes()[:-100])
+    assert with_cache(tmp_path / "kept") == (first, 4)
+    assert with_cache(tmp_path / "kept") == (first, 0)
+
+
+def test_a_state_that_llama_cpp_does_not_take_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = with_cache(tmp_path / "kept")
+    load_state = PrefixStore.load
+    with monkeypatch.context() as patched:
+        patched.setattr(PrefixStore, "load", lambda self, tokens: (load_state(self, tokens) or b"")[:-50])
+        assert with_cache(tmp_path / "kept") == (first, len(SIX))

@@ -1,0 +1,120 @@
+r"""Policies that were read, on disk: a restart restores them in milliseconds instead of reading them in minutes.
+
+One file per prefix, named by what it depends on: the model, the library, the layout of the cache and the tokens. llama.cpp
+restores a state whose body was changed without a word, so each file carries a checksum::
+
+    magic (8)  sha256 of all that follows (32)  sha256 of identity and tokens (32)  state
+
+Whatever is wrong with a file, it is removed and the prefix is read again. The checksum finds accidents; it is no signature:
+whoever may write into the folder may change verdicts. So the folder must belong to us alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import ModelLoadError
+
+_MAGIC = b"sgprefx1"
+_DIGEST_BYTES = 32
+_SUFFIX = ".prefix"
+
+
+class PrefixStore:
+    """A folder of prefixes.
+
+    Args:
+        folder: Made if it is not there.
+        identity: All that a state depends on besides its tokens.
+        max_files: How many to keep; those that were not used for longest go.
+
+    Raises:
+        ModelLoadError: The folder cannot be made, or others may write into it.
+    """
+
+    def __init__(self, folder: Path, identity: str, *, max_files: int = 64) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._max_files = max_files
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.stat()
+        except OSError as error:
+            raise ModelLoadError(f"prefix_cache {folder} cannot be used: {error.strerror}") from None
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ModelLoadError(f"prefix_cache {folder} must belong to the user and be writable by nobody else")
+
+    def load(self, tokens: Sequence[int]) -> bytes | None:
+        """The state of a prefix; None: it is not here, or not what was saved."""
+        key = self._key(tokens)
+        path = self._path(key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _complain(f"cannot read a kept prefix: {error.strerror}")
+            return None
+        start = len(_MAGIC) + _DIGEST_BYTES
+        head, rest = content[:start], content[start:]
+        if head != _MAGIC + hashlib.sha256(rest).digest() or rest[:_DIGEST_BYTES] != key:
+            _complain("a kept prefix was damaged and is read anew")
+            path.unlink(missing_ok=True)
+            return None
+        with contextlib.suppress(OSError):  # only the order in which files go depends on it
+            os.utime(path)
+        return rest[_DIGEST_BYTES:]
+
+    def save(self, tokens: Sequence[int], state: bytes) -> None:
+        """Keep a state. A disk that is full, or gone, is no reason not to judge: it is said, and that is all."""
+        key = self._key(tokens)
+        rest = key + state
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._folder, suffix=".tmp")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(_MAGIC + hashlib.sha256(rest).digest() + rest)
+                os.replace(name, self._path(key))
+            except BaseException:
+                os.unlink(name)
+                raise
+            self._prune()
+        except OSError as error:
+            _complain(f"cannot keep a prefix: {error.strerror}")
+
+    def forget(self, tokens: Sequence[int]) -> None:
+        """Remove a state that llama.cpp would not take."""
+        self._path(self._key(tokens)).unlink(missing_ok=True)
+
+    def _key(self, tokens: Sequence[int]) -> bytes:
+        hashed = hashlib.sha256(f"{len(self._identity)}\0{self._identity}\0".encode())
+        hashed.update(np.asarray(tokens, np.int32).tobytes())
+        return hashed.digest()
+
+    def _path(self, key: bytes) -> Path:
+        return self._folder / (key.hex() + _SUFFIX)
+
+    def _prune(self) -> None:
+        def used(path: Path) -> float:
+            try:
+                return path.stat().st_mtime
+            except FileNotFoundError:  # another guard process removed it
+                return 0.0
+
+        files = sorted(self._folder.glob(f"*{_SUFFIX}"), key=used)
+        for path in files[: max(0, len(files) - self._max_files)]:
+            path.unlink(missing_ok=True)
+
+
+def _complain(line: str) -> None:
+    """To the supervisor's log."""
+    sys.stderr.write(line + "\n")
