@@ -154,11 +154,14 @@ class LocalEngine:
         await self._end_process()  # again: the cancellation may have met the supervisor while it ended the process
 
     async def judge(
-        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float, key: str = ""
     ) -> list[Score | EngineError]:
-        """Score one content against several policies; see `models.engine.Engine.judge`."""
+        """Score one content against several policies; see `models.engine.Engine.judge`.
+
+        ``key`` says who asks: engines that judge many contents at once share their time fairly between keys.
+        """
         deadline = min(deadline, time.monotonic() + self._spec.timeout_s)
-        job = await self._admit(passages, policies, deadline)
+        job = await self._admit(passages, policies, deadline, key)
         if isinstance(job, EngineError):
             return [job] * len(policies)
         try:
@@ -170,7 +173,7 @@ class LocalEngine:
             self._forget(job)
 
     async def _admit(
-        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float, key: str
     ) -> Job | EngineError:
         """Put a call into the queue, or say why not."""
         if sum(len(passage.text) for passage in passages) > wire.MAX_FRAME_BYTES:
@@ -185,7 +188,7 @@ class LocalEngine:
             return EngineOverloaded(f"{self._spec.max_queue} calls are waiting for the guard")
         if not self.ready and (refusal := await self._await_readiness(deadline)) is not None:
             return refusal
-        job = Job(next(self._job_ids), passages, policies, deadline, content)
+        job = Job(next(self._job_ids), passages, policies, deadline, content, key)
         self._waiting.put(job)
         self._wake.set()
         return job

@@ -19,6 +19,7 @@ from models.catalog import resolve
 from models.engine import Effort, Engine
 from models.errors import ModelLoadError
 from models.factory import build_engine
+from models.shared import share
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
 from proxy.hold import StreamMode
@@ -202,8 +203,8 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str]) -> Loade
             config=route,
             upstream=config.upstreams[route.upstream],
             upstream_key=keys[route.upstream],
-            input=Screener(Stage.INPUT, given, engines, route.opaque),
-            output=Screener(Stage.OUTPUT, back, engines, route.opaque),
+            input=Screener(Stage.INPUT, given, share(engines, route.name), route.opaque),
+            output=Screener(Stage.OUTPUT, back, share(engines, route.name), route.opaque),
             policy_set=_policy_set(given, back, route),
         )
         for route, given, back in parts

@@ -96,7 +96,7 @@ class ScriptedCrowd:
     model = "fake@1"
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[float, str, int, Stop]] = {}
+        self._calls: dict[int, tuple[float, str, int, Stop, str]] = {}
 
     @property
     def busy(self) -> bool:
@@ -107,17 +107,17 @@ class ScriptedCrowd:
     ) -> None:
         text = passages[-1].text
         _, _, seconds = text.partition("sleep ")
-        self._calls[job_id] = (time.monotonic() + float(seconds or 0), text, len(policies), stop)
+        self._calls[job_id] = (time.monotonic() + float(seconds or 0), text, len(policies), stop, key)
 
     def step(self) -> list[tuple[int, list[Score | EngineError]]]:
         time.sleep(0.005)
         answers: list[tuple[int, list[Score | EngineError]]] = []
-        for job_id, (end, text, n_policies, stop) in list(self._calls.items()):
+        for job_id, (end, text, n_policies, stop, key) in list(self._calls.items()):
             if stop() or time.monotonic() >= end:
                 if text.startswith("crash"):
                     os.kill(os.getpid(), signal.SIGKILL)
                 late = EngineTimeout("cancelled" if stop.cancelled() else "deadline")
-                entry = late if stop() else Score(len(self._calls) / 100, Tier.DIRECT)
+                entry = late if stop() else Score(len(self._calls) / 100, Tier.DIRECT, rationale=key)
                 answers.append((job_id, [entry] * n_policies))
         for job_id, _ in answers:
             del self._calls[job_id]

@@ -27,6 +27,7 @@ from models.errors import (
 )
 from models.host import LocalEngine, State, Timings
 from models.quarantine import Quarantine, Quarantined, digest
+from models.shared import share
 from models.specs import LocalSpec
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("fake_worker.py")))
@@ -323,6 +324,15 @@ async def test_contents_are_judged_together_where_the_engine_can(start: Start) -
         began = time.monotonic()
     assert time.monotonic() - began < 1.5
     assert max(values(call.result())[0] for call in calls) > 0.05, "the score says how many were there"
+
+
+async def test_the_process_is_told_who_asks(start: Start) -> None:
+    engine = await start("crowd")
+    shared = share({"guard": engine}, "eu-shop")["guard"]
+    (entry, _) = await shared.judge([Passage("user", "hi")], POLICIES, deadline=time.monotonic() + 5)
+    assert isinstance(entry, Score)
+    assert entry.rationale == "eu-shop"
+    assert (shared.ready, shared.model, shared.last_error) == (True, "fake@1", None)
 
 
 async def test_what_waits_in_the_process_counts_as_queued(start: Start) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.host import LocalEngine
 from proxy.loading import ConfigError, is_loopback, load_config
 from rules.content import Surface
 from rules.rule import Action, Mode, OnError
@@ -352,3 +353,17 @@ def test_the_hash_of_the_policy_set_changes_with_whatever_can_change_a_decision(
 )  # fmt: skip
 def test_only_loopback_addresses_are_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_a_llama_guard_takes_all_that_may_wait_at_once_and_keeps_policies_beside_the_configuration(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    text = (
+        changed(MARKER, "{text: No marks.}")
+        + "guards: {g: {engine: llama, model: m.gguf, max_queue: 9, prefix_cache: kept}}\n"
+    )
+    (tmp_path / "safeguard.yaml").write_text(text)
+    engine = load_config(tmp_path / "safeguard.yaml", {}).engines["g"]
+    assert isinstance(engine, LocalEngine)
+    assert (engine._spec.n_at_once, engine._spec.prefix_cache) == (10, str(tmp_path / "kept"))
