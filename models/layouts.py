@@ -6,6 +6,10 @@ A layout is chosen by name and says its `models.scheduler.Shape`; nothing else k
 it that share its cells. A context is made when its lane is first used, and emptied for another policy, never freed. On a
 CPU, where a batch costs what its tokens cost, this reaches what llama.cpp can do at all (measured: 0.97 of llama-server with
 six policies, against 0.71 for one unified cache that all policies share: attention walks over every used cell).
+
+``streams``: every lane is a stream of one context, with cells of its own. It holds a policy, is extended by one content at
+a time and cut back. Policies share batches, which pays where a batch costs less than its parts: on a GPU. A lane more for
+the same policy costs its cells and reading the policy once more.
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from models.errors import ModelLoadError
 from models.labels import Float32Array
-from models.llama import Context, Model, Part
+from models.llama import Context, Model, Part, has_gpu
 from models.prefix_store import PrefixStore
 from models.scheduler import Batch, Open, Row, Shape, Want
+
+_N_BATCH = 512
 
 
 class Layout(Protocol):
@@ -53,6 +60,45 @@ class Layout(Protocol):
     def close(self) -> None:
         """Free all memory but the model's."""
         ...
+
+
+def make_layout(
+    name: str,
+    model: Model,
+    *,
+    max_policies: int,
+    max_sequences: int,
+    n_ctx: int,
+    n_threads: int,
+    on_gpu: bool,
+    store: PrefixStore | None,
+) -> Layout:
+    """Make a layout.
+
+    Args:
+        name: ``contexts``, ``streams`` or ``auto``: streams where layers lie on a GPU, contexts elsewhere.
+        model: Stays loaded as long as the layout lives.
+        max_policies: Contexts, or streams.
+        max_sequences: Readings at once in a context.
+        n_ctx: Tokens of a context, or of a stream.
+        n_threads: Threads for inference.
+        on_gpu: Whether layers are to lie on a GPU, if there is one.
+        store: Where prefixes are kept that were read; None: nowhere.
+
+    Raises:
+        ModelLoadError: There is no memory for it, or no such layout.
+    """
+    if name == "auto":
+        name = "streams" if on_gpu and has_gpu() else "contexts"
+    match name:
+        case "contexts":
+            shape = Shape(max_policies, max_sequences, n_ctx, _N_BATCH)
+            return Contexts(model, shape, n_threads=n_threads, store=store)
+        case "streams":
+            shape = Shape(max_policies, 1, n_ctx, _N_BATCH, in_place=True)
+            return Streams(model, shape, n_threads=n_threads, store=store)
+        case _:
+            raise ModelLoadError(f"there is no layout {name!r}, use auto, contexts or streams")
 
 
 class Contexts:
@@ -92,7 +138,8 @@ class Contexts:
         (lane,) = {row.lane for row in batch.rows}
         context = self._contexts[lane]
         logits = _decode(context, [(row.slot, row) for row in batch.rows], stop)
-        self._kept.save(lane, context, 0)
+        if any(row.slot == 0 for row in batch.rows):
+            self._kept.save(lane, context, 0)
         return logits
 
     def close(self) -> None:
@@ -111,6 +158,53 @@ class Contexts:
                 n_batch=self.shape.n_batch,
             )
         return self._contexts[lane]
+
+
+class Streams:
+    """Layout ``streams``.
+
+    Args:
+        model: Stays loaded as long as the layout lives.
+        shape: How many streams, and of what size.
+        n_threads: Threads for inference.
+        store: Where prefixes are kept that were read; None: nowhere.
+
+    Raises:
+        ModelLoadError: There is no memory for it.
+    """
+
+    def __init__(self, model: Model, shape: Shape, *, n_threads: int, store: PrefixStore | None = None) -> None:
+        self.shape = shape
+        self._kept = _KeptPrefixes(store)
+        self._n_prefix = [0] * shape.n_lanes
+        self._context = Context(
+            model,
+            n_cells=shape.n_lanes * shape.n_cells,
+            n_sequences=shape.n_lanes,
+            n_threads=n_threads,
+            n_batch=shape.n_batch,
+            unified=False,
+        )
+
+    def open(self, command: Open) -> int:
+        """See `Layout.open`."""
+        self._context.remove(command.lane)
+        self._n_prefix[command.lane] = len(command.prefix)
+        return self._kept.restore(command, self._context, command.lane)
+
+    def run(self, batch: Batch, stop: Callable[[], bool]) -> list[Float32Array]:
+        """See `Layout.run`."""
+        for lane, _ in batch.clear:
+            self._context.cut(lane, self._n_prefix[lane])
+        logits = _decode(self._context, [(row.lane, row) for row in batch.rows], stop)
+        for row in batch.rows:
+            if row.slot == 0:
+                self._kept.save(row.lane, self._context, row.lane)
+        return logits
+
+    def close(self) -> None:
+        """See `Layout.close`."""
+        self._context.close()
 
 
 class _KeptPrefixes:

@@ -90,6 +90,12 @@ def _backend() -> _Log:
     return log
 
 
+def has_gpu() -> bool:
+    """Whether this build of llama.cpp can put layers on a GPU, and there is one."""
+    _backend()
+    return bool(native.llama_supports_gpu_offload())
+
+
 def library() -> str:
     """What computes: versions, and the features of the processor that decide how it rounds."""
     _backend()
@@ -349,21 +355,32 @@ class Part:
 class Context(_Handle):
     """The KV cache of a generative model: sequences that can be extended, copied and removed.
 
-    The cache is unified and full-size also for sliding-window layers (``swa_full``): with the small window cache,
-    copies of a prefix run out of cells, and a sequence that was cut back gives wrong logits without a word.
+    The cache is either unified, so that copies share their cells, or every sequence has a part of its own, so that
+    attention does not walk over the others' cells. It is full-size also for sliding-window layers (``swa_full``): with the
+    small window cache, copies of a prefix run out of cells, and a sequence that was cut back gives wrong logits without a
+    word.
     """
 
     def __init__(
-        self, model: Model, *, n_cells: int, n_sequences: int, n_threads: int, n_batch: int = _N_BATCH
+        self,
+        model: Model,
+        *,
+        n_cells: int,
+        n_sequences: int,
+        n_threads: int,
+        n_batch: int = _N_BATCH,
+        unified: bool = True,
     ) -> None:
         """Make a cache.
 
         Args:
             model: Stays loaded as long as the context lives.
-            n_cells: Tokens that all sequences may have together, shared ones counted once.
+            n_cells: Tokens that all sequences may have together, shared ones counted once; each the same share of them
+                where the cache is not unified.
             n_sequences: How many sequences there may be.
             n_threads: Threads for inference.
             n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
+            unified: Whether sequences share cells.
 
         Raises:
             ModelLoadError: There is no memory for it, or llama.cpp refuses.
@@ -379,15 +396,16 @@ class Context(_Handle):
             n_threads_batch=n_threads,
             n_outputs_max=n_sequences,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
             swa_full=True,
-            kv_unified=True,
+            kv_unified=unified,
         )
         self._memory: Any = native.llama_get_memory(self._pointer)
         if not self._memory:
             self.close()
             raise ModelLoadError("the model has no KV cache")
-        self._n_ctx = int(native.llama_n_ctx(self._pointer))
+        self._unified = unified
+        self._n_ctx_seq = int(native.llama_n_ctx_seq(self._pointer))
         self._n_window = int(native.llama_model_n_swa(model.pointer))
-        self._ledger = KvLedger(self._n_ctx, n_sequences)
+        self._ledger = KvLedger(int(native.llama_n_ctx(self._pointer)), n_sequences)
 
     @property
     def n_free(self) -> int:
@@ -459,7 +477,7 @@ class Context(_Handle):
             raise ValueError("a sequence stands twice in a batch, or gets no token")
         placed = [(part.tokens, length, part.sequence) for part, length in zip(parts, lengths, strict=True)]
         batch = self._batch(placed)
-        if max(length + len(tokens) for tokens, length, _ in placed) > self._n_ctx:
+        if max(length + len(tokens) for tokens, length, _ in placed) > self._n_ctx_seq:
             raise ContextFull("a sequence would grow longer than the KV cache")
         if batch.n_tokens > self.n_free:
             raise ContextFull(f"{batch.n_tokens} tokens do not fit into the KV cache")
@@ -482,8 +500,10 @@ class Context(_Handle):
         """Make an empty sequence a copy of another; the cells are shared, nothing is computed.
 
         Raises:
-            ValueError: The target is not empty, or one of the two does not exist.
+            ValueError: The target is not empty, one of the two does not exist, or sequences do not share cells.
         """
+        if not self._unified:
+            raise ValueError(f"sequence {target} shares no cells with others")
         self._ledger.copy(source, target)
         native.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
@@ -524,7 +544,7 @@ class Context(_Handle):
         """
         if self.length(sequence):
             raise ValueError(f"sequence {sequence} is not empty")
-        if n_tokens > self.n_free:
+        if n_tokens > min(self.n_free, self._n_ctx_seq):
             raise ContextFull(f"{n_tokens} tokens do not fit into the KV cache")
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state) if state else None
         n_read = native.llama_state_seq_set_data(self._pointer, buffer, len(state), sequence) if buffer else 0

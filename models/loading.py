@@ -48,6 +48,7 @@ def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
                 n_threads=n_threads,
                 max_content_tokens=spec.max_content_tokens,
                 gpu_layers=spec.gpu_layers,
+                layout=spec.layout,
                 max_policies=spec.max_policies,
                 max_sequences=spec.max_sequences,
                 max_jobs=spec.n_at_once,

@@ -27,7 +27,7 @@ from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
 from models.judge import Stop
 from models.labels import Float32Array, read_score
-from models.layouts import Contexts, Layout
+from models.layouts import make_layout
 from models.llama import DecodeStopped, Model, library
 from models.prefix_store import PrefixStore
 from models.prompt import (
@@ -40,7 +40,7 @@ from models.prompt import (
     prefix_pieces,
     render_content,
 )
-from models.scheduler import PREFIX_CHUNK, Batch, Open, Reading, Row, Scheduler, Shape, Verdict, Want
+from models.scheduler import PREFIX_CHUNK, Batch, Open, Reading, Row, Scheduler, Verdict, Want
 from models.windows import windows
 
 ARCHITECTURE = "gpt-oss"
@@ -50,7 +50,6 @@ TRACE_BUDGET = {Effort.NONE: 0, Effort.LOW: 256, Effort.MEDIUM: 1024, Effort.HIG
 
 Answer = tuple[int, list[Score | EngineError]]
 
-_N_BATCH = 512
 _N_KNOWN_PREFIXES = 256
 _MIN_WINDOW_TOKENS = 32
 _OVERLAP = 8
@@ -102,6 +101,7 @@ class SafeguardJudge:
         n_threads: Threads for inference.
         max_content_tokens: More is `ContentTooLong`.
         gpu_layers: Layers to put on the GPU; None: all of them, if there is one.
+        layout: How policies lie in memory; see `models.layouts.make_layout`.
         max_policies: Policies that are kept ready, each in a cache of ``n_ctx`` tokens.
         max_sequences: Contents that are read against one policy at once.
         max_jobs: Calls at once; one more is `EngineOverloaded`.
@@ -122,6 +122,7 @@ class SafeguardJudge:
         n_threads: int,
         max_content_tokens: int,
         gpu_layers: int | None = None,
+        layout: str = "auto",
         max_policies: int = 8,
         max_sequences: int = 8,
         max_jobs: int = 256,
@@ -143,17 +144,25 @@ class SafeguardJudge:
             self._to_analysis = vocabulary.encode([*ASSISTANT, *ANALYSIS])
             self._after_analysis = vocabulary.encode(FINAL_AFTER_ANALYSIS)
             self._n_ctx = min(n_ctx, self._loaded.n_ctx_train)
-            shape = Shape(max_policies, max_sequences, self._n_ctx, _N_BATCH)
             store = None
             if prefix_cache is not None:
                 # a portion of another size, or another number of layers on a GPU, would round otherwise
-                how = f"contexts f16 {PREFIX_CHUNK} {gpu_layers}"
+                how = f"{layout} f16 {PREFIX_CHUNK} {gpu_layers}"
                 store = PrefixStore(prefix_cache, f"{identity} | {library()} | {how}")
-            self._layout: Layout = Contexts(self._loaded, shape, n_threads=n_threads, store=store)
+            self._layout = make_layout(
+                layout,
+                self._loaded,
+                max_policies=max_policies,
+                max_sequences=max_sequences,
+                n_ctx=self._n_ctx,
+                n_threads=n_threads,
+                on_gpu=gpu_layers != 0,
+                store=store,
+            )
         except EngineError:
             self._loaded.close()
             raise
-        self._scheduler: Scheduler[float] = Scheduler(shape, max_jobs)
+        self._scheduler: Scheduler[float] = Scheduler(self._layout.shape, max_jobs)
         self._prefixes: OrderedDict[tuple[str, str], list[int]] = OrderedDict()
         self._arrived: deque[tuple[int, Sequence[Passage], _Call, str]] = deque()
         self._calls: dict[int, _Call] = {}

@@ -31,6 +31,8 @@ class LocalSpec:
     """Calls that may wait; one more is `EngineOverloaded`."""
     n_at_once: int = 1
     """Calls that the process takes at once; only ``llama`` judges them together."""
+    layout: str = "auto"
+    """For ``llama``: ``contexts``, ``streams`` or ``auto`` (`models.layouts`)."""
     max_policies: int = 8
     """For ``llama``: policies that are kept ready, each in a cache of ``n_ctx`` tokens."""
     max_sequences: int = 8

@@ -117,11 +117,14 @@ class LlamaGuard(Section):
     """Layers to put on the GPU; ``auto``: all."""
     n_ctx: Annotated[int, Field(ge=512)] = 8192
     """Tokens for policy, content and reasoning together; longer contents are judged in overlapping windows."""
+    layout: Literal["auto", "contexts", "streams"] = "auto"
+    """How policies lie in memory: a ``contexts`` each, or ``streams`` of one context, so that policies share batches, but each
+    stream judges one content at a time and a busy policy needs several; ``auto``: streams on a GPU, contexts elsewhere."""
     max_policies: Annotated[int, Field(ge=1, le=128)] = 8
-    """Policies that are kept ready, each in a cache of ``n_ctx`` tokens that is made when it is first needed (48 KiB per token
-    for the 20b model, 72 KiB for the 120b); further ones take the place of the least recently used."""
+    """Policies (or streams) that are kept ready, each in a cache of ``n_ctx`` tokens (48 KiB per token for the 20b model,
+    72 KiB for the 120b); contexts are made when first needed. Further policies take the place of the least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
-    """Contents that are read against one policy at once."""
+    """Contents that are read against one policy at once, in the layout ``contexts``."""
     prefix_cache: str | None = None
     """Folder in which policies are kept once they were read, so that a restart does not read them again (about 48 MB for a
     policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""

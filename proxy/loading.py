@@ -424,6 +424,7 @@ def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard) -> dict[str
         "effort": guard.effort,
         "n_ctx": guard.n_ctx,
         "n_at_once": guard.max_queue + 1,  # they wait in the process, which knows who can still be in time
+        "layout": guard.layout,
         "max_policies": guard.max_policies,
         "max_sequences": guard.max_sequences,
         "prefix_cache": guard.prefix_cache and str(source.path.parent / Path(guard.prefix_cache).expanduser()),
