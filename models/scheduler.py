@@ -39,11 +39,11 @@ PREFIX_CHUNK = 128
 
 _BATCH_S = 0.5
 """How long a batch may take, as far as the measured speed foretells: between batches deadlines are seen."""
-_LEAST_BATCH = 64
+_LEAST_BATCH = 16
 _SHORT = 16
 """Rows up to this length go before longer ones: a step of a trace never waits for a content to be read."""
-_FORGET = 0.9
-"""Weight that a measurement keeps at each newer one."""
+_FORGET = 0.8
+"""Weight that a measurement keeps at each newer one: the first batch of a model that is still on disk takes very long."""
 
 
 class Want(Enum):

@@ -25,6 +25,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -152,7 +153,16 @@ def _work(sock: socket.socket, judge: SteppedJudge, inbox: Inbox) -> NoReturn:
             n_policies[job_id] = len(wanted)
             stop = Stop(job["deadline"], functools.partial(inbox.is_cancelled, job_id))
             judge.submit(job_id, passages, wanted, stop, job["key"])
-        for job_id, entries in judge.step() if judge.busy else ():
+        try:
+            answers = judge.step() if judge.busy else []
+        except Exception as error:
+            # A mistake of ours, which leaves its books in doubt: end, and let the supervisor find out whose job did it. Named
+            # by type and place: messages may quote.
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            sys.stderr.write(f"the judge failed: {type(error).__name__} in {frame.name}, line {frame.lineno}\n")
+            sys.stderr.flush()
+            os._exit(5)
+        for job_id, entries in answers:
             sock.sendall(_pack_answer(job_id, entries, n_policies.pop(job_id)))
 
 

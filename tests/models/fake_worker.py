@@ -91,7 +91,8 @@ class ScriptedJudge:
 
 
 class ScriptedCrowd:
-    """Judges many contents at once: each takes as long as its ``sleep`` says; ``crash`` ends the process after a moment."""
+    """Judges many contents at once: each takes as long as its ``sleep`` says; ``crash`` and ``raise`` do so
+    after that moment."""
 
     model = "fake@1"
 
@@ -116,6 +117,8 @@ class ScriptedCrowd:
             if stop() or time.monotonic() >= end:
                 if text.startswith("crash"):
                     os.kill(os.getpid(), signal.SIGKILL)
+                if text.startswith("raise"):
+                    raise ValueError("a secret text")
                 late = EngineTimeout("cancelled" if stop.cancelled() else "deadline")
                 entry = late if stop() else Score(len(self._calls) / 100, Tier.DIRECT, rationale=key)
                 answers.append((job_id, [entry] * n_policies))

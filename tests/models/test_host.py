@@ -383,6 +383,14 @@ async def test_a_content_that_kills_the_guard_is_found_among_others(start: Start
     assert engine.restarts == 3
 
 
+async def test_a_judge_of_many_that_fails_is_replaced_and_quotes_nothing(start: Start) -> None:
+    engine = await start("crowd", n_at_once=10, timings=Timings(first_back_off_s=30))
+    assert kinds(await judge(engine, "raise\nsleep 0.01")) == {EngineUnavailable}
+    await until(lambda: engine.state is State.DOWN)
+    assert "ValueError in step" in str(engine.last_error)
+    assert "secret" not in str(engine.last_error)
+
+
 async def test_a_crowd_that_hangs_is_replaced_and_who_has_time_left_is_judged(start: Start) -> None:
     engine = await start("crowd", n_at_once=10)
     pid = kill(engine, signal.SIGSTOP)
