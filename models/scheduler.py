@@ -37,8 +37,8 @@ V = TypeVar("V")
 PREFIX_CHUNK = 128
 """A prefix is read in portions of fixed size: other sizes would round otherwise, and give other scores after a restart."""
 
-_BATCH_S = 0.5
-"""How long a batch may take, as far as the measured speed foretells: between batches deadlines are seen."""
+_BATCH_S = 0.25
+"""How long a batch may take, as far as the measured speed foretells: between batches, deadlines and who has left are seen."""
 _LEAST_BATCH = 16
 _SHORT = 16
 """Rows up to this length go before longer ones: a step of a trace never waits for a content to be read."""
