@@ -3,7 +3,8 @@
 ::
 
     starting ──ready──▶ ready ──death──▶ down ──back-off──▶ starting
-        └──the model is missing, wrong or not understood──▶ failed (for good)
+        ├──the model is missing, wrong or not understood──▶ failed (for good)
+        └──its canaries fail──▶ unfit ──back-off──▶ starting
 
 At most one job is in the process. The others wait here, where a deadline or a caller that leaves removes them at no
 cost, and where they outlive the process: after a death they go to its successor. Only the job that was running is
@@ -20,12 +21,14 @@ import contextlib
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 
 import structlog
 
 from models import catalog, tasks, wire
+from models.canaries import Canary, CanaryFailed, examine
 from models.engine import GuardPolicy, Passage, Score
 from models.errors import (
     ContentTooLong,
@@ -49,6 +52,7 @@ class State(StrEnum):
     STARTING = "starting"
     READY = "ready"
     DOWN = "down"
+    UNFIT = "unfit"
     FAILED = "failed"
     CLOSED = "closed"
 
@@ -69,6 +73,12 @@ class Timings:
     answer_grace_s: float = 0.1
     """What the answer of a job that ran into its deadline may take to arrive: it can hold scores."""
     close_grace_s: float = 1.0
+    canary_timeout_s: float = 120.0
+    """For one canary: the first one of a policy also prefills the policy, on a slow machine and a large model."""
+
+
+_NOT_IN_A_VERDICT = frozenset({"name", "model", "timeout_s", "max_queue", "threads", "sha256"})
+"""Fields of a spec that change no verdict, or are in `LocalEngine.model`; whatever else there is counts."""
 
 
 class LocalEngine:
@@ -77,11 +87,21 @@ class LocalEngine:
     Args:
         spec: Which model, and its limits.
         command: The process; the number of its socket is appended.
+        canaries: What each new process has to get right before the guard is ready.
         timings: Waits and graces.
     """
 
-    def __init__(self, spec: LocalSpec, *, command: Sequence[str] = COMMAND, timings: Timings | None = None) -> None:
+    def __init__(
+        self,
+        spec: LocalSpec,
+        *,
+        command: Sequence[str] = COMMAND,
+        canaries: Sequence[Canary] = (),
+        timings: Timings | None = None,
+    ) -> None:
         self._spec = spec
+        self._canaries = tuple(canaries)
+        self._settings = repr({k: v for k, v in asdict(spec).items() if k not in _NOT_IN_A_VERDICT})
         self._command = command
         self._timings = timings or Timings()
         self._state = State.DOWN
@@ -107,13 +127,18 @@ class LocalEngine:
 
     @property
     def ready(self) -> bool:
-        """Whether the process is there with its model loaded."""
+        """Whether the process is there with its model loaded and its canaries judged right."""
         return self._state is State.READY
 
     @property
     def model(self) -> str:
         """Name and revision of the loaded model; before the first load, the name in the configuration."""
         return self._model
+
+    @property
+    def settings(self) -> str:
+        """What verdicts depend on besides the model; see `models.verdict_cache.Cacheable`."""
+        return self._settings
 
     @property
     def last_error(self) -> str | None:
@@ -137,7 +162,7 @@ class LocalEngine:
             self._supervisor = tasks.own(self._supervise(), name=f"guard {self._spec.name}")
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until the guard is ready or has failed for good; whether it is ready."""
+        """Wait until the guard is ready, has failed for good or has failed its canaries; whether it is ready."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._state in (State.STARTING, State.DOWN):
@@ -222,7 +247,7 @@ class LocalEngine:
         delay_s = self._timings.first_back_off_s
         try:
             while True:
-                ready_at = None
+                ready_at, lost = None, State.DOWN
                 try:
                     process = await self._start_process()
                     ready_at = time.monotonic()
@@ -230,10 +255,12 @@ class LocalEngine:
                 except ModelLoadError as error:
                     self._become(State.FAILED, str(error))
                     return
+                except CanaryFailed as error:  # a new process reads the file anew; nothing is known to be lost for good
+                    reason, lost = str(error), State.UNFIT
                 except (EngineError, ProcessDied, OSError) as error:
                     reason = str(error)
                 self.restarts += 1
-                self._become(State.DOWN, reason)
+                self._become(lost, reason)
                 await self._end_process()
                 if ready_at is not None and time.monotonic() - ready_at >= self._timings.healthy_after_s:
                     delay_s = self._timings.first_back_off_s
@@ -250,15 +277,28 @@ class LocalEngine:
     async def _start_process(self) -> GuardProcess:
         path = catalog.resolve(self._spec.model)
         self._process = process = await GuardProcess.start(self._spec, self._command, self._wake)
+        doing = "loading the model"
         try:
             self._model, self._verified = await process.load(path, self._verified, self._timings.load_timeout_s)
+            doing = "judging its canaries"
+            if self._canaries:
+                await examine(self._spec.name, self._canaries, partial(self._ask_canary, process))
         except ProcessDied as error:
             if not process.dead:
                 raise
             await process.reap()
-            raise ProcessDied(f"while loading the model, {process.epitaph()}") from error
+            raise ProcessDied(f"while {doing}, {process.epitaph()}") from error
         self._become(State.READY)
         return process
+
+    async def _ask_canary(self, process: GuardProcess, passage: Passage, policy: GuardPolicy) -> Score | EngineError:
+        timeout_s = self._timings.canary_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s + self._timings.hang_grace_s):
+                entries = await process.submit(next(self._job_ids), [passage], [policy], time.monotonic() + timeout_s)
+        except TimeoutError:
+            raise ProcessDied("the guard process did not judge a canary in time and was ended") from None
+        return entries[0]
 
     async def _end_process(self) -> None:
         if (process := self._process) is None:

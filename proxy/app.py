@@ -12,6 +12,7 @@ from aiohttp import web
 
 from proxy.admin import Admin
 from proxy.gateway import Gateway
+from proxy.guard_metrics import GuardMetrics
 from proxy.loading import Loaded, is_loopback
 from proxy.records import Metrics
 from proxy.server import Server
@@ -86,6 +87,7 @@ class App:
 def build_app(loaded: Loaded) -> App:
     """Put a service together; nothing is started."""
     metrics = Metrics()
+    metrics.registry.register(GuardMetrics(loaded.engines))
     return App(loaded, Gateway(loaded, metrics), Admin(loaded, metrics), metrics)
 
 

@@ -90,7 +90,8 @@ def _columns(route: dict[str, Any]) -> list[str | list[str]]:
 async def check(path: Path, args: argparse.Namespace) -> int:
     """``safeguard check``: judge one text the way the proxy would."""
     configure_logs(level="error")
-    loaded = load_config(path)
+    # the canaries are for who serves: a large model on a slow machine takes minutes for them
+    loaded = load_config(path, canaries=False)
     route = loaded.routes[0]
     if args.route is not None:
         by_name = {r.config.name: r for r in loaded.routes}

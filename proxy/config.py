@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.engine import Effort
+from models.verdict_cache import DEFAULT_ENTRIES
 from proxy.hold import StreamMode
 from rules.content import Surface
 from rules.policy import Threshold
@@ -102,6 +103,10 @@ class EncoderGuard(Section):
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
+    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
+    """Verdicts that are remembered, so that the same content is not judged twice against the same policy; ``0``: none."""
+    canaries: bool = True
+    """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
 
 
 class LlamaGuard(Section):
@@ -127,6 +132,10 @@ class LlamaGuard(Section):
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
+    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
+    """Verdicts that are remembered, so that the same content is not judged twice against the same policy; ``0``: none."""
+    canaries: bool = True
+    """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
 
 
 class OpenAIGuard(Section):
@@ -144,6 +153,10 @@ class OpenAIGuard(Section):
     """Longest time for one verdict."""
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Connections that may be open at once."""
+    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
+    """Verdicts that are remembered, so that the same content is not judged twice against the same policy; ``0``: none."""
+    canaries: bool = True
+    """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
 
     @field_validator("base_url")
     @classmethod

@@ -8,13 +8,14 @@ from __future__ import annotations
 import ipaddress
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from models.canaries import Canary
 from models.catalog import resolve
 from models.engine import Effort, Engine
 from models.errors import ModelLoadError
@@ -27,6 +28,7 @@ from proxy.yaml_file import YamlError, YamlFile, parse_yaml
 from rules.content import Surface, show_path
 from rules.detectors import build_detector
 from rules.errors import PolicyError
+from rules.examples import canary_of, read_examples
 from rules.policy import DEFAULT_REFUSAL_TEXT, Policy, find_policy_file, revision_of, text_policy
 from rules.rule import Action, Mode, RewriteWith, Rule, Stage
 from rules.screen import Screener
@@ -76,18 +78,19 @@ class _Source:
         )
 
 
-def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
+def load_config(path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True) -> Loaded:
     """Read, check and build a configuration.
 
     Args:
         path: The YAML file.
         environ: Where variables and keys are looked up.
+        canaries: Whether the guards have to pass their canaries, where the configuration wants it.
 
     Raises:
         ConfigError: Anything in it is unusable.
     """
     source, config = _read(path, environ)
-    return _build(source, config, environ)
+    return _build(source, config, environ, canaries=canaries)
 
 
 def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, Policy]]:
@@ -167,7 +170,7 @@ def _similar(key: str, source: _Source, path: KeyPath) -> str:
     return f"; known here: {', '.join(model.model_fields)}"  # type: ignore[attr-defined]  # all are pydantic models
 
 
-def _build(source: _Source, config: Config, environ: Mapping[str, str]) -> Loaded:
+def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool) -> Loaded:
     default_guard = _default_guard(source, config)
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
@@ -196,7 +199,12 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str]) -> Loade
         for name in sorted({route.upstream for route in config.routes})
     }
     specs = {name: _spec(source, name, config.guards[name], environ) for name in sorted(used)}
-    engines = {name: build_engine(spec) for name, spec in specs.items()}
+    rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
+    pairs = _canaries(source, config, policies, rules)
+    engines = {
+        name: build_engine(spec, canaries=pairs[name], cache_entries=config.guards[name].cache_entries)
+        for name, spec in specs.items()
+    }
     routes = tuple(
         LoadedRoute(
             config=route,
@@ -414,6 +422,26 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 effort=guard.effort if isinstance(guard, LlamaGuard) else Effort.NONE,
                 n_ctx=guard.n_ctx if isinstance(guard, LlamaGuard) else 8192,
             )
+
+
+def _canaries(
+    source: _Source, config: Config, policies: Mapping[str, Policy], rules: Sequence[Rule]
+) -> dict[str, list[Canary]]:
+    """What each guard has to get right: the canaries of the policies that some rule gives to it."""
+    found: dict[str, list[Canary]] = {name: [] for name in config.guards}
+    for name, entry in config.policies.items():
+        asked = {g for r in rules if r.policy.name == name and r.mode is not Mode.OFF for g in r.guards}
+        asked = {guard for guard in asked if config.guards[guard].canaries}
+        if entry.file is None or not asked:
+            continue
+        try:
+            examples = read_examples(find_policy_file(entry.file, source.path.parent))
+        except PolicyError as e:
+            raise source.error(("policies", name, "file"), str(e)) from None
+        if (canary := canary_of(policies[name], examples)) is not None:
+            for guard in asked:
+                found[guard].append(canary)
+    return found
 
 
 def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -> str:
