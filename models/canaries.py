@@ -15,11 +15,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
-from models.engine import GuardPolicy, Passage, Score
+from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import EngineError
 
 log = structlog.get_logger()
@@ -29,15 +28,6 @@ ODDS = 1.5
 
 _SHOWN = 3
 """Complaints that a guard's last error quotes; all are in the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """Two contents of which a policy's guard must know which one violates it."""
-
-    policy: GuardPolicy
-    violating: Passage
-    safe: Passage
 
 
 class CanaryFailed(EngineError):

@@ -59,6 +59,15 @@ class GuardPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """Two contents of which a policy's guard must know which one violates it (`models.canaries`)."""
+
+    policy: GuardPolicy
+    violating: Passage
+    safe: Passage
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One policy's score for one content.
 

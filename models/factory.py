@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.canaries import Canary
-from models.engine import Engine
+from models.engine import Canary, Engine
 from models.host import LocalEngine
 from models.remote import RemoteEngine
 from models.specs import GuardSpec, LocalSpec, RemoteSpec

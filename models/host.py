@@ -28,8 +28,8 @@ from functools import partial
 import structlog
 
 from models import catalog, tasks, wire
-from models.canaries import Canary, CanaryFailed, examine
-from models.engine import GuardPolicy, Passage, Score
+from models.canaries import CanaryFailed, examine
+from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import (
     ContentTooLong,
     EngineError,

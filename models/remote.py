@@ -22,8 +22,8 @@ import orjson
 
 from models import tasks
 from models.breaker import Breaker
-from models.canaries import Canary, CanaryFailed, examine
-from models.engine import GuardPolicy, Passage, Score
+from models.canaries import CanaryFailed, examine
+from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import ContentTooLong, EngineError, EngineTimeout, EngineUnavailable, VerdictError
 from models.prompt import OUTPUT_SECTION, render_content
 from models.remote_answer import read_answer

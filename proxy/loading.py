@@ -15,9 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models.canaries import Canary
 from models.catalog import resolve
-from models.engine import Effort, Engine
+from models.engine import Canary, Effort, Engine
 from models.errors import ModelLoadError
 from models.factory import build_engine
 from models.specs import GuardSpec, LocalSpec, RemoteSpec

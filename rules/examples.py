@@ -13,8 +13,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from models.canaries import Canary
-from models.engine import Passage
+from models.engine import Canary, Passage
 from rules.content import Surface
 from rules.errors import PolicyError
 from rules.policy import Policy

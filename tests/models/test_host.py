@@ -10,13 +10,14 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models import catalog
-from models.engine import GuardPolicy, Passage, Score
+from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import (
     ContentTooLong,
     EngineError,
@@ -42,12 +43,18 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     engines: list[LocalEngine] = []
 
     async def start_engine(
-        script: str = "", *, timings: Timings = QUICK, wait: bool = True, timeout_s: float = 30, max_queue: int = 256
+        script: str = "",
+        *,
+        timings: Timings = QUICK,
+        wait: bool = True,
+        timeout_s: float = 30,
+        max_queue: int = 256,
+        canaries: Sequence[Canary] = (),
     ) -> LocalEngine:
         path = tmp_path / "model.gguf"
         path.write_text(f"GGUF\n{script}")
         spec = LocalSpec("guard", "llama", str(path), timeout_s=timeout_s, max_queue=max_queue)
-        engine = LocalEngine(spec, command=COMMAND, timings=timings)
+        engine = LocalEngine(spec, command=COMMAND, canaries=canaries, timings=timings)
         engines.append(engine)
         await engine.start()
         if wait:
@@ -554,3 +561,68 @@ def test_the_proxys_side_never_imports_the_native_library() -> None:
     program = "import sys, models.factory; assert not {'llama_cpp', 'models.llama'} & set(sys.modules), sys.modules"
     root = str(Path(__file__).parents[2])
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": root})
+
+
+def canary(violating: str, safe: str) -> Canary:
+    """Its texts are commands to the fake judge."""
+    return Canary(POLICIES[0], Passage("user", violating), Passage("user", safe))
+
+
+RIGHT = canary("score 0.9", "score 0.1")
+WRONG = canary("score 0.1", "score 0.9")
+
+
+async def test_a_guard_that_judges_its_canaries_right_becomes_ready(start: Start) -> None:
+    engine = await start(canaries=[RIGHT])
+    assert values(await judge(engine, "score 0.75")) == [0.75, 0.75]
+    assert engine.last_error is None
+
+
+async def test_a_guard_that_judges_its_canaries_wrong_is_not_ready_says_why_and_judges_nothing(start: Start) -> None:
+    engine = await start(canaries=[RIGHT, WRONG], wait=False, timings=replace(QUICK, first_back_off_s=60))
+    assert not await engine.wait_ready(10)
+    assert (engine.state, engine.ready) == (State.UNFIT, False)
+    assert engine.last_error == (
+        "guard guard failed its canaries: policy a: its violating canary scored 0.1, its safe canary 0.9"
+    )
+    assert kinds(await judge(engine, "score 0.75")) == {EngineUnavailable}
+    await until(lambda: engine.pid is None)
+
+
+async def test_a_guard_that_failed_its_canaries_is_examined_again_in_a_new_process(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "healed"
+    engine = await start(canaries=[RIGHT, canary(f"score-if {file} 0.9", "score 0.5")], wait=False)
+    await until(lambda: engine.restarts >= 2)
+    assert not engine.ready
+    assert "its violating canary scored 0.25" in str(engine.last_error)
+    file.touch()
+    await until(lambda: engine.ready)
+    assert values(await judge(engine, "score 0.75")) == [0.75, 0.75]
+
+
+async def test_each_new_process_is_examined_before_it_judges(start: Start, tmp_path: Path) -> None:
+    spoiled = tmp_path / "spoiled"
+    engine = await start(canaries=[RIGHT, canary("score 0.5", f"score-if {spoiled} 0.9")])
+    spoiled.touch()
+    pid = kill(engine, signal.SIGKILL)
+    assert kinds(await judge(engine, "score 0.75")) == {EngineUnavailable}
+    await until(lambda: gone(pid) and "its safe canary 0.9" in str(engine.last_error))
+    assert not engine.ready
+
+
+@pytest.mark.parametrize("command", ["die", "stubborn 60"], ids=["dies", "hangs"])
+async def test_a_process_that_does_not_survive_its_canaries_is_replaced(start: Start, command: str) -> None:
+    quick = replace(QUICK, canary_timeout_s=0.05, hang_grace_s=0.05, first_back_off_s=60)
+    engine = await start(canaries=[canary(command, "score 0.1")], wait=False, timings=quick)
+    await until(lambda: engine.state is State.DOWN)
+    assert "canar" in str(engine.last_error)
+    await until(lambda: engine.pid is None)
+
+
+async def test_closing_does_not_wait_for_canaries(start: Start) -> None:
+    engine = await start(canaries=[canary("sleep 60", "score 0.1")], wait=False)
+    await until(lambda: engine.pid is not None)
+    async with asyncio.timeout(5):
+        await engine.close()
