@@ -35,7 +35,7 @@ CONFIG = """
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30, cache_entries: 0}
 policies:
   marker: {detector: patterns, patterns: ["ZQ-MARK-7781"]}
   model: {text: "Content that holds the mark."}

@@ -48,7 +48,7 @@ CONFIG = """
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 1.5}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 1.5, cache_entries: 0}
 policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"]}
   word: {detector: patterns, patterns: ['\\bcat\\b']}

@@ -50,7 +50,7 @@ upstreams:
   short: {base_url: "${UPSTREAM_URL}", timeout_s: 0.3}
   nobody: {base_url: "${DOWN_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30, cache_entries: 0}
 policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"]}
   model: {text: "Content that holds the mark."}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from models.verdict_cache import CachedEngine
 from proxy.loading import ConfigError, is_loopback, load_config
 from rules.content import Surface
 from rules.rule import Action, Mode, OnError
@@ -352,3 +354,70 @@ def test_the_hash_of_the_policy_set_changes_with_whatever_can_change_a_decision(
 )  # fmt: skip
 def test_only_loopback_addresses_are_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+GUARDED = """\
+upstreams:
+  default: {base_url: demo}
+guards:
+  embedded: {engine: encoder}
+  second: {engine: encoder, cache_entries: 0}
+  fleet: {engine: openai, base_url: "http://h/v1", model: m, cache_entries: 7}
+  trusting: {engine: encoder, canaries: false}
+default_guard: embedded
+policies:
+  hate: {file: rules/policies/hate.md}
+  violence: {file: violence.md}
+  fraud: {file: fraud.md}
+  text: {text: Nothing bad.}
+  bare: {file: bare.md}
+  off: {file: cyber.md}
+  secrets: {detector: secrets}
+routes:
+  - name: one
+    upstream: default
+    input:
+      - {policy: hate, refuse: 0.5}
+      - {policy: violence, guard: [embedded, fleet], refuse: 0.5, mode: shadow}
+      - {policy: text, guard: second, refuse: 0.5}
+      - {policy: bare, guard: second, refuse: 0.5}
+      - {policy: off, refuse: 0.5, mode: off}
+      - {policy: secrets, refuse: 0.5}
+      - {policy: fraud, guard: trusting, refuse: 0.5}
+    output:
+      - {policy: hate, refuse: 0.5}
+"""
+
+
+def canaries_of(engine: Any) -> list[str]:
+    inner: Any = engine.inner if isinstance(engine, CachedEngine) else engine
+    return [canary.policy.name for canary in inner._canaries]
+
+
+def test_a_guard_has_the_canaries_of_the_policies_that_it_judges(tmp_path: Path) -> None:
+    (tmp_path / "bare.md").write_text("Without examples.", encoding="utf-8")
+    loaded = load(tmp_path, GUARDED)
+    assert {name: canaries_of(engine) for name, engine in loaded.engines.items()} == {
+        "embedded": ["hate", "violence"],
+        "fleet": ["violence"],
+        "second": [],
+        "trusting": [],
+    }
+    without = load_config(tmp_path / "c.yaml", {}, canaries=False)
+    assert not any(canaries_of(engine) for engine in without.engines.values())
+
+
+def test_examples_beside_a_policy_of_ones_own_are_its_canaries_and_have_to_be_usable(tmp_path: Path) -> None:
+    (tmp_path / "bare.md").write_text("With examples.", encoding="utf-8")
+    beside = tmp_path / "bare.examples.yaml"
+    beside.write_text("- {text: a, stage: input, violates: true}\n- {text: b, stage: output, violates: false}\n")
+    assert canaries_of(load(tmp_path, GUARDED).engines["second"]) == ["bare"]
+    beside.write_text("- {text: a, violates: true}\n")
+    assert complaint(tmp_path, GUARDED) == f"14: policies.bare.file: {beside}: 0.stage: Field required"
+
+
+def test_a_guard_remembers_as_many_verdicts_as_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bare.md").write_text("Without examples.", encoding="utf-8")
+    engines = load(tmp_path, GUARDED).engines
+    kept = {name: engine._entries for name, engine in engines.items() if isinstance(engine, CachedEngine)}
+    assert kept == {"embedded": 50_000, "fleet": 7, "trusting": 50_000}
