@@ -363,6 +363,26 @@ async def test_headers_that_cross_are_judged(
     assert not [r for r in upstream.received if MARK in f"{r.headers}{r.target}"]
 
 
+@pytest.mark.parametrize("name", ["OpenAI-Organization", "OpenAI-Project", "OpenAI-Beta", "tracestate"])
+@pytest.mark.parametrize("route", ["patterns", "guard"])
+async def test_headers_that_cross_are_judged_also_where_there_is_no_body(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    guard: ScriptedServer,
+    session: aiohttp.ClientSession,
+    route: str,
+    name: str,
+) -> None:
+    url = proxy.url(f"/{route}") + "/models"
+    for value, status in (("a=b", 200), (MARK, 400)):
+        async with session.get(url, headers={name: value}) as response:
+            assert response.status == status
+            body = await response.text()
+            assert MARK not in body
+            assert response.headers["x-safeguard-decision"] == ("forward" if status == 200 else "refuse")
+    assert [r.header(name) for r in upstream.received] == ["a=b"]
+
+
 # ------------------------------------------------------------------ answers
 
 
