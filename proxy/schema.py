@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from proxy.strict_json import JsonError, check_text, parse_json_text
 from rules.content import Leaf, LeafKind, Path, Surface
+from rules.detectors.fold import fold
 
 MAX_DEPTH = 64
 MAX_LEAVES = 50_000
@@ -319,6 +320,9 @@ class Object:
                     continue
                 if not into.screen_unknown:
                     raise Misfit(here, "is not a known field", "unknown_field")
+                if fold(key).strip().casefold() in fields:
+                    # Go reads keys without regard to case, the last one wins: another model, another prompt, `store`
+                    raise Misfit(here, "is another spelling of a known field", "unknown_field")
                 into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
                 into.has_unknown = True
                 spec = UNKNOWN

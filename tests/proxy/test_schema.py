@@ -139,6 +139,13 @@ def test_an_unknown_field_is_refused_where_the_route_says_so() -> None:
     assert (show_path(caught.path), caught.code) == ("a.nope", "unknown_field")
 
 
+@pytest.mark.parametrize("key", ["Model", "MODEL", " model", "model\n", "mo\u200bdel", "ｍodel", "mоdel", "ſtore", "\u212aey"])
+def test_A16_another_spelling_of_a_known_field_is_refused(key: str) -> None:
+    spec = Object({"model": Text(USER), "store": Forced(False), "key": Refused("why")})
+    assert misfit(Object({"a": spec}), {"a": {"model": "m", key: "x"}}).code == "unknown_field"
+    assert walk(spec, {key: "x"}, strict=False) == ({}, [])
+
+
 def test_an_unknown_field_of_a_response_is_dropped() -> None:
     assert walk(Object({"a": Text(USER)}), {"a": "x", "b": "y"}, strict=False) == ({"a": "x"}, ["x"])
 
