@@ -5,7 +5,8 @@ Source: OpenAI's API reference as of openai-python 3.54 (``types/chat``), and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
 from typing import Any
 
 from proxy.inband import MODERATION
@@ -287,9 +288,7 @@ class _Logprobs:
             entries = value.get(channel)
             if isinstance(entries, list):
                 out[channel] = [self.entry(e) for e in entries if isinstance(e, dict)]
-                others = "".join(alt["token"] for e in out[channel] for alt in e.get("top_logprobs", ()))
-                if others:
-                    into.add((*path, channel), Surface.METADATA, others)
+                add_alternatives([[alt["token"] for alt in e["top_logprobs"]] for e in out[channel]], (*path, channel), into)
         return out or None
 
     def entry(self, entry: dict[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -311,6 +310,18 @@ class _Logprobs:
 
 
 LOGPROBS = _Logprobs()
+
+
+def add_alternatives(places: Sequence[Sequence[str]], path: Path, into: Collection) -> None:
+    """Tokens that could have stood there instead: the model's words too, so every rule reads them.
+
+    They are joined in the two orders in which a text can be read off them: place by place, and rank by rank.
+    """
+    by_place = "".join(chain.from_iterable(places))
+    by_rank = "".join(chain.from_iterable(zip_longest(*places, fillvalue="")))
+    for text in dict.fromkeys((by_place, by_rank)):
+        if text:
+            into.add(path, Surface.METADATA, text, is_unknown=True)
 
 _ANSWER_TOOL_CALL = Object(
     {

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from proxy.chat_api import LOGPROBS, REINTERPRETS
+from proxy.chat_api import LOGPROBS, REINTERPRETS, add_alternatives
 from proxy.inband import MODERATION
 from proxy.schema import (
     DROP,
@@ -442,8 +442,7 @@ class _TokenLogprobs:
         if not isinstance(value, list):
             return into.wrong(path, "must be a list", "invalid_type")
         entries = [LOGPROBS.entry(e) for e in value if isinstance(e, dict)]
-        if others := "".join(alt["token"] for e in entries for alt in e.get("top_logprobs", ())):
-            into.add(path, Surface.METADATA, others)
+        add_alternatives([[alt["token"] for alt in e["top_logprobs"]] for e in entries], path, into)
         return entries
 
 

@@ -46,6 +46,10 @@ routes:
     opaque: forward
     input: [{policy: marker, refuse: 0.5}]
     output: [{policy: marker, refuse: 0.5}]
+  - name: scoped
+    match: {path: /scoped/v1/*}
+    upstream: default
+    output: [{policy: marker, refuse: 0.5, scope: [assistant]}]
   - name: guard
     match: {path: /guard/v1/*}
     upstream: default
@@ -439,6 +443,65 @@ async def test_no_place_of_a_response_carries_the_mark(
     if not stream:
         assert plain.json["choices"][0]["logprobs"]["content"][0]["token"] == "Hello"
     check_answers(cases, got, "message")
+
+
+@pytest.mark.parametrize(
+    "alternatives",
+    [
+        pytest.param([[MARK], ["x"]], id="one token"),
+        pytest.param([["ZQ-MA", "RK-7781"], ["x"]], id="one place"),
+        pytest.param([["Hello", "ZQ-MA"], [" there", "RK-7781"]], id="one rank"),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["chat/completions", "completions", "responses"])
+@pytest.mark.parametrize("route", ["patterns", "scoped"])
+async def test_the_mark_does_not_cross_in_what_a_model_nearly_said(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    session: aiohttp.ClientSession,
+    alternatives: list[list[str]],
+    endpoint: str,
+    route: str,
+) -> None:
+    tokens = ["Hello", " there"]
+    entries = [
+        {"token": t, "logprob": -0.1, "bytes": None, "top_logprobs": [{"token": a, "logprob": -1.0} for a in others]}
+        for t, others in zip(tokens, alternatives, strict=True)
+    ]
+    part = {"type": "output_text", "text": "Hello there", "annotations": [], "logprobs": entries}
+    answers: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "chat/completions": (
+            chat_body(),
+            {"choices": [{"message": {"content": "Hello there"}, "logprobs": {"content": entries}}]},
+        ),
+        "completions": (
+            {"model": "m", "prompt": "x"},
+            {"choices": [{"text": "Hello there", "logprobs": {"tokens": tokens, "top_logprobs": [dict.fromkeys(a, -1.0) for a in alternatives]}}]},
+        ),
+        "responses": (
+            {"model": "m", "input": "x"},
+            {"output": [{"type": "message", "content": [part]}]},
+        ),
+    }  # fmt: skip
+    body, answer = answers[endpoint]
+    upstream.script = replies(answer)
+    for stream in (False, True):
+        reply = await post(session, f"{proxy.url(f'/{route}')}/{endpoint}", {**body, "stream": stream})
+        assert (reply.status, reply.json["error"]["code"]) == (400, "content_filter")
+
+
+@pytest.mark.parametrize("indices", [(0, 0), (None, None), (None, 0), (3, 3)])
+async def test_choices_that_share_a_number_are_not_joined_in_a_stream(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, indices: tuple[int | None, int | None]
+) -> None:
+    said: list[dict[str, Any]] = [{"content": "ZQ-MA", "refusal": "-"}, {"content": "RK-7781"}]
+    choices = [{"index": i, "message": m, "text": m["content"]} for i, m in zip(indices, said, strict=True)]
+    upstream.script = replies({"choices": choices})
+    reply = await post(session, proxy.url("/patterns") + "/chat/completions", chat_body(stream=True))
+    assert (reply.status, reply.text) == (200, "ZQ-MA")
+    # here the texts stand side by side, so that the joined reading is the mark
+    body = {"model": "m", "prompt": "x", "stream": True}
+    assert (await post(session, proxy.url("/patterns") + "/completions", body)).status == 400
 
 
 def segmented(whole: bytes, how: str) -> Script:
