@@ -288,7 +288,9 @@ class _Logprobs:
             entries = value.get(channel)
             if isinstance(entries, list):
                 out[channel] = [self.entry(e) for e in entries if isinstance(e, dict)]
-                add_alternatives([[alt["token"] for alt in e["top_logprobs"]] for e in out[channel]], (*path, channel), into)
+                add_alternatives(
+                    [[alt["token"] for alt in e["top_logprobs"]] for e in out[channel]], (*path, channel), into
+                )
         return out or None
 
     def entry(self, entry: dict[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -322,6 +324,7 @@ def add_alternatives(places: Sequence[Sequence[str]], path: Path, into: Collecti
     for text in dict.fromkeys((by_place, by_rank)):
         if text:
             into.add(path, Surface.METADATA, text, is_unknown=True)
+
 
 _ANSWER_TOOL_CALL = Object(
     {

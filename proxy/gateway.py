@@ -255,7 +255,9 @@ def _routed(request: Request, exchange: Exchange, found: list[Candidate], model:
 
 
 def _answered(exchange: Exchange, body: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=dump_json(body), content_type="application/json", headers=exchange.headers())
+    return web.Response(
+        status=status, body=dump_json(body), content_type="application/json", headers=exchange.headers()
+    )
 
 
 def _caller(config: Upstream, key: str | None) -> Caller:

@@ -236,9 +236,13 @@ class Stored:
         return Flag().clean(value, path, into) if into.allows_state else False
 
 
+_LONG = 10**6
+"""From here on a whole number can be a card's, a phone's, a person's; token ids stay below."""
+
+
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """Any JSON; every string and every key in it is judged."""
+    """Any JSON; every string, every key and every long number in it is judged."""
 
     surface: Surface
     only: type | tuple[type, ...] = object
@@ -263,6 +267,8 @@ class Anything:
             return out
         if isinstance(value, list):
             return [self._walk(item, (*path, i), into, depth + 1) for i, item in enumerate(value)]
+        if isinstance(value, (int, float)) and abs(value) >= _LONG and value == int(value):
+            into.add(path, self.surface, str(int(value)), LeafKind.KEY, is_unknown=self.is_unknown)
         return value
 
 
@@ -455,7 +461,7 @@ def _add_decoded(value: Any, path: Path, surface: Surface, into: Collection, dep
             if len(into.leaves) >= MAX_LEAVES:
                 raise Misfit(path, f"more than {MAX_LEAVES} strings", "too_many_strings")
             into.leaves.append(Leaf(path, surface, text, LeafKind.DERIVED))
-            if depth < 2 and text[:1] in '{["':
+            if depth < 2 and text.lstrip()[:1] in '{["':
                 read_decoded(text, path, surface, into, depth + 1)
         elif isinstance(item, dict):
             stack.extend(item.values())

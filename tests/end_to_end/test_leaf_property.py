@@ -25,6 +25,7 @@ from tests.end_to_end.servers import (
     Script,
     ScriptedServer,
     chat_body,
+    completion,
     event,
     post,
     replies,
@@ -443,6 +444,33 @@ async def test_no_place_of_a_response_carries_the_mark(
     if not stream:
         assert plain.json["choices"][0]["logprobs"]["content"][0]["token"] == "Hello"
     check_answers(cases, got, "message")
+
+
+@pytest.mark.parametrize("depth", range(9))
+@pytest.mark.parametrize("route", ["patterns", "guard"])
+async def test_json_within_json_hides_nothing_however_deep(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    guard: ScriptedServer,
+    session: aiohttp.ClientSession,
+    route: str,
+    depth: int,
+) -> None:
+    text = '{"k":"' + "".join(f"\\u{ord(char):04x}" for char in MARK) + '"}'
+    for _ in range(depth):
+        text = orjson.dumps({"k": text}).decode()
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": text}}
+    url = proxy.url(f"/{route}") + "/chat/completions"
+    for message in (
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "content": text, "tool_call_id": "a"},
+    ):
+        reply = await post(session, url, {"model": "m", "messages": [message]})
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    upstream.script = replies(completion(None, tool_calls=[call]))
+    for stream in (False, True):
+        reply = await post(session, url, chat_body(stream=stream))
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
 
 
 @pytest.mark.parametrize(
