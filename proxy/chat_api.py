@@ -465,9 +465,15 @@ MODEL_LIST = Object(
 ERROR_BODY = Object(
     {
         "error": Object(
-            {"message": Text(Surface.ASSISTANT), "type": _ID, "code": ByType(text=_ID), "param": _ID}, ("message",)
+            {
+                "message": Text(Surface.ASSISTANT),
+                "type": choice("invalid_request_error", "authentication_error", "permission_error", "not_found_error"),
+                "code": choice(),
+                "param": choice(),
+            },
+            ("message",),
         )
     },
     ("error",),
 )
-"""An upstream's error answer: crosses only if the output rules let it."""
+"""An upstream's error answer: crosses only if the output rules let it; what is not its message is read by all of them."""

@@ -98,7 +98,7 @@ class Gateway:
         except HttpError as error:
             exchange.refused_locally = not error.relayed
             status = error.status
-            more["error"] = error.code
+            more["error"] = "upstream_error" if error.relayed else error.code  # an upstream's own can be content
             return _error_response(error, exchange)
         except (asyncio.CancelledError, ConnectionError):
             more["error"] = "client_closed"

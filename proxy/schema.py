@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from proxy.strict_json import JsonError, check_text, parse_json_text
 from rules.content import Leaf, LeafKind, Path, Surface
 from rules.detectors.fold import fold
+from rules.detectors.runs import says_text
 
 MAX_DEPTH = 64
 MAX_LEAVES = 50_000
@@ -279,7 +280,8 @@ UNKNOWN = Anything(Surface.METADATA, is_unknown=True)
 class Opaque:
     """A part that no guard here can read: counted, and handled by the route's ``opaque``.
 
-    Only base64 data is unreadable; whatever else stands in the part (addresses, names, fields nobody knows) is judged.
+    Only base64 data that is no text is unreadable; whatever else stands in the part (text files, drawings in SVG, addresses,
+    names, fields nobody knows) is judged.
     """
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
@@ -287,7 +289,7 @@ class Opaque:
         into.opaque.append(path)
         judged = Collection(into.strict)
         out = UNKNOWN.clean(value, path, judged)
-        into.leaves += [leaf for leaf in judged.leaves if leaf.kind is LeafKind.KEY or not _BASE64.fullmatch(leaf.text)]
+        into.leaves += [leaf for leaf in judged.leaves if leaf.kind is LeafKind.KEY or not is_data(leaf.text)]
         return out
 
 
@@ -296,8 +298,8 @@ _BASE64 = re.compile(r"(?:data:[\w.+-]{1,40}/[\w.+-]{1,60};base64,)?[A-Za-z0-9+/
 
 
 def is_data(text: str) -> bool:
-    """Whether a string is base64 data, in which no guard here can read."""
-    return _BASE64.fullmatch(text) is not None
+    """Whether a string is base64 data in which no guard here can read: images and sounds, but not text."""
+    return _BASE64.fullmatch(text) is not None and not says_text(text.rpartition(",")[2])
 
 
 @dataclass(frozen=True, slots=True)

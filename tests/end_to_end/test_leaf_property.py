@@ -7,6 +7,7 @@ field this proxy knows, and some that it does not.
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -446,6 +447,29 @@ async def test_no_place_of_a_response_carries_the_mark(
     check_answers(cases, got, "message")
 
 
+@pytest.mark.parametrize("route", ["patterns", "guard"])
+async def test_the_mark_does_not_cross_in_a_text_file(
+    proxy: Proxy, upstream: ScriptedServer, guard: ScriptedServer, session: aiohttp.ClientSession, route: str
+) -> None:
+    data = base64.b64encode(f"A file of words. {MARK}. {'And more of them. ' * 20}".encode()).decode()
+    parts: list[dict[str, Any]] = [
+        {"type": "file", "file": {"filename": "a.txt", "file_data": f"data:text/plain;base64,{data}"}},
+        {"type": "image_url", "image_url": {"url": f"data:image/svg+xml;base64,{data}"}},
+        {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}},
+    ]
+    for part in parts:
+        reply = await post(session, proxy.url(f"/{route}") + "/chat/completions", chat_body([part]))
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    items: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "input_file", "file_data": f"data:text/plain;base64,{data}"}]},
+        {"type": "mcp_call", "name": "n", "server_label": "s", "output": data},
+    ]
+    for item in items:
+        reply = await post(session, proxy.url(f"/{route}") + "/responses", {"model": "m", "input": [item]})
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    assert upstream.received == []
+
+
 @pytest.mark.parametrize("depth", range(9))
 @pytest.mark.parametrize("route", ["patterns", "guard"])
 async def test_json_within_json_hides_nothing_however_deep(
@@ -530,6 +554,32 @@ async def test_choices_that_share_a_number_are_not_joined_in_a_stream(
     # here the texts stand side by side, so that the joined reading is the mark
     body = {"model": "m", "prompt": "x", "stream": True}
     assert (await post(session, proxy.url("/patterns") + "/completions", body)).status == 400
+
+
+@pytest.mark.parametrize("field", ["message", "type", "code", "param"])
+@pytest.mark.parametrize("route", ["patterns", "scoped", "guard"])
+async def test_no_word_of_an_upstreams_error_carries_the_mark(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    guard: ScriptedServer,
+    session: aiohttp.ClientSession,
+    route: str,
+    field: str,
+) -> None:
+    upstream.script = replies({"error": {"message": "m", field: MARK}}, 400)
+    reply = await post(session, proxy.url(f"/{route}") + "/chat/completions", chat_body())
+    assert (reply.status, reply.error["message"]) == (400, "The upstream refused the request.")
+    assert MARK not in reply.body.decode()
+
+
+async def test_the_code_of_an_upstreams_error_is_not_in_the_log(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
+) -> None:
+    upstream.script = replies({"error": {"message": "m", "code": "words_of_the_upstream"}}, 404)
+    reply = await post(session, proxy.url("/patterns") + "/chat/completions", chat_body())
+    assert reply.error["code"] == "words_of_the_upstream"
+    request_id = reply.headers["x-request-id"]
+    assert proxy.wait_log(lambda line: line.get("request_id") == request_id)["error"] == "upstream_error"
 
 
 def segmented(whole: bytes, how: str) -> Script:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -231,6 +232,14 @@ def test_an_opaque_part_is_counted_and_everything_in_it_but_its_data_is_judged()
     assert Opaque().clean(part, ("p",), into) == part
     assert into.opaque == [("p",)]
     assert [leaf.text for leaf in into.leaves] == ["type", "image_url", "image_url", "url", "detail", "auto", "note", "words"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind", ["data:text/plain;base64,", "data:image/svg+xml;base64,", "data:application/pdf;base64,", ""]
+)
+def test_a_text_file_within_an_opaque_part_is_judged(kind: str) -> None:
+    url = kind + base64.b64encode(b"<svg><text>Words to be read.</text></svg>\n" * 20).decode()
+    assert url in walk(Opaque(), {"file": {"file_data": url}})[1]
 
 
 @pytest.mark.parametrize("url", ["https://h/MARK.png", "data:text/plain,MARK", "data:image/png;base64,MARK", "MARK"])
