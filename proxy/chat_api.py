@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.inband import MODERATION
 from proxy.schema import (
+    UNKNOWN,
     Anything,
     Array,
     ByType,
@@ -73,7 +74,7 @@ REINTERPRETS: Mapping[str, Spec] = (
         for name in ("thread_id", "assistant_id", "context_management")
     }
     | {
-        name: ServerState("refers to text on the server, which cannot be judged", Anything(Surface.METADATA))
+        name: ServerState("refers to text on the server, which cannot be judged", UNKNOWN)
         for name in ("previous_response_id", "conversation", "prompt")
     }
     | {

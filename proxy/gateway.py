@@ -35,7 +35,7 @@ from proxy.exchange import Exchange, screen_object
 from proxy.loading import Loaded, LoadedRoute
 from proxy.relay import Relay, header_leaves, run_shadow
 from proxy.responses import ResponsesApi
-from proxy.routing import Candidate, candidates, may_use, select
+from proxy.routing import Candidate, ambiguous_header, candidates, may_use, select
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.strict_json import JsonError, dump_json, parse_json
@@ -127,6 +127,8 @@ class Gateway:
         is_mount = path.endswith(litellm_guardrail.PATH)  # takes the route that a chat would take
         asked = path.removesuffix(litellm_guardrail.PATH) + _CHAT if is_mount else path
         matching = candidates(self._loaded.routes, asked)
+        if (twice := ambiguous_header(matching, request.headers)) is not None:
+            raise HttpError(400, "duplicate_header", f"{twice}: stands there more than once", close=True)
         found = [c for c in matching if c.endpoint in ENDPOINTS]
         if not found:
             return await self._pass_through(request, exchange, matching)

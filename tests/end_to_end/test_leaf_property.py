@@ -28,7 +28,10 @@ from tests.end_to_end.servers import (
     chat_body,
     completion,
     event,
+    http_request,
+    parse_http,
     post,
+    raw,
     replies,
     streams,
 )
@@ -52,6 +55,16 @@ routes:
     match: {path: /scoped/v1/*}
     upstream: default
     output: [{policy: marker, refuse: 0.5, scope: [assistant]}]
+  - name: region
+    match: {path: /region/v1/*, headers: {x-region: eu}}
+    upstream: default
+    input: [{policy: marker, refuse: 0.5}]
+  - {name: elsewhere, match: {path: /region/v1/*}, upstream: default}
+  - name: state
+    match: {path: /state/v1/*}
+    upstream: default
+    server_state: allow
+    input: [{policy: marker, refuse: 0.5, scope: [user]}]
   - name: guard
     match: {path: /guard/v1/*}
     upstream: default
@@ -312,6 +325,16 @@ async def test_fields_that_reinterpret_are_refused(
     assert upstream.received == []
 
 
+@pytest.mark.parametrize("name", ["prompt", "previous_response_id", "conversation"])
+async def test_state_on_the_server_that_a_chat_names_is_read_by_every_rule(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, name: str
+) -> None:
+    for value in (MARK, {"id": MARK}, {MARK: 1}):
+        reply = await post(session, proxy.url("/state") + "/chat/completions", chat_body(**{name: value}))
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    assert upstream.received == []
+
+
 SPLIT: dict[str, Any] = {
     "parts": [{"role": "user", "content": [{"type": "text", "text": "ZQ-MA"}, {"type": "text", "text": "RK-7781"}]}],
     "turns": [{"role": "user", "content": "ZQ-MA"}, {"role": "user", "content": "RK-7781"}],
@@ -387,6 +410,18 @@ async def test_headers_that_cross_are_judged_also_where_there_is_no_body(
             assert MARK not in body
             assert response.headers["x-safeguard-decision"] == ("forward" if status == 200 else "refuse")
     assert [r.header(name) for r in upstream.received] == ["a=b"]
+
+
+async def test_a_second_header_does_not_lead_to_another_route(proxy: Proxy, upstream: ScriptedServer) -> None:
+    headers = ["x-region: us", "x-region: eu"]
+    for target in ("/region/v1/chat/completions", "/region/beta/litellm_basic_guardrail_api"):
+        [reply] = parse_http(await raw(proxy.port, http_request(chat_body(MARK), target=target, headers=headers)))
+        assert (reply.status, reply.error["code"]) == (400, "duplicate_header")
+    [reply] = parse_http(
+        await raw(proxy.port, http_request(chat_body(MARK), target="/region/v1/chat/completions", headers=headers[1:]))
+    )
+    assert reply.error["code"] == "content_filter"
+    assert upstream.received == []
 
 
 # ------------------------------------------------------------------ answers
