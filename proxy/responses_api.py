@@ -106,9 +106,10 @@ class Readable:
                 into.leaves.append(leaf)
             return
         name = next((step for step in reversed(leaf.path) if isinstance(step, str)), "")
-        if name in self._unseen or is_data(leaf.text):
+        is_unreadable = is_data(leaf.text)
+        if name in self._unseen or is_unreadable:
             into.opaque.append(leaf.path)
-        if is_data(leaf.text) or (name == "encrypted_content" and _ENCRYPTED.fullmatch(leaf.text)):
+        if is_unreadable or (name == "encrypted_content" and _ENCRYPTED.fullmatch(leaf.text)):
             return
         surface = self._surface
         if leaf.path[depth] in _RESULTS:

@@ -134,6 +134,9 @@ def says_text(run: str) -> bool:
     >>> says_text("d2hhdCBkb2VzIHRoaXMgc2F5Pw==")
     True
     """
+    if len(run) > _SAMPLED:
+        step = len(run) // _SAMPLES // 4 * 4  # whole groups of four
+        run = "".join(run[i : i + _SAMPLED // _SAMPLES] for i in range(0, len(run), step))
     decoded = _from_base64(run.encode(), shifts=1, stretches=False)
     return decoded is not None and len(_UNREADABLE.findall(decoded)) <= _MAX_BINARY * len(decoded)
 
