@@ -317,7 +317,8 @@ class Route(Section):
     """Largest single event of an upstream's stream."""
     passthrough: tuple[Annotated[str, Field(pattern=r"^/v1/[A-Za-z0-9._~/*-]+$")], ...] = ()
     """Globs on paths from ``/v1`` on, e.g. ``/v1/files*``, that reach the upstream **unread and unjudged**, with their answers.
-    Paths that are judged here never do, nor what lies below them. Left out: every other path is 404."""
+    Paths that are judged here never do, nor what lies below them, nor the same endpoints at another address
+    (``/v1/engines/…/completions``). Left out: every other path is 404."""
     input: tuple[RuleEntry, ...] = ()
     """Rules for what goes to the upstream."""
     output: tuple[RuleEntry, ...] = ()

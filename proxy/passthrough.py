@@ -33,9 +33,11 @@ _CONTENT_TYPE = re.compile(r"[A-Za-z0-9.+-]{1,64}/[A-Za-z0-9.+*-]{1,80}(\s*;[ -~
 def is_listed(candidate: Candidate, judged: Iterable[str]) -> bool:
     """Whether a route lets a path through unread.
 
-    Never one that an upstream could take for an endpoint that is judged here: another spelling of it, or one below it.
+    Never one that an upstream could take for an endpoint that is judged here: another spelling of it, one below it, or
+    the same behind something else (``/v1/v1/…``, ``/v1/engines/…/completions``, ``/v1/…/deployments/…/embeddings``).
     """
-    if candidate.endpoint.lower().startswith(tuple(judged)):
+    path = candidate.endpoint.lower()
+    if any(path.startswith(known) or f"{known.removeprefix('/v1')}/" in f"{path}/" for known in judged):
         return False
     return any(fnmatchcase(candidate.endpoint, glob) for glob in candidate.route.config.passthrough)
 

@@ -23,8 +23,21 @@ _MAX_URLS = 100
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
-_RETURNED = re.compile(r"^(retry-after|retry-after-ms|x-ratelimit-[a-z-]{1,40})$")
-_PLAIN_VALUE = re.compile(r"^[0-9A-Za-z.,: +-]{1,64}$")
+_KINDS = "limit|remaining|reset|used|requests?|req|tokens?|input|output|prompt|completion|images?|policy|window|after"
+_TIMES = "second|minute|hour|day|week|month|query"
+_RETURNED = re.compile(rf"retry-after(?:-ms)?|x-ratelimit(?:-(?:{_KINDS}|{_TIMES})){{1,6}}")
+"""Built of known words, because a name can spell anything as well as a value."""
+
+_AMOUNT = r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_CLOCK = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
+_PLAIN_VALUE = re.compile(
+    rf"{_AMOUNT}|(?:{_AMOUNT}(?:ms|us|ns|[smhd])){{1,5}}"  # numbers, and durations as Go writes them: 6m0.5s
+    rf"|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}(?:\.[0-9]{{1,9}})?(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})"
+    rf"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{{2}} "
+    rf"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{{4}} {_CLOCK} GMT",
+    re.ASCII,
+)
+"""An amount, a duration or a time (RFC 9110, section 5.6.7; RFC 3339): nobody judges what these headers say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +123,7 @@ def returned_headers(headers: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name, value in headers.items():
         name = name.lower()
-        if _RETURNED.match(name) and _PLAIN_VALUE.match(value):
+        if _RETURNED.fullmatch(name) and _PLAIN_VALUE.fullmatch(value):
             found[name] = value
     return found
 
