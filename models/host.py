@@ -74,7 +74,7 @@ class Timings:
     """What the answer of a job that ran into its deadline may take to arrive: it can hold scores."""
     close_grace_s: float = 1.0
     canary_timeout_s: float = 120.0
-    """For one canary: the first one of a policy also prefills the policy, on a slow machine and a large model."""
+    """For one canary, if the guard has no longer limit of its own: the first one of a policy also prefills the policy."""
 
 
 _NOT_IN_A_VERDICT = frozenset({"name", "model", "timeout_s", "max_queue", "threads", "sha256"})
@@ -292,7 +292,7 @@ class LocalEngine:
         return process
 
     async def _ask_canary(self, process: GuardProcess, passage: Passage, policy: GuardPolicy) -> Score | EngineError:
-        timeout_s = self._timings.canary_timeout_s
+        timeout_s = max(self._timings.canary_timeout_s, self._spec.timeout_s)
         try:
             async with asyncio.timeout(timeout_s + self._timings.hang_grace_s):
                 entries = await process.submit(next(self._job_ids), [passage], [policy], time.monotonic() + timeout_s)

@@ -104,7 +104,7 @@ class EncoderGuard(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
     cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
-    """Verdicts that are remembered, so that the same content is not judged twice against the same policy; ``0``: none."""
+    """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
     canaries: bool = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
 
@@ -133,7 +133,7 @@ class LlamaGuard(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
     cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
-    """Verdicts that are remembered, so that the same content is not judged twice against the same policy; ``0``: none."""
+    """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
     canaries: bool = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
 
@@ -154,7 +154,7 @@ class OpenAIGuard(Section):
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Connections that may be open at once."""
     cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
-    """Verdicts that are remembered, so that the same content is not judged twice against the same policy; ``0``: none."""
+    """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
     canaries: bool = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
 

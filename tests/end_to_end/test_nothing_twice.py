@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,3 +169,30 @@ async def test_a_guard_that_fails_its_canaries_is_not_ready_says_why_and_heals(
     assert (await readiness(session, proxy)) == (200, {"ready": True, "model": "m"})
     assert (await ask(session, proxy, "one", "Hello")).status == 200
     assert "Here is" not in proxy.log
+
+
+def test_a_check_by_hand_is_judged_anew_and_asks_for_no_canaries(
+    folder: Path, backends: dict[str, str], guard: ScriptedServer
+) -> None:
+    file = folder / "config.yaml"
+    file.write_text(CONFIG, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "proxy",
+        "check",
+        "--config",
+        str(file),
+        "--json",
+        "--route",
+        "both",
+        f"Say {MARK}",
+    ]
+    done = subprocess.run(command, env={**os.environ, **backends}, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    verdicts = json.loads(done.stdout)["verdicts"]
+    assert [(v["policy"], v["outcome"], v["cached"]) for v in verdicts] == [
+        ("one", "refuse", False),
+        ("two", "flag", False),
+    ]
+    assert len(guard.received) == 2

@@ -615,7 +615,7 @@ async def test_each_new_process_is_examined_before_it_judges(start: Start, tmp_p
 @pytest.mark.parametrize("command", ["die", "stubborn 60"], ids=["dies", "hangs"])
 async def test_a_process_that_does_not_survive_its_canaries_is_replaced(start: Start, command: str) -> None:
     quick = replace(QUICK, canary_timeout_s=0.05, hang_grace_s=0.05, first_back_off_s=60)
-    engine = await start(canaries=[canary(command, "score 0.1")], wait=False, timings=quick)
+    engine = await start(canaries=[canary(command, "score 0.1")], wait=False, timings=quick, timeout_s=0.05)
     await until(lambda: engine.state is State.DOWN)
     assert "canar" in str(engine.last_error)
     await until(lambda: engine.pid is None)
