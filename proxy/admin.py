@@ -40,7 +40,9 @@ class Admin:
         if token is None:
             return True
         given = request.headers.getall("Authorization", ())
-        return len(given) == 1 and hmac.compare_digest(given[0].encode(), f"Bearer {token}".encode())
+        return len(given) == 1 and hmac.compare_digest(
+            given[0].encode(errors="surrogateescape"), f"Bearer {token}".encode()
+        )
 
     def _healthz(self) -> web.Response:
         return _json(200, {"status": "alive"})
