@@ -46,7 +46,7 @@ class Admin(Section):
     """TCP port; 0 picks a free one and prints it."""
     token_env: EnvName | None = None
     """Environment variable with the bearer token that every call must carry; if the variable is not set, there is no
-    token and only loopback may be bound."""
+    token, only loopback may be bound, and only ``localhost`` and loopback addresses are answered."""
 
 
 class Upstream(Section):
@@ -148,6 +148,8 @@ class OpenAIGuard(Section):
     """Longest time for one verdict."""
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Connections that may be open at once."""
+    max_queue: Annotated[int, Field(ge=1)] = 256
+    """Calls that may wait besides ``max_connections``; one more is an error at once."""
 
     @field_validator("base_url")
     @classmethod

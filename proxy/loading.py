@@ -396,6 +396,7 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 api_key=_key(source, at, guard.api_key_env, environ),
                 timeout_s=guard.timeout_s,
                 max_connections=guard.max_connections,
+                max_queue=guard.max_queue,
             )
         case EncoderGuard() | LlamaGuard():
             model = guard.model
