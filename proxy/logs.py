@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -25,20 +27,24 @@ LOOP_ERROR_EVERY_S = 10.0
 a second."""
 
 
+STALL_S = 1.0
+"""How long a reader of the log may keep everything waiting, once; then lines are lost until it reads again."""
+
+
 class Sink(Generic[Line]):
-    """A log file whose failure (a full disk, a reader that has gone) costs lines, never an answer or a guard.
+    """A log file whose failure (a full disk, a reader that has gone or does not read) costs lines, never an answer or a guard.
 
     Lines that are lost are counted, and the count is written as soon as lines can be written again.
     """
 
-    def __init__(self, write: Callable[[Line], None], note: Callable[[int], Line]) -> None:
+    def __init__(self, write: Callable[[Line, float], None], note: Callable[[int], Line]) -> None:
         """Make a sink.
 
         Args:
-            write: Writes a line to its end.
+            write: Writes a line to its end; OSError if it cannot within the seconds given.
             note: Makes the line that tells how many were lost.
         """
-        self._write: Callable[[Line], None] = write
+        self._write: Callable[[Line, float], None] = write
         self._note: Callable[[int], Line] = note
         self.lost = 0
         """Lines lost since the last one that was written."""
@@ -46,7 +52,10 @@ class Sink(Generic[Line]):
     def write(self, line: Line) -> None:
         """Write a line, if that is possible."""
         try:
-            self._write(self._note(self.lost) + line if self.lost else line)
+            if self.lost:
+                self._write(self._note(self.lost) + line, 0.0)
+            else:
+                self._write(line, STALL_S)
         except (OSError, ValueError):  # ValueError: the file is closed
             self.lost += 1
         else:
@@ -56,18 +65,27 @@ class Sink(Generic[Line]):
         """Every line is flushed already."""
 
 
-def _write_bytes(line: bytes) -> None:
-    """Past Python's buffer: what it could not write would wait there, and fail again when the process ends."""
-    file = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
+def _write_bytes(line: bytes, timeout_s: float) -> None:
+    """Past Python's buffer: what it could not write would wait there, and fail again when the process ends.
+
+    In pieces, because a pipe that says that it can be written to takes one of `PIPE_BUF` bytes without blocking.
+    """
+    file = sys.stderr.fileno()
     rest = memoryview(line)
     while rest:
-        written = file.write(rest)
-        if written is None:
-            raise BlockingIOError
-        rest = rest[written:]
+        _await_writable(file, timeout_s)
+        rest = rest[os.write(file, rest[: select.PIPE_BUF]) :]
 
 
-def _write_text(line: str) -> None:
+def _await_writable(file: int, timeout_s: float) -> None:
+    poll = select.poll()
+    poll.register(file, select.POLLOUT)
+    if not poll.poll(timeout_s * 1000):
+        raise BlockingIOError
+
+
+def _write_text(line: str, timeout_s: float) -> None:
+    _await_writable(sys.stderr.fileno(), timeout_s)
     sys.stderr.write(line)
     sys.stderr.flush()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
+import os
+import sys
 from typing import Any
 
 import pytest
@@ -23,7 +26,7 @@ class Disk:
         self.text = ""
         self.failure: Exception | None = None
 
-    def write(self, line: str) -> None:
+    def write(self, line: str, timeout_s: float) -> None:
         if self.failure is not None:
             raise self.failure
         self.text += line
@@ -52,7 +55,7 @@ def test_lines_that_cannot_be_written_are_counted_and_the_count_is_written_later
 
 
 def test_a_log_that_cannot_be_written_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(line: bytes) -> None:
+    def broken(line: bytes, timeout_s: float) -> None:
         raise BrokenPipeError
 
     monkeypatch.setattr(logs, "_write_bytes", broken)
@@ -61,6 +64,29 @@ def test_a_log_that_cannot_be_written_disturbs_nobody(monkeypatch: pytest.Monkey
         structlog.get_logger().info("request", status=200)
     finally:
         structlog.reset_defaults()
+
+
+def test_a_reader_that_does_not_read_is_waited_for_once_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "STALL_S", 0.05)
+    reads, writes = os.pipe()
+    with open(reads, "rb") as reader, open(writes, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        try:
+            logs.configure_logs()
+            log = structlog.get_logger()
+            for i in range(400):  # three times what a pipe takes
+                log.info("request", number=i, padding="x" * 500)
+            os.set_blocking(reads, False)
+            first = reader.read()
+            log.info("request", number="last")
+            rest = reader.read()
+        finally:
+            structlog.reset_defaults()
+    numbers = [json.loads(line)["number"] for line in first.splitlines() if line.endswith(b"}")]
+    assert numbers == list(range(len(numbers))), "whole lines, in order"
+    lost, last = [json.loads(line) for line in rest.splitlines() if line]
+    assert (lost["event"], last["number"]) == ("log_lines_lost", "last")
+    assert lost["lines"] + len(numbers) == 400
 
 
 async def test_an_error_of_the_loop_is_one_short_line_without_what_it_was_about() -> None:
