@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -150,7 +151,7 @@ class HttpCaller:
         content_type: str = "application/json",
     ) -> AbstractAsyncContextManager[Answer]:
         """See `Caller`."""
-        return _Call(self._send(method, path, body, headers, content_type), self._open)
+        return _Call(partial(self._send, method, path, body, headers, content_type), self._open)
 
     async def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], content_type: str
@@ -196,12 +197,14 @@ class _Call:
 
     __slots__ = ("_open", "_response", "_sending")
 
-    def __init__(self, sending: Awaitable[aiohttp.ClientResponse], open_: set[aiohttp.ClientResponse]) -> None:
+    def __init__(
+        self, sending: Callable[[], Awaitable[aiohttp.ClientResponse]], open_: set[aiohttp.ClientResponse]
+    ) -> None:
         self._sending = sending
         self._open = open_
 
     async def __aenter__(self) -> Answer:
-        response = self._response = await self._sending
+        response = self._response = await self._sending()
         self._open.add(response)
         try:
             headers = response.headers
