@@ -45,6 +45,8 @@ class RemoteSpec:
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 5.0
     max_connections: int = 64
+    max_queue: int = 256
+    """Calls that may be under way besides ``max_connections``; one more is `EngineOverloaded`."""
     max_content_chars: int = 400_000
 
 

@@ -16,6 +16,8 @@ from rules.rule import Mode, OnError, RewriteWith
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Host = Annotated[str, Field(min_length=1)]
+"""Empty would mean every interface."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -29,7 +31,7 @@ class Section(BaseModel):
 class Listen(Section):
     """Where the data port listens."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to bind."""
     port: Port = 8080
     """TCP port; 0 picks a free one and prints it."""
@@ -38,13 +40,13 @@ class Listen(Section):
 class Admin(Section):
     """Where health and metrics are served; never on the data port. Left out: no admin port."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to bind. Without ``token_env`` it must be a loopback address."""
     port: Port = 8081
     """TCP port; 0 picks a free one and prints it."""
     token_env: EnvName | None = None
     """Environment variable with the bearer token that every call must carry; if the variable is not set, there is no
-    token and only loopback may be bound."""
+    token, only loopback may be bound, and only ``localhost`` and loopback addresses are answered."""
 
 
 class Upstream(Section):
@@ -76,6 +78,8 @@ def check_http_url(value: str) -> str:
         ValueError: Another scheme, no host, or credentials, a query or a fragment inside.
     """
     parts = urlsplit(value)
+    if not 0 < (443 if parts.port is None else parts.port) <= 65535:  # `port` itself raises for more
+        raise ValueError("must have a port from 1 to 65535, or none")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// URL with a host")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -144,6 +148,8 @@ class OpenAIGuard(Section):
     """Longest time for one verdict."""
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Connections that may be open at once."""
+    max_queue: Annotated[int, Field(ge=1)] = 256
+    """Calls that may wait besides ``max_connections``; one more is an error at once."""
 
     @field_validator("base_url")
     @classmethod

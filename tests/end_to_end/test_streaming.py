@@ -812,3 +812,42 @@ async def test_plain_and_streamed_come_to_the_same_decision(
             assert line["output"]["action"] == action, (name, size, line["output"])
             if action != "refuse":
                 assert seen(reply).choices[0].content == plain.json["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "buffer",
+        "window",
+        pytest.param(
+            "deliver_first",
+            marks=pytest.mark.xfail(
+                strict=True, reason="each segment ends a read there, so that the wait for silence starts anew"
+            ),
+        ),
+    ],
+)
+async def test_a_client_hears_something_while_the_upstream_sends_only_comments(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, mode: str
+) -> None:
+    heard, heard_in_time = threading.Event(), threading.Event()
+    enough = 15  # comments, in three seconds: a client must hear one each second
+
+    async def comments(request: web.BaseRequest, received: Received) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for _ in range(enough):
+            await response.write(b": working\n\n")
+            await asyncio.sleep(0.2)
+            if heard.is_set():
+                heard_in_time.set()
+                break
+        await response.write(b"".join(text_stream("Hello")))
+        return response
+
+    upstream.script = comments
+    async with session.post(f"{proxy.url('/' + mode)}/chat/completions", json=chat_body(stream=True)) as response:
+        await response.content.readany()
+        heard.set()
+        await response.read()
+    assert heard_in_time.is_set(), "nothing was heard before the answer"

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from models.breaker import Breaker
 from models.engine import GuardPolicy, Passage, Score, Tier
-from models.errors import ContentTooLong, EngineError, EngineTimeout, EngineUnavailable, VerdictError
+from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, VerdictError
 from models.prompt import OUTPUT_SECTION
 from models.remote import MAX_ANSWER_BYTES, RemoteEngine
 from models.remote_answer import read_answer
@@ -497,3 +497,27 @@ def test_a_probe_keeps_others_out_until_it_is_over() -> None:
     breaker.succeeded()
     assert breaker.allow()
     assert breaker.allow()
+
+
+async def test_more_calls_than_may_wait_are_refused_at_once(server: Server) -> None:
+    go_on = asyncio.Event()
+
+    async def waits(request: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return web.json_response(answer("0"))
+
+    server.handler = waits
+    content = [Passage("user", "Hi")]
+    engine = RemoteEngine(RemoteSpec("g", server.url, "m", max_connections=1, max_queue=2))
+    await engine.start()
+    try:
+        deadline = time.monotonic() + 10
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(engine.judge(content, POLICIES[:1], deadline=deadline)) for _ in range(4)]
+            done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            assert [type(task.result()[0]) for task in done] == [EngineOverloaded]
+            go_on.set()
+        assert [type(call.result()[0]) for call in calls] == [Score, Score, Score, EngineOverloaded]
+        assert type((await engine.judge(content, POLICIES[:1], deadline=deadline))[0]) is Score
+    finally:
+        await engine.close()
