@@ -3,7 +3,7 @@
 ::
 
     EngineError                 base: no verdict, and why (never carries content)
-    ├── ModelLoadError          the model file cannot be opened, verified or understood
+    ├── ModelLoadError          the model file cannot be opened, verified, understood or held in memory
     ├── EngineUnavailable       the guard process or server is not there (starting, dead, refused the connection)
     ├── EngineOverloaded        the queue is full; nothing was started
     ├── EngineTimeout           the deadline passed, or the work was cancelled
