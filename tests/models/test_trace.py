@@ -67,7 +67,7 @@ TASKS = {
     "code": "```python\ndef bake(minutes):\n    return minutes > 30\n```",
     "sql": "SELECT name FROM bread WHERE rye = 1;",
     "formula": "x**2 + 1",
-    "tuple": "( [],[1,1],[],[2] )",
+    "tuple": '(3, [], [0, 1], "rye")',
     "number": "42",
     "decimal": "0.5",
     "date": "1-2-2024",
