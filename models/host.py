@@ -3,7 +3,7 @@
 ::
 
     starting ──ready──▶ ready ──death──▶ down ──back-off──▶ starting
-        └──the model is missing, wrong or not understood──▶ failed (for good)
+        └──the model is missing, wrong, not understood or too large──▶ failed (for good)
 
 At most one job is in the process. The others wait here, where a deadline or a caller that leaves removes them at no
 cost, and where they outlive the process: after a death they go to its successor. Only the job that was running is
@@ -22,10 +22,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import structlog
 
-from models import catalog, tasks, wire
+from models import catalog, memory_check, tasks, wire
 from models.engine import GuardPolicy, Passage, Score
 from models.errors import (
     ContentTooLong,
@@ -35,6 +36,7 @@ from models.errors import (
     EngineUnavailable,
     ModelLoadError,
 )
+from models.gguf_header import HeaderError
 from models.guard_process import COMMAND, GuardProcess, ProcessDied
 from models.job_queue import Job, JobQueue
 from models.quarantine import Quarantine, Quarantined, digest
@@ -249,6 +251,7 @@ class LocalEngine:
 
     async def _start_process(self) -> GuardProcess:
         path = catalog.resolve(self._spec.model)
+        await self._check_memory(path)
         self._process = process = await GuardProcess.start(self._spec, self._command, self._wake)
         try:
             self._model, self._verified = await process.load(path, self._verified, self._timings.load_timeout_s)
@@ -259,6 +262,20 @@ class LocalEngine:
             raise ProcessDied(f"while loading the model, {process.epitaph()}") from error
         self._become(State.READY)
         return process
+
+    async def _check_memory(self, path: Path) -> None:
+        """Log what the model needs; refuse what does not fit, before minutes go into hashing and loading it."""
+        try:
+            need = await asyncio.to_thread(memory_check.look, self._spec, path)
+        except HeaderError as error:  # not for us to judge: the process verifies the file and says what is wrong
+            log.warning("guard_memory_unknown", guard=self._spec.name, reason=str(error))
+            return
+        log.info("guard_memory", guard=self._spec.name, needs=str(need.estimate), available=need.available_text)
+        if need.fits or not self._spec.check_memory:
+            return
+        if self._verified is None:
+            raise ModelLoadError(need.complaint(self._spec.name))
+        raise EngineUnavailable(need.complaint(self._spec.name))  # it did fit once, and may again
 
     async def _end_process(self) -> None:
         if (process := self._process) is None:

@@ -33,6 +33,8 @@ class LocalSpec:
     """More than this is `ContentTooLong`: the proxy does not judge what it could not finish."""
     sha256: str | None = None
     """Hash that the model file must have; None: the one recorded beside the file, if any."""
+    check_memory: bool = True
+    """Whether a model that needs more memory than there is gets refused before it is loaded."""
 
 
 @dataclass(frozen=True, slots=True)

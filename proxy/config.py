@@ -106,6 +106,8 @@ class EncoderGuard(Section):
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
+    check_memory: bool = True
+    """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
 
 class LlamaGuard(Section):
@@ -131,6 +133,8 @@ class LlamaGuard(Section):
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
+    check_memory: bool = True
+    """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
 
 class OpenAIGuard(Section):

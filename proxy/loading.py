@@ -416,6 +416,7 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 max_queue=guard.max_queue,
                 max_content_tokens=guard.max_content_tokens,
                 sha256=guard.sha256,
+                check_memory=guard.check_memory,
                 effort=guard.effort if isinstance(guard, LlamaGuard) else Effort.NONE,
                 n_ctx=guard.n_ctx if isinstance(guard, LlamaGuard) else 8192,
             )

@@ -278,6 +278,38 @@ def test_anything_but_one_clear_label_is_no_verdict(body: bytes) -> None:
     assert "sorry" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(answer("I'm sorry, but I can't help with that."), "guard_refused", id="refusal"),
+        pytest.param(answer("0", message_refusal="I cannot"), "guard_refused", id="refusal-field"),
+        pytest.param(answer("0", finish_reason="content_filter"), "guard_refused", id="the-server's-filter"),
+        pytest.param(answer("I'm sorry, but", finish_reason="length"), "guard_refused", id="refusal-cut"),
+        pytest.param(answer("Once upon a time a baker sold bread."), "guard_ran_task", id="story"),
+        pytest.param(answer('{"items": [1, 0]}'), "guard_ran_task", id="json"),
+        pytest.param(answer(None, message_tool_calls=[{"id": "x"}]), "guard_ran_task", id="tool-call"),
+        pytest.param(answer("0", message_function_call={"name": "x"}), "guard_ran_task", id="function-call"),
+        pytest.param(answer(""), "guard_empty", id="empty"),
+        pytest.param(answer(None, message_reasoning="It is bread."), "guard_empty", id="no-content"),
+        pytest.param(answer(None, finish_reason="length"), "guard_runaway", id="cut-in-the-trace"),
+        pytest.param(answer("0", finish_reason="length"), "guard_runaway", id="cut-after-a-label"),
+        pytest.param(answer("", message_reasoning="Is it bread? " * 400), "guard_runaway", id="in-circles"),
+        pytest.param(answer("unsafe\nS1"), "no_verdict", id="another-form"),
+        pytest.param(answer("0", finish_reason="tool_calls"), "no_verdict", id="another-end"),
+        pytest.param(answer([{"type": "text", "text": "0"}]), "no_verdict", id="not-a-text"),
+    ],
+)
+async def test_the_error_says_what_kind_of_answer_it_was(
+    server: Server, make: Make, body: dict[str, Any], code: str
+) -> None:
+    server.says(body)
+    engine = await make()
+    for _ in range(6):
+        error = await failure(engine)
+        assert (error.code, isinstance(error, VerdictError)) == (code, True)
+    assert engine.ready, "a content that provokes such answers must not close the guard to others"
+
+
 @pytest.mark.parametrize("name", ["empty", "text", "duplicate-content", "length", "deep", "content-'SAFE'"])
 async def test_garbage_from_a_server_is_an_entry_not_an_exception(server: Server, make: Make, name: str) -> None:
     server.says(GARBAGE[name])
