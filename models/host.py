@@ -3,7 +3,7 @@
 ::
 
     starting ──ready──▶ ready ──death──▶ down ──back-off──▶ starting
-        ├──the model is missing, wrong or not understood──▶ failed (for good)
+        ├──the model is missing, wrong, not understood or too large──▶ failed (for good)
         └──its canaries fail──▶ unfit ──back-off──▶ starting
 
 At most one job is in the process. The others wait here, where a deadline or a caller that leaves removes them at no
@@ -24,10 +24,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 
 import structlog
 
-from models import catalog, tasks, wire
+from models import catalog, memory_check, tasks, wire
 from models.canaries import CanaryFailed, examine
 from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import (
@@ -38,6 +39,7 @@ from models.errors import (
     EngineUnavailable,
     ModelLoadError,
 )
+from models.gguf_header import HeaderError
 from models.guard_process import COMMAND, GuardProcess, ProcessDied
 from models.job_queue import Job, JobQueue
 from models.quarantine import Quarantine, Quarantined, digest
@@ -77,7 +79,7 @@ class Timings:
     """For one canary, if the guard has no longer limit of its own: the first one of a policy also prefills the policy."""
 
 
-_NOT_IN_A_VERDICT = frozenset({"name", "model", "timeout_s", "max_queue", "threads", "sha256"})
+_NOT_IN_A_VERDICT = frozenset({"name", "model", "timeout_s", "max_queue", "threads", "sha256", "check_memory"})
 """Fields of a spec that change no verdict, or are in `LocalEngine.model`; whatever else there is counts."""
 
 
@@ -276,6 +278,7 @@ class LocalEngine:
 
     async def _start_process(self) -> GuardProcess:
         path = catalog.resolve(self._spec.model)
+        await self._check_memory(path)
         self._process = process = await GuardProcess.start(self._spec, self._command, self._wake)
         doing = "loading the model"
         try:
@@ -299,6 +302,20 @@ class LocalEngine:
         except TimeoutError:
             raise ProcessDied("the guard process did not judge a canary in time and was ended") from None
         return entries[0]
+
+    async def _check_memory(self, path: Path) -> None:
+        """Log what the model needs; refuse what does not fit, before minutes go into hashing and loading it."""
+        try:
+            need = await asyncio.to_thread(memory_check.look, self._spec, path)
+        except HeaderError as error:  # not for us to judge: the process verifies the file and says what is wrong
+            log.warning("guard_memory_unknown", guard=self._spec.name, reason=str(error))
+            return
+        log.info("guard_memory", guard=self._spec.name, needs=str(need.estimate), available=need.available_text)
+        if need.fits or not self._spec.check_memory:
+            return
+        if self._verified is None:
+            raise ModelLoadError(need.complaint(self._spec.name))
+        raise EngineUnavailable(need.complaint(self._spec.name))  # it did fit once, and may again
 
     async def _end_process(self) -> None:
         if (process := self._process) is None:

@@ -24,7 +24,7 @@ from models import tasks
 from models.breaker import Breaker
 from models.canaries import CanaryFailed, examine
 from models.engine import Canary, GuardPolicy, Passage, Score
-from models.errors import ContentTooLong, EngineError, EngineTimeout, EngineUnavailable, VerdictError
+from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, VerdictError
 from models.prompt import OUTPUT_SECTION, render_content
 from models.remote_answer import read_answer
 from models.specs import RemoteSpec
@@ -85,6 +85,7 @@ class RemoteEngine:
         self._breaker = breaker or Breaker()
         self._session: aiohttp.ClientSession | None = None
         self._started = False
+        self._n_calls = 0
         self._last_error: str | None = "not started"
         self._canaries = tuple(canaries)
         self._waits = waits or Waits()
@@ -167,17 +168,21 @@ class RemoteEngine:
             refusal = EngineTimeout("the deadline had passed")
         elif not self._fit:
             refusal = EngineUnavailable("the guard has not passed its canaries")
+        elif self._n_calls >= self._spec.max_connections + self._spec.max_queue:
+            refusal = EngineOverloaded(f"{self._spec.max_queue} calls are waiting for the guard server")
         elif not self._breaker.allow():
             refusal = EngineUnavailable("the guard server failed repeatedly and is left alone for some seconds")
         if refusal is not None:
             return [refusal] * len(policies)
         health = _Health.UNKNOWN
+        self._n_calls += 1
         try:
             async with asyncio.TaskGroup() as group:
                 asked = [group.create_task(self._ask(policy, content, deadline)) for policy in policies]
             outcomes = [task.result() for task in asked]
             health = self._overall(outcomes)
         finally:
+            self._n_calls -= 1
             self._report(health)
         return [entry for entry, _ in outcomes]
 

@@ -98,7 +98,7 @@ async def check(path: Path, args: argparse.Namespace) -> int:
         if args.route not in by_name:
             raise ConfigError(f"{path}: routes: no route is called {args.route!r} (known: {', '.join(by_name)})")
         route = by_name[args.route]
-    text = sys.stdin.read() if args.text == "-" else args.text
+    text = _standard_input() if args.text == "-" else args.text
     if (problem := check_text(text)) is not None:
         raise ConfigError(f"TEXT: {problem}")
     stage = Stage(args.stage)
@@ -141,6 +141,13 @@ async def check(path: Path, args: argparse.Namespace) -> int:
         sys.stderr.write(f"could not be judged: {failed}\n")
         return 2
     return 0 if decision.action is Action.FORWARD else 1
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise ConfigError("TEXT: is not UTF-8") from None
 
 
 async def doctor(args: argparse.Namespace) -> int:

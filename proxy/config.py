@@ -17,6 +17,8 @@ from rules.rule import Mode, OnError, RewriteWith
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Host = Annotated[str, Field(min_length=1)]
+"""Empty would mean every interface."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -30,7 +32,7 @@ class Section(BaseModel):
 class Listen(Section):
     """Where the data port listens."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to bind."""
     port: Port = 8080
     """TCP port; 0 picks a free one and prints it."""
@@ -39,13 +41,13 @@ class Listen(Section):
 class Admin(Section):
     """Where health and metrics are served; never on the data port. Left out: no admin port."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to bind. Without ``token_env`` it must be a loopback address."""
     port: Port = 8081
     """TCP port; 0 picks a free one and prints it."""
     token_env: EnvName | None = None
     """Environment variable with the bearer token that every call must carry; if the variable is not set, there is no
-    token and only loopback may be bound."""
+    token, only loopback may be bound, and only ``localhost`` and loopback addresses are answered."""
 
 
 class Upstream(Section):
@@ -77,6 +79,8 @@ def check_http_url(value: str) -> str:
         ValueError: Another scheme, no host, or credentials, a query or a fragment inside.
     """
     parts = urlsplit(value)
+    if not 0 < (443 if parts.port is None else parts.port) <= 65535:  # `port` itself raises for more
+        raise ValueError("must have a port from 1 to 65535, or none")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// URL with a host")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -107,6 +111,8 @@ class EncoderGuard(Section):
     """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
     canaries: bool = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
+    check_memory: bool = True
+    """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
 
 class LlamaGuard(Section):
@@ -136,6 +142,8 @@ class LlamaGuard(Section):
     """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
     canaries: bool = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
+    check_memory: bool = True
+    """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
 
 class OpenAIGuard(Section):
@@ -157,6 +165,8 @@ class OpenAIGuard(Section):
     """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
     canaries: bool = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
+    max_queue: Annotated[int, Field(ge=1)] = 256
+    """Calls that may wait besides ``max_connections``; one more is an error at once."""
 
     @field_validator("base_url")
     @classmethod

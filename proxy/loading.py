@@ -140,7 +140,11 @@ def _explain(source: _Source, error: ValidationError) -> ConfigError:
     shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
     if first["loc"] and str(first["loc"][-1]).endswith("_env"):
         shown = " (the name of an environment variable, not the key itself)"  # never shown: it can be the key
+    elif "@" in shown or "?" in shown:
+        shown = ""  # a URL's password or key
     match first["type"]:
+        case "model_type" | "dict_type":
+            reason = "must be a mapping of keys to values"
         case "extra_forbidden":
             reason = "unknown key" + _similar(str(first["loc"][-1]), source, tuple(key))
         case "missing":
@@ -399,6 +403,7 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 api_key=_key(source, at, guard.api_key_env, environ),
                 timeout_s=guard.timeout_s,
                 max_connections=guard.max_connections,
+                max_queue=guard.max_queue,
             )
         case EncoderGuard() | LlamaGuard():
             model = guard.model
@@ -418,6 +423,7 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 max_queue=guard.max_queue,
                 max_content_tokens=guard.max_content_tokens,
                 sha256=guard.sha256,
+                check_memory=guard.check_memory,
                 effort=guard.effort if isinstance(guard, LlamaGuard) else Effort.NONE,
                 n_ctx=guard.n_ctx if isinstance(guard, LlamaGuard) else 8192,
             )

@@ -65,7 +65,7 @@ async def pass_through(
         raise HttpError(415, "content_type", "Content-Type cannot be read.", close=True)
     below = path.removeprefix("/v1")
     async with caller.call(request.method, below, body or None, request.headers, content_type=given) as answer:
-        if answer.status < 200 or 300 <= answer.status < 400:
+        if not (200 <= answer.status < 300 or 400 <= answer.status < 600):
             raise bad_upstream(f"The upstream answered with status {answer.status}.")
         content_type = (
             answer.content_type if _CONTENT_TYPE.fullmatch(answer.content_type) else "application/octet-stream"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -138,6 +139,7 @@ class HttpCaller:
         self._key = key
         self._config = config
         self._session: aiohttp.ClientSession | None = None
+        self._open: set[aiohttp.ClientResponse] = set()
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -162,7 +164,7 @@ class HttpCaller:
         content_type: str = "application/json",
     ) -> AbstractAsyncContextManager[Answer]:
         """See `Caller`."""
-        return _Call(self._send(method, path, body, headers, content_type))
+        return _Call(partial(self._send, method, path, body, headers, content_type), self._open)
 
     async def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], content_type: str
@@ -186,13 +188,16 @@ class HttpCaller:
             raise upstream_timeout() from None
         except (aiohttp.ClientConnectorError, ssl.SSLError):
             raise upstream_unreachable() from None
-        except (aiohttp.ClientError, OSError, ValueError):  # never shown: their texts hold URLs and headers with keys
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError):  # RuntimeError: the service is being stopped
+            # never shown: their texts hold URLs and headers with keys
             raise bad_upstream(
                 "The upstream closed the connection or answered with something that is not HTTP."
             ) from None
 
     async def close(self) -> None:
-        """See `Caller`."""
+        """See `Caller`. Who reads an answer then finds it broken off; closing the session alone would not tell them."""
+        for response in list(self._open):
+            response.close()
         if self._session is not None:
             await self._session.close()
 
@@ -203,26 +208,32 @@ class _Call:
     A class, because a generator made into a context manager costs as much as sending the headers.
     """
 
-    __slots__ = ("_response", "_sending")
+    __slots__ = ("_open", "_response", "_sending")
 
-    def __init__(self, sending: Awaitable[aiohttp.ClientResponse]) -> None:
+    def __init__(
+        self, sending: Callable[[], Awaitable[aiohttp.ClientResponse]], open_: set[aiohttp.ClientResponse]
+    ) -> None:
         self._sending = sending
+        self._open = open_
 
     async def __aenter__(self) -> Answer:
-        response = self._response = await self._sending
+        response = self._response = await self._sending()
+        self._open.add(response)
         try:
             headers = response.headers
-            if headers.get("Content-Encoding", "identity").lower() != "identity":
+            if any(coding.lower() != "identity" for coding in headers.getall("Content-Encoding", ())):
                 raise bad_upstream("The upstream sent a compressed answer that was not asked for.")
             return Answer(
                 response.status, response.content_type.lower(), returned_headers(headers), _segments(response)
             )
         except BaseException:
+            self._open.discard(response)
             response.close()
             raise
 
     async def __aexit__(self, *_: object) -> None:
         response = self._response
+        self._open.discard(response)
         response.close() if not response.content.at_eof() else response.release()
 
 

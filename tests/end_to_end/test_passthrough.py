@@ -112,6 +112,21 @@ async def test_an_answer_that_breaks_off_is_no_whole_answer(proxy: Proxy, upstre
     assert not got.endswith(b"0\r\n\r\n"), "the last chunk of a chunked body says that it is whole"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"HTTP/1.1 999 Odd\r\n", id="status that HTTP does not know"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Encoding: gzip\r\n", id="compressed twice"
+        ),
+    ],
+)
+async def test_odd_heads_do_not_cross(proxy: Proxy, upstream: ScriptedServer, head: bytes) -> None:
+    upstream.script = raw_answer(head + b"Content-Length: 1\r\n\r\nx")
+    [reply] = parse_http(await raw(proxy.port, http_request(method="GET", target="/v1/files", length=False)))
+    assert checked(reply).status == 502
+
+
 async def test_redirects_do_not_cross(proxy: Proxy, upstream: ScriptedServer) -> None:
     upstream.script = replies(b"", status=302, headers={"Location": "http://evil.test/"})
     [reply] = parse_http(await raw(proxy.port, http_request(method="GET", target="/v1/files", length=False)))

@@ -15,8 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
+import structlog.testing
 
-from models import catalog
+from models import catalog, memory_check
 from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import (
     ContentTooLong,
@@ -27,6 +29,7 @@ from models.errors import (
     VerdictError,
 )
 from models.host import LocalEngine, State, Timings
+from models.memory import Estimate
 from models.quarantine import Quarantine, Quarantined, digest
 from models.specs import LocalSpec
 
@@ -358,6 +361,64 @@ async def test_a_model_with_another_hash_is_not_loaded(tmp_path: Path, where: st
     assert engine.state is State.FAILED
     assert "SHA-256" in str(engine.last_error)
     await engine.close()
+
+
+def with_memory(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
+    need = Estimate(weights=2 << 30, kv_cache=0, buffers=0, process=0)
+    monkeypatch.setattr(memory_check, "look", lambda spec, path: memory_check.Need(need, available))
+
+
+async def test_a_model_that_does_not_fit_into_memory_fails_before_a_process_is_started(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 1 << 30)
+    engine = await start(wait=False)
+    assert not await engine.wait_ready(10)
+    assert (engine.state, engine.pid, engine.restarts) == (State.FAILED, None, 0)
+    assert "needs 2.0 GiB" in str(engine.last_error)
+    assert "1.0 GiB are available" in str(engine.last_error)
+
+
+async def test_what_a_model_needs_is_logged_before_it_is_loaded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 3 << 30)
+    with structlog.testing.capture_logs() as logs:
+        await start()
+    events = [entry["event"] for entry in logs if entry["event"] == "guard_memory" or entry.get("state") == "ready"]
+    assert events == ["guard_memory", "guard_state"]
+    (line,) = (entry for entry in logs if entry["event"] == "guard_memory")
+    assert line["needs"].startswith("2.0 GiB (weights 2.0 GiB")
+    assert line["available"] == "3.0 GiB"
+
+
+async def test_without_the_check_a_model_that_does_not_fit_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 1 << 30)
+    path = tmp_path / "model.gguf"
+    path.write_text("GGUF\n")
+    engine = LocalEngine(LocalSpec("guard", "llama", str(path), check_memory=False), command=COMMAND, timings=QUICK)
+    await engine.start()
+    assert await engine.wait_ready(10), engine.last_error
+    await engine.close()
+
+
+async def test_a_guard_that_fitted_once_comes_back_when_there_is_memory_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 3 << 30)
+    engine = await start()
+    with_memory(monkeypatch, 1 << 30)
+    kill(engine, signal.SIGKILL)
+    await until(lambda: "are available" in str(engine.last_error))
+    assert engine.state is not State.FAILED
+    with_memory(monkeypatch, 3 << 30)
+    await until(lambda: engine.ready)
+
+
+async def test_a_head_that_cannot_be_read_is_left_to_the_process(start: Start) -> None:
+    with structlog.testing.capture_logs() as logs:
+        assert (await start()).ready
+    assert [entry["log_level"] for entry in logs if entry["event"] == "guard_memory_unknown"] == ["warning"]
 
 
 async def test_a_model_that_is_not_there_fails_for_good() -> None:

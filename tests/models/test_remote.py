@@ -15,7 +15,7 @@ from aiohttp import web
 
 from models.breaker import Breaker
 from models.engine import Canary, GuardPolicy, Passage, Score, Tier
-from models.errors import ContentTooLong, EngineError, EngineTimeout, EngineUnavailable, VerdictError
+from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, VerdictError
 from models.prompt import OUTPUT_SECTION
 from models.remote import MAX_ANSWER_BYTES, RemoteEngine, Waits
 from models.remote_answer import read_answer
@@ -280,6 +280,38 @@ def test_anything_but_one_clear_label_is_no_verdict(body: bytes) -> None:
     with pytest.raises(VerdictError) as caught:
         read_answer(body, 0)
     assert "sorry" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(answer("I'm sorry, but I can't help with that."), "guard_refused", id="refusal"),
+        pytest.param(answer("0", message_refusal="I cannot"), "guard_refused", id="refusal-field"),
+        pytest.param(answer("0", finish_reason="content_filter"), "guard_refused", id="the-server's-filter"),
+        pytest.param(answer("I'm sorry, but", finish_reason="length"), "guard_refused", id="refusal-cut"),
+        pytest.param(answer("Once upon a time a baker sold bread."), "guard_ran_task", id="story"),
+        pytest.param(answer('{"items": [1, 0]}'), "guard_ran_task", id="json"),
+        pytest.param(answer(None, message_tool_calls=[{"id": "x"}]), "guard_ran_task", id="tool-call"),
+        pytest.param(answer("0", message_function_call={"name": "x"}), "guard_ran_task", id="function-call"),
+        pytest.param(answer(""), "guard_empty", id="empty"),
+        pytest.param(answer(None, message_reasoning="It is bread."), "guard_empty", id="no-content"),
+        pytest.param(answer(None, finish_reason="length"), "guard_runaway", id="cut-in-the-trace"),
+        pytest.param(answer("0", finish_reason="length"), "guard_runaway", id="cut-after-a-label"),
+        pytest.param(answer("", message_reasoning="Is it bread? " * 400), "guard_runaway", id="in-circles"),
+        pytest.param(answer("unsafe\nS1"), "no_verdict", id="another-form"),
+        pytest.param(answer("0", finish_reason="tool_calls"), "no_verdict", id="another-end"),
+        pytest.param(answer([{"type": "text", "text": "0"}]), "no_verdict", id="not-a-text"),
+    ],
+)
+async def test_the_error_says_what_kind_of_answer_it_was(
+    server: Server, make: Make, body: dict[str, Any], code: str
+) -> None:
+    server.says(body)
+    engine = await make()
+    for _ in range(6):
+        error = await failure(engine)
+        assert (error.code, isinstance(error, VerdictError)) == (code, True)
+    assert engine.ready, "a content that provokes such answers must not close the guard to others"
 
 
 @pytest.mark.parametrize("name", ["empty", "text", "duplicate-content", "length", "deep", "content-'SAFE'"])
@@ -597,3 +629,27 @@ async def test_closing_ends_the_examination(server: Server, make: Make) -> None:
     async with asyncio.timeout(2):
         await engine.close()
     assert (engine.ready, engine.last_error) == (False, "closed")
+
+
+async def test_more_calls_than_may_wait_are_refused_at_once(server: Server) -> None:
+    go_on = asyncio.Event()
+
+    async def waits(request: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return web.json_response(answer("0"))
+
+    server.handler = waits
+    content = [Passage("user", "Hi")]
+    engine = RemoteEngine(RemoteSpec("g", server.url, "m", max_connections=1, max_queue=2))
+    await engine.start()
+    try:
+        deadline = time.monotonic() + 10
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(engine.judge(content, POLICIES[:1], deadline=deadline)) for _ in range(4)]
+            done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            assert [type(task.result()[0]) for task in done] == [EngineOverloaded]
+            go_on.set()
+        assert [type(call.result()[0]) for call in calls] == [Score, Score, Score, EngineOverloaded]
+        assert type((await engine.judge(content, POLICIES[:1], deadline=deadline))[0]) is Score
+    finally:
+        await engine.close()

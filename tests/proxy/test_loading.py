@@ -113,6 +113,11 @@ MARKER = "{detector: patterns, literals: [MARK]}"
                      id="wrong-scheme"),
         pytest.param(changed("base_url: demo", 'base_url: "https://u:p@x/v1"'),
                      "2: upstreams.default.base_url: must not hold credentials", id="credentials-in-the-url"),
+        pytest.param(changed("base_url: demo", 'base_url: "http://x:99999/v1"'),
+                     "2: upstreams.default.base_url: Port out of range 0-65535", id="port-out-of-range"),
+        pytest.param("[]\n", "1: must be a mapping of keys to values", id="a-list"),
+        pytest.param(SMALL + 'listen: {host: ""}\n', "10: listen.host: ", id="host-that-means-all-interfaces"),
+        pytest.param(SMALL + 'admin: {host: ""}\n', "10: admin.host: ", id="admin-host-that-means-all-interfaces"),
         pytest.param(SMALL + "guards:\n  g: {engine: lama, model: x}\n",
                      "11: guards.g: engine must be one of encoder, llama, openai", id="wrong-engine"),
         pytest.param(SMALL + "guards:\n  g: {model: x}\n",
@@ -421,3 +426,8 @@ def test_a_guard_remembers_as_many_verdicts_as_it_is_told(tmp_path: Path) -> Non
     engines = load(tmp_path, GUARDED).engines
     kept = {name: engine._entries for name, engine in engines.items() if isinstance(engine, CachedEngine)}
     assert kept == {"embedded": 50_000, "fleet": 7, "trusting": 50_000}
+
+
+@pytest.mark.parametrize("url", ["https://u:sesame@x/v1", "https://sesame@x/v1", "https://x/v1?key=sesame"])
+def test_a_complaint_about_a_url_does_not_show_what_can_be_a_key(tmp_path: Path, url: str) -> None:
+    assert "sesame" not in complaint(tmp_path, changed("base_url: demo", f'base_url: "{url}"'))
