@@ -161,8 +161,9 @@ class OpenAIGuard(Section):
     """Longest time for one verdict."""
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Connections that may be open at once."""
-    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
-    """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
+    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once. ``0``: all is judged; what
+    runs behind a server's name can change unseen, so a remote guard's verdicts are remembered only if you say so."""
     canaries: bool = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
     max_queue: Annotated[int, Field(ge=1)] = 256
