@@ -36,7 +36,7 @@ admin: {port: 0}
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30, cache_entries: 100}
 policies:
   one: {text: "Content that holds the mark."}
   two: {file: two.md}
