@@ -59,6 +59,15 @@ class GuardPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """Two contents of which a policy's guard must know which one violates it (`models.canaries`)."""
+
+    policy: GuardPolicy
+    violating: Passage
+    safe: Passage
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One policy's score for one content.
 
@@ -69,6 +78,7 @@ class Score:
         rationale: The model's reasoning, for the audit only; None where there is none.
         n_tokens: Tokens that were decoded for this score.
         latency_ms: Time spent on this score inside the engine.
+        cached: Whether it was worked for by an earlier or a simultaneous call (`models.verdict_cache`).
     """
 
     value: float
@@ -77,6 +87,7 @@ class Score:
     rationale: str | None = field(default=None, repr=False)
     n_tokens: int = 0
     latency_ms: float = 0.0
+    cached: bool = False
 
 
 class Engine(Protocol):

@@ -3,12 +3,16 @@
 ::
 
     EngineError                 base: no verdict, and why (never carries content)
-    ├── ModelLoadError          the model file cannot be opened, verified or understood
+    ├── ModelLoadError          the model file cannot be opened, verified, understood or held in memory
     ├── EngineUnavailable       the guard process or server is not there (starting, dead, refused the connection)
     ├── EngineOverloaded        the queue is full; nothing was started
     ├── EngineTimeout           the deadline passed, or the work was cancelled
     ├── ContentTooLong          more tokens than the guard is allowed to read
     └── VerdictError            the model answered, but not with a verdict
+        ├── GuardRefused        it refused
+        ├── GuardRanTask        it did what the content asks for
+        ├── GuardEmpty          it said nothing
+        └── GuardRunaway        it reasoned without end
 
 A score that says "violation" is never an error, and an error is never a score.
 """
@@ -53,9 +57,33 @@ class ContentTooLong(EngineError):
 
 
 class VerdictError(EngineError):
-    """The model's answer is not a verdict: a refusal, an executed task, an empty or ambiguous answer."""
+    """The model's answer is not a verdict. The subclasses say what it is; an answer in another form is just this."""
 
     code = "no_verdict"
+
+
+class GuardRefused(VerdictError):
+    """The model refused instead of judging. Leans to violation: most contents that a safeguard model refuses are one."""
+
+    code = "guard_refused"
+
+
+class GuardRanTask(VerdictError):
+    """The model did what the content asks for. Leans to violation: the content has taken the guard over."""
+
+    code = "guard_ran_task"
+
+
+class GuardEmpty(VerdictError):
+    """The model's answer is empty."""
+
+    code = "guard_empty"
+
+
+class GuardRunaway(VerdictError):
+    """The model's reasoning went round in circles or met its limit, and there is no verdict after it."""
+
+    code = "guard_runaway"
 
 
 ERRORS_BY_CODE: dict[str, type[EngineError]] = {
@@ -68,6 +96,10 @@ ERRORS_BY_CODE: dict[str, type[EngineError]] = {
         EngineTimeout,
         ContentTooLong,
         VerdictError,
+        GuardRefused,
+        GuardRanTask,
+        GuardEmpty,
+        GuardRunaway,
     )
 }
 """Error classes by ``code``: how an error crosses the process boundary."""

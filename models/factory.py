@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from models.engine import Engine
+from collections.abc import Sequence
+
+from models.engine import Canary, Engine
 from models.host import LocalEngine
 from models.remote import RemoteEngine
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
+from models.verdict_cache import DEFAULT_ENTRIES, CachedEngine
 
 
-def build_engine(spec: GuardSpec) -> Engine:
-    """The engine of a guard, not started: `Engine.start` begins loading."""
+def build_engine(spec: GuardSpec, *, canaries: Sequence[Canary] = (), cache_entries: int = DEFAULT_ENTRIES) -> Engine:
+    """The engine of a guard, not started: `Engine.start` begins loading.
+
+    Args:
+        spec: Which guard.
+        canaries: What it has to get right before it is ready.
+        cache_entries: Verdicts to remember; 0: none, and everybody who asks the same is answered by himself.
+    """
+    engine: LocalEngine | RemoteEngine
     match spec:
         case LocalSpec():
-            return LocalEngine(spec)
+            engine = LocalEngine(spec, canaries=canaries)
         case RemoteSpec():
-            return RemoteEngine(spec)
+            engine = RemoteEngine(spec, canaries=canaries)
+    return CachedEngine(engine, entries=cache_entries) if cache_entries else engine

@@ -3,7 +3,8 @@
 ::
 
     starting ──ready──▶ ready ──death──▶ down ──back-off──▶ starting
-        └──the model is missing, wrong or not understood──▶ failed (for good)
+        ├──the model is missing, wrong, not understood or too large──▶ failed (for good)
+        └──its canaries fail──▶ unfit ──back-off──▶ starting
 
 At most ``LocalSpec.n_at_once`` jobs are in the process: one, unless its engine judges many together. The others wait here,
 where a deadline or a caller that leaves removes them at no cost, and where they outlive the process: after a death they go
@@ -18,17 +19,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 
 import structlog
 
-from models import catalog, tasks, wire
-from models.engine import GuardPolicy, Passage, Score
+from models import catalog, memory_check, tasks, wire
+from models.canaries import CanaryFailed, examine
+from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import (
     ContentTooLong,
     EngineError,
@@ -37,9 +40,11 @@ from models.errors import (
     EngineUnavailable,
     ModelLoadError,
 )
+from models.gguf_header import HeaderError
 from models.guard_process import COMMAND, GuardProcess, ProcessDied
 from models.job_queue import Job, JobQueue
 from models.quarantine import Quarantine, Quarantined, digest
+from models.shared import asker
 from models.specs import LocalSpec
 
 log = structlog.get_logger()
@@ -51,6 +56,7 @@ class State(StrEnum):
     STARTING = "starting"
     READY = "ready"
     DOWN = "down"
+    UNFIT = "unfit"
     FAILED = "failed"
     CLOSED = "closed"
 
@@ -71,6 +77,15 @@ class Timings:
     answer_grace_s: float = 0.1
     """What the answer of a job that ran into its deadline may take to arrive: it can hold scores."""
     close_grace_s: float = 1.0
+    canary_timeout_s: float = 120.0
+    """For one canary, if the guard has no longer limit of its own: the first one of a policy also prefills the policy."""
+
+
+_NOT_IN_A_VERDICT = frozenset(
+    {"name", "model", "timeout_s", "max_queue", "threads", "sha256", "check_memory"}
+    | {"n_at_once", "n_policies", "prefix_cache"}
+)
+"""Fields of a spec that change no verdict, or are in `LocalEngine.model`; whatever else there is counts."""
 
 
 class LocalEngine:
@@ -79,11 +94,21 @@ class LocalEngine:
     Args:
         spec: Which model, and its limits.
         command: The process; the number of its socket is appended.
+        canaries: What each new process has to get right before the guard is ready.
         timings: Waits and graces.
     """
 
-    def __init__(self, spec: LocalSpec, *, command: Sequence[str] = COMMAND, timings: Timings | None = None) -> None:
+    def __init__(
+        self,
+        spec: LocalSpec,
+        *,
+        command: Sequence[str] = COMMAND,
+        canaries: Sequence[Canary] = (),
+        timings: Timings | None = None,
+    ) -> None:
         self._spec = spec
+        self._canaries = tuple(canaries)
+        self._settings = repr({k: v for k, v in asdict(spec).items() if k not in _NOT_IN_A_VERDICT})
         self._command = command
         self._timings = timings or Timings()
         self._state = State.DOWN
@@ -109,13 +134,18 @@ class LocalEngine:
 
     @property
     def ready(self) -> bool:
-        """Whether the process is there with its model loaded."""
+        """Whether the process is there with its model loaded and its canaries judged right."""
         return self._state is State.READY
 
     @property
     def model(self) -> str:
         """Name and revision of the loaded model; before the first load, the name in the configuration."""
         return self._model
+
+    @property
+    def settings(self) -> str:
+        """What verdicts depend on besides the model; see `models.verdict_cache.Cacheable`."""
+        return self._settings
 
     @property
     def last_error(self) -> str | None:
@@ -139,7 +169,7 @@ class LocalEngine:
             self._supervisor = tasks.own(self._supervise(), name=f"guard {self._spec.name}")
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until the guard is ready or has failed for good; whether it is ready."""
+        """Wait until the guard is ready, has failed for good or has failed its canaries; whether it is ready."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._state in (State.STARTING, State.DOWN):
@@ -154,14 +184,11 @@ class LocalEngine:
         await self._end_process()  # again: the cancellation may have met the supervisor while it ended the process
 
     async def judge(
-        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float, key: str = ""
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
     ) -> list[Score | EngineError]:
-        """Score one content against several policies; see `models.engine.Engine.judge`.
-
-        ``key`` says who asks: engines that judge many contents at once share their time fairly between keys.
-        """
+        """Score one content against several policies; see `models.engine.Engine.judge`. For whom, `models.shared` knows."""
         deadline = min(deadline, time.monotonic() + self._spec.timeout_s)
-        job = await self._admit(passages, policies, deadline, key)
+        job = await self._admit(passages, policies, deadline)
         if isinstance(job, EngineError):
             return [job] * len(policies)
         try:
@@ -173,7 +200,7 @@ class LocalEngine:
             self._forget(job)
 
     async def _admit(
-        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float, key: str
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
     ) -> Job | EngineError:
         """Put a call into the queue, or say why not."""
         if sum(len(passage.text) for passage in passages) > wire.MAX_FRAME_BYTES:
@@ -188,7 +215,7 @@ class LocalEngine:
             return EngineOverloaded(f"{self._spec.max_queue} calls are waiting for the guard")
         if not self.ready and (refusal := await self._await_readiness(deadline)) is not None:
             return refusal
-        job = Job(next(self._job_ids), passages, policies, deadline, content, key)
+        job = Job(next(self._job_ids), passages, policies, deadline, content, asker())
         self._waiting.put(job)
         self._wake.set()
         return job
@@ -227,7 +254,7 @@ class LocalEngine:
         delay_s = self._timings.first_back_off_s
         try:
             while True:
-                ready_at = None
+                ready_at, lost = None, State.DOWN
                 try:
                     process = await self._start_process()
                     ready_at = time.monotonic()
@@ -235,10 +262,12 @@ class LocalEngine:
                 except ModelLoadError as error:
                     self._become(State.FAILED, str(error))
                     return
+                except CanaryFailed as error:  # a new process reads the file anew; nothing is known to be lost for good
+                    reason, lost = str(error), State.UNFIT
                 except (EngineError, ProcessDied, OSError) as error:
                     reason = str(error)
                 self.restarts += 1
-                self._become(State.DOWN, reason)
+                self._become(lost, reason)
                 await self._end_process()
                 if ready_at is not None and time.monotonic() - ready_at >= self._timings.healthy_after_s:
                     delay_s = self._timings.first_back_off_s
@@ -254,16 +283,44 @@ class LocalEngine:
 
     async def _start_process(self) -> GuardProcess:
         path = catalog.resolve(self._spec.model)
+        await self._check_memory(path)
         self._process = process = await GuardProcess.start(self._spec, self._command, self._wake)
+        doing = "loading the model"
         try:
             self._model, self._verified = await process.load(path, self._verified, self._timings.load_timeout_s)
+            doing = "judging its canaries"
+            if self._canaries:
+                await examine(self._spec.name, self._canaries, partial(self._ask_canary, process))
         except ProcessDied as error:
             if not process.dead:
                 raise
             await process.reap()
-            raise ProcessDied(f"while loading the model, {process.epitaph()}") from error
+            raise ProcessDied(f"while {doing}, {process.epitaph()}") from error
         self._become(State.READY)
         return process
+
+    async def _ask_canary(self, process: GuardProcess, passage: Passage, policy: GuardPolicy) -> Score | EngineError:
+        timeout_s = max(self._timings.canary_timeout_s, self._spec.timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s + self._timings.hang_grace_s):
+                entries = await process.submit(next(self._job_ids), [passage], [policy], time.monotonic() + timeout_s)
+        except TimeoutError:
+            raise ProcessDied("the guard process did not judge a canary in time and was ended") from None
+        return entries[0]
+
+    async def _check_memory(self, path: Path) -> None:
+        """Log what the model needs; refuse what does not fit, before minutes go into hashing and loading it."""
+        try:
+            need = await asyncio.to_thread(memory_check.look, self._spec, path)
+        except HeaderError as error:  # not for us to judge: the process verifies the file and says what is wrong
+            log.warning("guard_memory_unknown", guard=self._spec.name, reason=str(error))
+            return
+        log.info("guard_memory", guard=self._spec.name, needs=str(need.estimate), available=need.available_text)
+        if need.fits or not self._spec.check_memory:
+            return
+        if self._verified is None:
+            raise ModelLoadError(need.complaint(self._spec.name))
+        raise EngineUnavailable(need.complaint(self._spec.name))  # it did fit once, and may again
 
     async def _end_process(self) -> None:
         if (process := self._process) is None:
@@ -306,7 +363,7 @@ class LocalEngine:
                 self._waiting.put_back([job])
                 return
             self._running[job.job_id] = job
-            answer.add_done_callback(functools.partial(self._answered, job))
+            answer.add_done_callback(partial(self._answered, job))
             alone = self._quarantine.suspects(job.content)
 
     def _answered(self, job: Job, answer: asyncio.Future[list[wire.Entry]]) -> None:

@@ -3,21 +3,28 @@
 One request per policy, all at once, built from constants: nothing that a caller sent but the content itself reaches
 the guard. One attempt, no redirects, no cookies, no proxy from the environment, a bounded answer. Errors never hold
 what the server said, its address or the key.
+
+What stands under a name on a server can change unseen, so the canaries are judged at the start and again each time
+after the server was found broken.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import aiohttp
 import orjson
 
+from models import tasks
 from models.breaker import Breaker
-from models.engine import GuardPolicy, Passage, Score
-from models.errors import ContentTooLong, EngineError, EngineTimeout, EngineUnavailable, VerdictError
+from models.canaries import CanaryFailed, examine
+from models.engine import Canary, GuardPolicy, Passage, Score
+from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, VerdictError
 from models.prompt import OUTPUT_SECTION, render_content
 from models.remote_answer import read_answer
 from models.specs import RemoteSpec
@@ -31,6 +38,19 @@ _PARSE_HERE_BYTES = 64 * 1024
 """Larger answers are parsed in a thread, so that the event loop does not stall."""
 _FAIR_TIMEOUT_S = 1.0
 """A call that was given less than this and ran out of time says nothing about the server."""
+
+
+_CANARIES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """All in seconds; tests shorten them."""
+
+    first_back_off_s: float = 1.0
+    longest_back_off_s: float = 30.0
+    readiness_s: float = 2.0
+    """How long a call waits for the first examination."""
 
 
 class _Health(Enum):
@@ -48,21 +68,38 @@ class RemoteEngine:
     """An `models.engine.Engine` that asks a server.
 
     Five calls in a row that find the server broken open the circuit: for five seconds every call is
-    `EngineUnavailable` at once, then one call is let through.
+    `EngineUnavailable` at once, then one call is let through. With canaries these take the place of that call: until
+    they are judged right, at the start and after the circuit was opened, every other call is `EngineUnavailable`.
     """
 
-    def __init__(self, spec: RemoteSpec, *, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self,
+        spec: RemoteSpec,
+        *,
+        canaries: Sequence[Canary] = (),
+        breaker: Breaker | None = None,
+        waits: Waits | None = None,
+    ) -> None:
         self._spec = spec
         self._url = spec.base_url.rstrip("/") + "/chat/completions"
         self._breaker = breaker or Breaker()
         self._session: aiohttp.ClientSession | None = None
         self._started = False
+        self._n_calls = 0
         self._last_error: str | None = "not started"
+        self._canaries = tuple(canaries)
+        self._waits = waits or Waits()
+        self._fit = not self._canaries
+        self._complaint: str | None = None
+        self._examined = asyncio.Event()
+        self._unfit = asyncio.Event()
+        self._examiner: asyncio.Task[None] | None = None
+        self._n_outages = 0
 
     @property
     def ready(self) -> bool:
-        """Started, and the circuit is not open. Whether the server is there is found out by asking it."""
-        return self._started and self._breaker.closed
+        """Started, canaries passed, and the circuit is not open. Without canaries, asking finds out if anybody is there."""
+        return self._started and self._fit and self._breaker.closed
 
     @property
     def model(self) -> str:
@@ -70,23 +107,45 @@ class RemoteEngine:
         return self._spec.model
 
     @property
+    def settings(self) -> str:
+        """What verdicts depend on besides the model's name; see `models.verdict_cache.Cacheable`.
+
+        A server that was gone may have come back with another model.
+        """
+        return f"{self._url} {self._n_outages}"
+
+    @property
     def last_error(self) -> str | None:
-        """The last failure; None after a success."""
-        return self._last_error
+        """What is wrong with the canaries, or else the last failure; None after a success."""
+        return self._complaint or self._last_error
 
     async def start(self) -> None:
-        """Allow calls."""
+        """Allow calls, and begin to ask about the canaries, if there are any."""
+        if self._started:
+            return
         self._started = True
         self._last_error = None
+        if self._fit:
+            self._examined.set()
+            return
+        self._complaint = "the canaries are being judged"
+        self._examiner = tasks.own(self._examine(), name=f"canaries {self._spec.name}")
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Whether calls are made: there is nothing to wait for."""
+        """Wait for the first examination, if there are canaries; whether calls are made."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._examined.wait()
         return self.ready
 
     async def close(self) -> None:
         """Close the connections."""
         self._started = False
         self._last_error = "closed"
+        self._complaint = None
+        self._examined.set()
+        examiner, self._examiner = self._examiner, None
+        await tasks.end(examiner)
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -95,6 +154,8 @@ class RemoteEngine:
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
     ) -> list[Score | EngineError]:
         """Score one content against several policies; see `models.engine.Engine.judge`."""
+        if self._started and not self._fit:
+            await self.wait_ready(min(deadline - time.monotonic(), self._waits.readiness_s))
         now = time.monotonic()
         deadline = min(deadline, now + self._spec.timeout_s)
         content = render_content(passages)
@@ -105,17 +166,23 @@ class RemoteEngine:
             refusal = ContentTooLong(f"the content has more than {self._spec.max_content_chars} characters")
         elif deadline <= now:
             refusal = EngineTimeout("the deadline had passed")
+        elif not self._fit:
+            refusal = EngineUnavailable("the guard has not passed its canaries")
+        elif self._n_calls >= self._spec.max_connections + self._spec.max_queue:
+            refusal = EngineOverloaded(f"{self._spec.max_queue} calls are waiting for the guard server")
         elif not self._breaker.allow():
             refusal = EngineUnavailable("the guard server failed repeatedly and is left alone for some seconds")
         if refusal is not None:
             return [refusal] * len(policies)
         health = _Health.UNKNOWN
+        self._n_calls += 1
         try:
             async with asyncio.TaskGroup() as group:
                 asked = [group.create_task(self._ask(policy, content, deadline)) for policy in policies]
             outcomes = [task.result() for task in asked]
             health = self._overall(outcomes)
         finally:
+            self._n_calls -= 1
             self._report(health)
         return [entry for entry, _ in outcomes]
 
@@ -131,8 +198,43 @@ class RemoteEngine:
                 self._breaker.succeeded()
             case _Health.BROKEN:
                 self._breaker.failed()
+                if not self._breaker.closed:
+                    self._lost()
             case _Health.UNKNOWN:
                 self._breaker.undecided()
+
+    def _lost(self) -> None:
+        """The circuit was opened: whoever answers next may be another."""
+        self._n_outages += 1
+        if self._canaries and self._fit:
+            self._fit = False
+            self._complaint = f"the guard server failed repeatedly: {self._last_error}"
+            self._unfit.set()
+
+    async def _examine(self) -> None:
+        """For as long as the engine lives: have the canaries judged until they are right, and again after an outage."""
+        delay_s = self._waits.first_back_off_s
+        while True:
+            try:
+                await examine(self._spec.name, self._canaries, self._ask_canary, at_once=_CANARIES_AT_ONCE)
+            except CanaryFailed as error:
+                self._complaint = str(error)
+                self._examined.set()
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, self._waits.longest_back_off_s)
+                continue
+            self._breaker.succeeded()
+            self._unfit.clear()
+            self._fit, self._complaint, self._last_error = True, None, None
+            self._examined.set()
+            await self._unfit.wait()
+            delay_s = self._waits.first_back_off_s
+            await asyncio.sleep(delay_s)
+
+    async def _ask_canary(self, passage: Passage, policy: GuardPolicy) -> Score | EngineError:
+        content = render_content([passage])
+        entry, _ = await self._ask(policy, content, time.monotonic() + self._spec.timeout_s)
+        return entry
 
     async def _ask(self, policy: GuardPolicy, content: str, deadline: float) -> _Outcome:
         """One request. Never raises but for cancellation."""

@@ -1,7 +1,8 @@
 """The answer of a remote guard: from the bytes of a chat completion to a score. Pure.
 
 Only one thing is a verdict: a JSON object with one choice that ended by itself and whose content is exactly ``0`` or
-``1``. Everything else, a refusal and a cut-off trace included, is a `VerdictError` (attacks D07, D08).
+``1``. Everything else, a refusal and a cut-off trace included, is a `VerdictError` (attacks D07, D08), and the class of
+the error says of which kind (`models.trace`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from models.engine import Score, Tier
 from models.errors import VerdictError
 from models.prompt import SAFE, VIOLATES
+from models.trace import Kind, read_trace, verdict_error
 
 MAX_RATIONALE_CHARS = 20_000
 
@@ -32,23 +34,31 @@ def read_answer(body: bytes, latency_ms: float) -> Score:
     """
     answer = _parse(body)
     choice = _only_choice(answer)
-    if choice.get("finish_reason") != "stop":
-        raise VerdictError("the answer did not end by itself")
     message = choice.get("message")
     if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
         raise VerdictError("the answer has no message of the assistant")
-    if message.get("tool_calls") or message.get("function_call"):
-        raise VerdictError("the answer calls a tool")
-    if message.get("refusal"):
-        raise VerdictError("the model refused")
-    content = message.get("content")
-    label = content.strip() if isinstance(content, str) else None
-    if label not in (VIOLATES, SAFE):
-        raise VerdictError("the answer is neither 0 nor 1")
+    violates = _verdict(choice, message)
+    label = VIOLATES if violates else SAFE
     value = _probability(choice.get("logprobs"), label)
     if value is None:
-        value = 1.0 if label == VIOLATES else 0.0
-    return Score(value, Tier.REMOTE, False, _rationale(message), _n_tokens(answer.get("usage")), latency_ms)
+        value = 1.0 if violates else 0.0
+    rationale = _trace(message)[:MAX_RATIONALE_CHARS] or None
+    return Score(value, Tier.REMOTE, False, rationale, _n_tokens(answer.get("usage")), latency_ms)
+
+
+def _verdict(choice: dict[str, Any], message: dict[str, Any]) -> bool:
+    if message.get("tool_calls") or message.get("function_call"):
+        raise verdict_error(Kind.TASK)
+    finish_reason = choice.get("finish_reason")
+    if message.get("refusal") or finish_reason == "content_filter":
+        raise verdict_error(Kind.REFUSAL)
+    content = message.get("content")
+    if finish_reason not in ("stop", "length") or not isinstance(content, str | None):
+        raise VerdictError("the answer did not end by itself, or is not a text")
+    evidence = read_trace(_trace(message), content or "", cut=finish_reason == "length")
+    if evidence.violates is None:
+        raise verdict_error(evidence.kind)
+    return evidence.violates
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -81,12 +91,12 @@ def _only_choice(answer: dict[str, Any]) -> dict[str, Any]:
     return choice
 
 
-def _rationale(message: dict[str, Any]) -> str | None:
-    """The trace: vLLM says ``reasoning``, llama-server and others ``reasoning_content``."""
+def _trace(message: dict[str, Any]) -> str:
+    """The reasoning: vLLM says ``reasoning``, llama-server and others ``reasoning_content``; empty where there is none."""
     for key in ("reasoning_content", "reasoning"):
         if isinstance(trace := message.get(key), str) and trace:
-            return trace[:MAX_RATIONALE_CHARS]
-    return None
+            return trace
+    return ""
 
 
 def _n_tokens(usage: Any) -> int:

@@ -1,20 +1,31 @@
-"""A guard as one of several askers sees it: engines that share their time fairly are told who asks."""
+"""A guard as one of several askers sees it: engines that share their time fairly learn who asks.
+
+The name travels in a context variable, which tasks inherit: what stands between an asker and the guard (a cache of
+verdicts, a cascade) need not know of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 
 from models.engine import Engine, GuardPolicy, Passage, Score
 from models.errors import EngineError
-from models.host import LocalEngine
+
+_ASKER: ContextVar[str] = ContextVar("asker", default="")
+
+
+def asker() -> str:
+    """In whose name the current task asks; empty: nobody said."""
+    return _ASKER.get()
 
 
 class _Share:
     """An `models.engine.Engine` that asks another in somebody's name."""
 
-    def __init__(self, engine: LocalEngine, key: str) -> None:
+    def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
-        self._key = key
+        self._name = name
 
     @property
     def ready(self) -> bool:
@@ -40,11 +51,13 @@ class _Share:
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
     ) -> list[Score | EngineError]:
-        return await self._engine.judge(passages, policies, deadline=deadline, key=self._key)
+        before = _ASKER.set(self._name)
+        try:
+            return await self._engine.judge(passages, policies, deadline=deadline)
+        finally:
+            _ASKER.reset(before)
 
 
-def share(engines: Mapping[str, Engine], key: str) -> dict[str, Engine]:
-    """The same guards, asked in the name of ``key``, e.g. a route: one route's flood does not starve another's."""
-    return {
-        name: _Share(engine, key) if isinstance(engine, LocalEngine) else engine for name, engine in engines.items()
-    }
+def share(engines: Mapping[str, Engine], name: str) -> dict[str, Engine]:
+    """The same guards, asked in somebody's name, e.g. a route's: the flood of one route does not starve another."""
+    return {guard: _Share(engine, name) for guard, engine in engines.items()}

@@ -35,6 +35,8 @@ class LocalSpec:
     """For ``llama``: ``contexts``, ``streams`` or ``auto`` (`models.layouts`)."""
     max_policies: int = 8
     """For ``llama``: policies that are kept ready, each in a cache of ``n_ctx`` tokens."""
+    n_policies: int | None = None
+    """For ``llama``: policies that will be asked about, as far as is known; no more contexts will be made."""
     max_sequences: int = 8
     """For ``llama``: contents that are read against one policy at once."""
     prefix_cache: str | None = None
@@ -43,6 +45,8 @@ class LocalSpec:
     """More than this is `ContentTooLong`: the proxy does not judge what it could not finish."""
     sha256: str | None = None
     """Hash that the model file must have; None: the one recorded beside the file, if any."""
+    check_memory: bool = True
+    """Whether a model that needs more memory than there is gets refused before it is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class RemoteSpec:
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 5.0
     max_connections: int = 64
+    max_queue: int = 256
+    """Calls that may be under way besides ``max_connections``; one more is `EngineOverloaded`."""
     max_content_chars: int = 400_000
 
 

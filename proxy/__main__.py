@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", parents=[common], help="run the proxy")
-    serve.add_argument("--host", help="address of the data port")
+    serve.add_argument("--host", type=_host, help="address of the data port")
     serve.add_argument("--port", type=_port, help="data port (0: any free one)")
     serve.add_argument(
         "--admin-port", type=_port, help="admin port, on loopback if the configuration has no admin section"
@@ -78,6 +79,12 @@ def build_parser() -> argparse.ArgumentParser:
         command = model_commands.add_parser(name, parents=[as_json], help=text)
         command.add_argument("name", metavar="NAME")
     return parser
+
+
+def _host(value: str) -> str:
+    if not value:  # would mean every interface
+        raise argparse.ArgumentTypeError("must be an address or a name")
+    return value
 
 
 def _port(value: str) -> int:
@@ -129,6 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0; 1 where something was found; 2 for wrong usage or configuration.
     """
+    _open_closed_streams()
     args = build_parser().parse_args(argv)
     from proxy import commands  # after the arguments are known to be right: `--help` answers at once
 
@@ -151,6 +159,23 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except OSError as e:  # 1 would read as a finding
+        sys.stderr.write(f"safeguard {args.command}: {e.strerror or e}\n")
+        return 2
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without one of its standard streams an empty one in its place.
+
+    Not only because Python leaves None there: the next file that is opened, a socket for instance, would get its number.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 if __name__ == "__main__":

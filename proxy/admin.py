@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hmac
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from proxy.loading import Loaded
+from proxy.loading import Loaded, is_loopback
 from proxy.records import Metrics
 from proxy.server import Request
 from proxy.strict_json import dump_json
+
+_UNAUTHORIZED = (
+    "A bearer token is needed here; without one in the configuration, ask by a loopback address or as localhost."
+)
 
 
 class Admin:
@@ -26,7 +31,7 @@ class Admin:
     async def handle(self, request: Request) -> web.StreamResponse:
         """Answer one request."""
         if not self._is_allowed(request):
-            return _json(401, {"error": {"message": "A bearer token is needed here.", "code": "unauthorized"}})
+            return _json(401, {"error": {"message": _UNAUTHORIZED, "code": "unauthorized"}})
         path = request.target.partition("?")[0]
         answers = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics_page}
         if path not in answers:
@@ -37,10 +42,13 @@ class Admin:
 
     def _is_allowed(self, request: Request) -> bool:
         token = self._loaded.admin_token
-        if token is None:
-            return True
+        if token is None:  # a name that leads here may be a web page's, which a browser would let read the answer
+            host = request.headers.get("Host")
+            return host is None or is_loopback(_host_name(host))
         given = request.headers.getall("Authorization", ())
-        return len(given) == 1 and hmac.compare_digest(given[0].encode(), f"Bearer {token}".encode())
+        return len(given) == 1 and hmac.compare_digest(
+            given[0].encode(errors="surrogateescape"), f"Bearer {token}".encode()
+        )
 
     def _healthz(self) -> web.Response:
         return _json(200, {"status": "alive"})
@@ -65,6 +73,13 @@ class Admin:
 
     def _metrics_page(self) -> web.Response:
         return web.Response(body=generate_latest(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _json(status: int, body: dict[str, Any]) -> web.Response:

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 import structlog
 from aiohttp import web
 
+from models import tasks
 from proxy.admin import Admin
 from proxy.gateway import Gateway
+from proxy.guard_metrics import GuardMetrics
 from proxy.loading import Loaded, is_loopback
+from proxy.logs import LoopErrors
 from proxy.records import Metrics
 from proxy.server import Server
 
@@ -21,8 +24,13 @@ log = structlog.get_logger()
 GC_THRESHOLD = 10_000
 """Objects made and not yet freed before the collector looks for cycles: some ten requests' worth, not every other one's."""
 
-DRAIN_S = 30.0
-"""After SIGTERM, answers under way may take this long."""
+DRAIN_S = 25.0
+"""After SIGTERM, answers under way may take this long; then what they wait for is ended, so that they end with an error.
+
+With `CUT_S` it stays below the 30 seconds after which Kubernetes kills."""
+
+CUT_S = 2.0
+"""How long the errors of answers that were ended may take to be sent."""
 
 
 @dataclass(slots=True)
@@ -60,7 +68,8 @@ class App:
             log.warning("open_port", host=listen.host, hint="everybody who reaches this address can use the upstreams")
 
     async def _bind(self, server: Server, host: str, port: int) -> int:
-        runner = web.ServerRunner(server, shutdown_timeout=DRAIN_S)
+        # aiohttp waits for answers twice as long: once to let them end, once more before it cuts their connections
+        runner = web.ServerRunner(server, shutdown_timeout=(DRAIN_S + CUT_S) / 2)
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, host, port, backlog=1024)
@@ -76,9 +85,20 @@ class App:
     async def close(self) -> None:
         """Stop listening, let answers under way finish, end guards and connections."""
         self.admin.draining = True
+        cut = tasks.own(self._cut(), name="drain")
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        await tasks.end(cut)
+        await self._end()
+
+    async def _cut(self) -> None:
+        """Once the time for it is over, end what answers under way still wait for: they then end by themselves."""
+        await asyncio.sleep(DRAIN_S)
+        log.warning("drain_over", hint="answers that are still under way end with an error")
+        await self._end()
+
+    async def _end(self) -> None:
         await self.gateway.close()
         await asyncio.gather(*(engine.close() for engine in self.loaded.engines.values()))
 
@@ -86,6 +106,7 @@ class App:
 def build_app(loaded: Loaded) -> App:
     """Put a service together; nothing is started."""
     metrics = Metrics()
+    metrics.registry.register(GuardMetrics(loaded.engines))
     return App(loaded, Gateway(loaded, metrics), Admin(loaded, metrics), metrics)
 
 
@@ -93,6 +114,7 @@ async def serve(app: App) -> None:
     """Run until SIGTERM or SIGINT; a second signal ends at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(LoopErrors())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await app.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy import refusals, sse
@@ -56,6 +56,7 @@ class ChatApi:
             raise Misfit(("choices",), "must be messages", "missing_field")
         if not logprobs_match(completion):
             self.without_details(completion)
+        number_apart(choices)
         return {"id": asked.answer_id, "object": "chat.completion", **completion}
 
     def without_details(self, answer: dict[str, Any]) -> None:
@@ -98,6 +99,13 @@ class ChatApi:
     def new_stream(self, asked: Asked, hold: Hold, max_bytes: int, hidden: str | None) -> ChatStream:
         """See `proxy.api.Api`."""
         return ChatStream(asked, hold, max_bytes, hidden)
+
+
+def number_apart(choices: Sequence[dict[str, Any]]) -> None:
+    """Number choices anew that share a number: a client that gets them as a stream would join what was judged apart."""
+    if len({choice.get("index") or 0 for choice in choices}) < len(choices):
+        for index, choice in enumerate(choices):
+            choice["index"] = index
 
 
 def logprobs_match(completion: dict[str, Any]) -> bool:

@@ -5,11 +5,13 @@ Source: OpenAI's API reference as of openai-python 3.54 (``types/chat``), and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
 from typing import Any
 
 from proxy.inband import MODERATION
 from proxy.schema import (
+    UNKNOWN,
     Anything,
     Array,
     ByType,
@@ -72,7 +74,7 @@ REINTERPRETS: Mapping[str, Spec] = (
         for name in ("thread_id", "assistant_id", "context_management")
     }
     | {
-        name: ServerState("refers to text on the server, which cannot be judged", Anything(Surface.METADATA))
+        name: ServerState("refers to text on the server, which cannot be judged", UNKNOWN)
         for name in ("previous_response_id", "conversation", "prompt")
     }
     | {
@@ -287,9 +289,9 @@ class _Logprobs:
             entries = value.get(channel)
             if isinstance(entries, list):
                 out[channel] = [self.entry(e) for e in entries if isinstance(e, dict)]
-                others = "".join(alt["token"] for e in out[channel] for alt in e.get("top_logprobs", ()))
-                if others:
-                    into.add((*path, channel), Surface.METADATA, others)
+                add_alternatives(
+                    [[alt["token"] for alt in e["top_logprobs"]] for e in out[channel]], (*path, channel), into
+                )
         return out or None
 
     def entry(self, entry: dict[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -311,6 +313,19 @@ class _Logprobs:
 
 
 LOGPROBS = _Logprobs()
+
+
+def add_alternatives(places: Sequence[Sequence[str]], path: Path, into: Collection) -> None:
+    """Tokens that could have stood there instead: the model's words too, so every rule reads them.
+
+    They are joined in the two orders in which a text can be read off them: place by place, and rank by rank.
+    """
+    by_place = "".join(chain.from_iterable(places))
+    by_rank = "".join(chain.from_iterable(zip_longest(*places, fillvalue="")))
+    for text in dict.fromkeys((by_place, by_rank)):
+        if text:
+            into.add(path, Surface.METADATA, text, is_unknown=True)
+
 
 _ANSWER_TOOL_CALL = Object(
     {
@@ -464,9 +479,15 @@ MODEL_LIST = Object(
 ERROR_BODY = Object(
     {
         "error": Object(
-            {"message": Text(Surface.ASSISTANT), "type": _ID, "code": ByType(text=_ID), "param": _ID}, ("message",)
+            {
+                "message": Text(Surface.ASSISTANT),
+                "type": choice("invalid_request_error", "authentication_error", "permission_error", "not_found_error"),
+                "code": choice(),
+                "param": choice(),
+            },
+            ("message",),
         )
     },
     ("error",),
 )
-"""An upstream's error answer: crosses only if the output rules let it."""
+"""An upstream's error answer: crosses only if the output rules let it; what is not its message is read by all of them."""

@@ -90,14 +90,15 @@ def _columns(route: dict[str, Any]) -> list[str | list[str]]:
 async def check(path: Path, args: argparse.Namespace) -> int:
     """``safeguard check``: judge one text the way the proxy would."""
     configure_logs(level="error")
-    loaded = load_config(path)
+    # the canaries are for who serves: a large model on a slow machine takes minutes for them
+    loaded = load_config(path, canaries=False)
     route = loaded.routes[0]
     if args.route is not None:
         by_name = {r.config.name: r for r in loaded.routes}
         if args.route not in by_name:
             raise ConfigError(f"{path}: routes: no route is called {args.route!r} (known: {', '.join(by_name)})")
         route = by_name[args.route]
-    text = sys.stdin.read() if args.text == "-" else args.text
+    text = _standard_input() if args.text == "-" else args.text
     if (problem := check_text(text)) is not None:
         raise ConfigError(f"TEXT: {problem}")
     stage = Stage(args.stage)
@@ -140,6 +141,13 @@ async def check(path: Path, args: argparse.Namespace) -> int:
         sys.stderr.write(f"could not be judged: {failed}\n")
         return 2
     return 0 if decision.action is Action.FORWARD else 1
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise ConfigError("TEXT: is not UTF-8") from None
 
 
 async def doctor(args: argparse.Namespace) -> int:

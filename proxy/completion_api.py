@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.chat_api import LOGIT_BIAS, PIECE, REINTERPRETS, USAGE
+from proxy.chat_api import LOGIT_BIAS, PIECE, REINTERPRETS, USAGE, add_alternatives
 from proxy.schema import Array, ByType, Collection, Dropped, Flag, Forced, Number, Object, Refused, Text, choice
 from proxy.text_input import Texts
 from rules.content import Path, Surface
@@ -73,9 +73,7 @@ class _Logprobs:
             "text_offset": _parallel(value.get("text_offset"), n, _offset),
             "top_logprobs": _parallel(value.get("top_logprobs"), n, _alternatives),
         }
-        others = "".join(token for entry in out["top_logprobs"] or () for token in entry or ())
-        if others:
-            into.add((*path, "top_logprobs"), Surface.METADATA, others)
+        add_alternatives([list(entry or ()) for entry in out["top_logprobs"] or ()], (*path, "top_logprobs"), into)
         return out
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy import refusals, sse
 from proxy.api import Asked
+from proxy.chat import number_apart
 from proxy.completion_api import COMPLETION_REQUEST, COMPLETION_RESPONSE, MAX_CHOICES
 from proxy.completion_stream import CompletionStream
 from proxy.hold import Hold
@@ -53,6 +54,7 @@ class CompletionsApi:
             raise Misfit(("choices",), "must be texts", "missing_field")
         if not all(_logprobs_match(c) for c in choices):
             self.without_details(completion)
+        number_apart(choices)
         return {"id": asked.answer_id, "object": "text_completion", **completion}
 
     def without_details(self, answer: dict[str, Any]) -> None:

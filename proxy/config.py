@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.engine import Effort
+from models.verdict_cache import DEFAULT_ENTRIES
 from proxy.hold import StreamMode
 from rules.content import Surface
 from rules.policy import Threshold
@@ -16,6 +17,8 @@ from rules.rule import Mode, OnError, RewriteWith
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Host = Annotated[str, Field(min_length=1)]
+"""Empty would mean every interface."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -29,7 +32,7 @@ class Section(BaseModel):
 class Listen(Section):
     """Where the data port listens."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to bind."""
     port: Port = 8080
     """TCP port; 0 picks a free one and prints it."""
@@ -38,13 +41,13 @@ class Listen(Section):
 class Admin(Section):
     """Where health and metrics are served; never on the data port. Left out: no admin port."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to bind. Without ``token_env`` it must be a loopback address."""
     port: Port = 8081
     """TCP port; 0 picks a free one and prints it."""
     token_env: EnvName | None = None
     """Environment variable with the bearer token that every call must carry; if the variable is not set, there is no
-    token and only loopback may be bound."""
+    token, only loopback may be bound, and only ``localhost`` and loopback addresses are answered."""
 
 
 class Upstream(Section):
@@ -76,6 +79,8 @@ def check_http_url(value: str) -> str:
         ValueError: Another scheme, no host, or credentials, a query or a fragment inside.
     """
     parts = urlsplit(value)
+    if not 0 < (443 if parts.port is None else parts.port) <= 65535:  # `port` itself raises for more
+        raise ValueError("must have a port from 1 to 65535, or none")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// URL with a host")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -102,6 +107,12 @@ class EncoderGuard(Section):
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
+    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
+    """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
+    canaries: bool = True
+    """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
+    check_memory: bool = True
+    """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
 
 class LlamaGuard(Section):
@@ -122,7 +133,8 @@ class LlamaGuard(Section):
     stream judges one content at a time and a busy policy needs several; ``auto``: streams on a GPU, contexts elsewhere."""
     max_policies: Annotated[int, Field(ge=1, le=128)] = 8
     """Policies (or streams) that are kept ready, each in a cache of ``n_ctx`` tokens (48 KiB per token for the 20b model,
-    72 KiB for the 120b); contexts are made when first needed. Further policies take the place of the least recently used."""
+    72 KiB for the 120b); of contexts no more are made than policies use the guard. Further policies take the place of the
+    least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``."""
     prefix_cache: str | None = None
@@ -139,6 +151,12 @@ class LlamaGuard(Section):
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
+    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
+    """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
+    canaries: bool = True
+    """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
+    check_memory: bool = True
+    """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
 
 class OpenAIGuard(Section):
@@ -156,6 +174,13 @@ class OpenAIGuard(Section):
     """Longest time for one verdict."""
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Connections that may be open at once."""
+    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once. ``0``: all is judged; what
+    runs behind a server's name can change unseen, so a remote guard's verdicts are remembered only if you say so."""
+    canaries: bool = True
+    """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
+    max_queue: Annotated[int, Field(ge=1)] = 256
+    """Calls that may wait besides ``max_connections``; one more is an error at once."""
 
     @field_validator("base_url")
     @classmethod
@@ -316,7 +341,8 @@ class Route(Section):
     """Largest single event of an upstream's stream."""
     passthrough: tuple[Annotated[str, Field(pattern=r"^/v1/[A-Za-z0-9._~/*-]+$")], ...] = ()
     """Globs on paths from ``/v1`` on, e.g. ``/v1/files*``, that reach the upstream **unread and unjudged**, with their answers.
-    Paths that are judged here never do, nor what lies below them. Left out: every other path is 404."""
+    Paths that are judged here never do, nor what lies below them, nor the same endpoints at another address
+    (``/v1/engines/…/completions``). Left out: every other path is 404."""
     input: tuple[RuleEntry, ...] = ()
     """Rules for what goes to the upstream."""
     output: tuple[RuleEntry, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from proxy import litellm_guardrail, moderations, passthrough, records
+from proxy import litellm_guardrail, moderations, passthrough, records, refusals
 from proxy.api import Api
 from proxy.chat import ChatApi
 from proxy.chat_api import MODEL_LIST
@@ -33,9 +33,9 @@ from proxy.errors import (
 )
 from proxy.exchange import Exchange, screen_object
 from proxy.loading import Loaded, LoadedRoute
-from proxy.relay import Relay, run_shadow
+from proxy.relay import Relay, header_leaves, run_shadow
 from proxy.responses import ResponsesApi
-from proxy.routing import Candidate, candidates, may_use, select
+from proxy.routing import Candidate, ambiguous_header, candidates, may_use, select
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.strict_json import JsonError, dump_json, parse_json
@@ -98,7 +98,7 @@ class Gateway:
         except HttpError as error:
             exchange.refused_locally = not error.relayed
             status = error.status
-            more["error"] = error.code
+            more["error"] = "upstream_error" if error.relayed else error.code  # an upstream's own can be content
             return _error_response(error, exchange)
         except (asyncio.CancelledError, ConnectionError):
             more["error"] = "client_closed"
@@ -127,6 +127,8 @@ class Gateway:
         is_mount = path.endswith(litellm_guardrail.PATH)  # takes the route that a chat would take
         asked = path.removesuffix(litellm_guardrail.PATH) + _CHAT if is_mount else path
         matching = candidates(self._loaded.routes, asked)
+        if (twice := ambiguous_header(matching, request.headers)) is not None:
+            raise HttpError(400, "duplicate_header", f"{twice}: stands there more than once", close=True)
         found = [c for c in matching if c.endpoint in ENDPOINTS]
         if not found:
             return await self._pass_through(request, exchange, matching)
@@ -192,6 +194,8 @@ class Gateway:
         if chosen is None:
             raise no_route()
         route = exchange.route = chosen.route
+        if (refusal := await self._refused_headers(request, exchange, route)) is not None:
+            return refusal
         async with self._callers[route.config.upstream].call("GET", "/models", None, request.headers) as answer:
             if answer.status != 200:
                 if 400 <= answer.status < 500 and answer.status != 429:
@@ -199,6 +203,25 @@ class Gateway:
                 is_failure = answer.status == 429 or 500 <= answer.status < 600
                 raise upstream_failure(answer.status, answer.headers) if is_failure else bad_upstream()
             return await self._listing(exchange, route, await answer.read(route.config.max_body_bytes))
+
+    async def _refused_headers(
+        self, request: Request, exchange: Exchange, route: LoadedRoute
+    ) -> web.StreamResponse | None:
+        """The refusal of a request that has no body, but headers that reach the upstream; None if it may go on."""
+        leaves = header_leaves(request)
+        if not leaves:
+            return None
+        content = Content(tuple(leaves))
+        given = (await screen_object(exchange, route.input, {}, content, [])).decision
+        run_shadow(self._background, exchange, route.config.name, route.input, content, ())
+        if given.action is not Action.REFUSE:
+            return None
+        if given.cause is Cause.UNDECIDED:
+            raise guard_unavailable()
+        text, decision_id = exchange.refusal_text(given), exchange.decision_id()
+        refusal = _answered(exchange, refusals.error_body(text, given.policies, decision_id, "headers"), 400)
+        refusal.headers.update(refusals.NO_RETRY)
+        return refusal
 
     async def _listing(self, exchange: Exchange, route: LoadedRoute, raw: bytes) -> web.StreamResponse:
         into = Collection(strict=False, hidden=route.upstream_key)
@@ -233,8 +256,10 @@ def _routed(request: Request, exchange: Exchange, found: list[Candidate], model:
     return chosen
 
 
-def _answered(exchange: Exchange, body: dict[str, Any]) -> web.Response:
-    return web.Response(body=dump_json(body), content_type="application/json", headers=exchange.headers())
+def _answered(exchange: Exchange, body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, body=dump_json(body), content_type="application/json", headers=exchange.headers()
+    )
 
 
 def _caller(config: Upstream, key: str | None) -> Caller:

@@ -273,6 +273,11 @@ class Hold:
             channel.let_go(min(channel.judged, channel.sent) - self.overlap_chars - CONTEXT_CHARS)
         return out
 
+    @property
+    def has_news(self) -> bool:
+        """``deliver_first``: whether something has come and not left."""
+        return self.mode is StreamMode.DELIVER_FIRST and any(c.end > c.sent for c in self.channels.values())
+
     def at_once(self) -> list[tuple[Hashable, str]]:
         """``deliver_first``: what has come and not left."""
         if self.mode is not StreamMode.DELIVER_FIRST:

@@ -134,7 +134,9 @@ def _merged(texts: list[Leaf], others: list[Leaf]) -> Iterator[Leaf]:
     judged: set[tuple[Surface, str]] = set()
     for leaf in texts:
         same = said.get(leaf.text) or [leaf]
-        surface = leaf.surface if any(s.surface is leaf.surface for s in same) else same[0].surface
+        # what a model has said stays so, whoever said the same in the conversation before it
+        is_said = leaf.surface is Surface.ASSISTANT or any(s.surface is leaf.surface for s in same)
+        surface = leaf.surface if is_said else same[0].surface
         judged.add((surface, leaf.text))
         yield replace(leaf, surface=surface, is_unknown=any(s.is_unknown for s in same))
     for leaf in others:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.catalog import resolve
-from models.engine import Effort, Engine
+from models.engine import Canary, Effort, Engine
 from models.errors import ModelLoadError
 from models.factory import build_engine
 from models.shared import share
@@ -28,6 +28,7 @@ from proxy.yaml_file import YamlError, YamlFile, parse_yaml
 from rules.content import Surface, show_path
 from rules.detectors import build_detector
 from rules.errors import PolicyError
+from rules.examples import canary_of, read_examples
 from rules.policy import DEFAULT_REFUSAL_TEXT, Policy, find_policy_file, revision_of, text_policy
 from rules.rule import Action, Mode, RewriteWith, Rule, Stage
 from rules.screen import Screener
@@ -77,18 +78,19 @@ class _Source:
         )
 
 
-def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
+def load_config(path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True) -> Loaded:
     """Read, check and build a configuration.
 
     Args:
         path: The YAML file.
         environ: Where variables and keys are looked up.
+        canaries: Whether the guards have to pass their canaries, where the configuration wants it.
 
     Raises:
         ConfigError: Anything in it is unusable.
     """
     source, config = _read(path, environ)
-    return _build(source, config, environ)
+    return _build(source, config, environ, canaries=canaries)
 
 
 def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, Policy]]:
@@ -139,7 +141,11 @@ def _explain(source: _Source, error: ValidationError) -> ConfigError:
     shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
     if first["loc"] and str(first["loc"][-1]).endswith("_env"):
         shown = " (the name of an environment variable, not the key itself)"  # never shown: it can be the key
+    elif "@" in shown or "?" in shown:
+        shown = ""  # a URL's password or key
     match first["type"]:
+        case "model_type" | "dict_type":
+            reason = "must be a mapping of keys to values"
         case "extra_forbidden":
             reason = "unknown key" + _similar(str(first["loc"][-1]), source, tuple(key))
         case "missing":
@@ -168,7 +174,7 @@ def _similar(key: str, source: _Source, path: KeyPath) -> str:
     return f"; known here: {', '.join(model.model_fields)}"  # type: ignore[attr-defined]  # all are pydantic models
 
 
-def _build(source: _Source, config: Config, environ: Mapping[str, str]) -> Loaded:
+def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool) -> Loaded:
     default_guard = _default_guard(source, config)
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
@@ -196,8 +202,16 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str]) -> Loade
         name: _key(source, ("upstreams", name), config.upstreams[name].api_key_env, environ)
         for name in sorted({route.upstream for route in config.routes})
     }
-    specs = {name: _spec(source, name, config.guards[name], environ) for name in sorted(used)}
-    engines = {name: build_engine(spec) for name, spec in specs.items()}
+    used_by = {
+        name: {r.policy.name for _, given, back in parts for r in (*given, *back) if name in r.guards} for name in used
+    }
+    specs = {name: _spec(source, name, config.guards[name], environ, len(used_by[name])) for name in sorted(used)}
+    rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
+    pairs = _canaries(source, config, policies, rules)
+    engines = {
+        name: build_engine(spec, canaries=pairs[name], cache_entries=config.guards[name].cache_entries)
+        for name, spec in specs.items()
+    }
     routes = tuple(
         LoadedRoute(
             config=route,
@@ -382,7 +396,7 @@ def _rewrite_with(source: _Source, at: KeyPath, entry: RuleEntry, policy: Policy
     return how
 
 
-def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) -> GuardSpec:
+def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str], n_policies: int) -> GuardSpec:
     at: KeyPath = ("guards", name)
     match guard:
         case OpenAIGuard():
@@ -393,6 +407,7 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 api_key=_key(source, at, guard.api_key_env, environ),
                 timeout_s=guard.timeout_s,
                 max_connections=guard.max_connections,
+                max_queue=guard.max_queue,
             )
         case EncoderGuard() | LlamaGuard():
             model = guard.model
@@ -412,11 +427,12 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str]) 
                 max_queue=guard.max_queue,
                 max_content_tokens=guard.max_content_tokens,
                 sha256=guard.sha256,
-                **_llama_values(source, guard),
+                check_memory=guard.check_memory,
+                **_llama_values(source, guard, n_policies),
             )
 
 
-def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard) -> dict[str, Any]:
+def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard, n_policies: int) -> dict[str, Any]:
     """What only engine ``llama`` has."""
     if isinstance(guard, EncoderGuard):
         return {"effort": Effort.NONE}
@@ -426,9 +442,30 @@ def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard) -> dict[str
         "n_at_once": guard.max_queue + 1,  # they wait in the process, which knows who can still be in time
         "layout": guard.layout,
         "max_policies": guard.max_policies,
+        "n_policies": n_policies,
         "max_sequences": guard.max_sequences,
         "prefix_cache": guard.prefix_cache and str(source.path.parent / Path(guard.prefix_cache).expanduser()),
     }
+
+
+def _canaries(
+    source: _Source, config: Config, policies: Mapping[str, Policy], rules: Sequence[Rule]
+) -> dict[str, list[Canary]]:
+    """What each guard has to get right: the canaries of the policies that some rule gives to it."""
+    found: dict[str, list[Canary]] = {name: [] for name in config.guards}
+    for name, entry in config.policies.items():
+        asked = {g for r in rules if r.policy.name == name and r.mode is not Mode.OFF for g in r.guards}
+        asked = {guard for guard in asked if config.guards[guard].canaries}
+        if entry.file is None or not asked:
+            continue
+        try:
+            examples = read_examples(find_policy_file(entry.file, source.path.parent))
+        except PolicyError as e:
+            raise source.error(("policies", name, "file"), str(e)) from None
+        if (canary := canary_of(policies[name], examples)) is not None:
+            for guard in asked:
+                found[guard].append(canary)
+    return found
 
 
 def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -> str:

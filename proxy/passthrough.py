@@ -33,9 +33,11 @@ _CONTENT_TYPE = re.compile(r"[A-Za-z0-9.+-]{1,64}/[A-Za-z0-9.+*-]{1,80}(\s*;[ -~
 def is_listed(candidate: Candidate, judged: Iterable[str]) -> bool:
     """Whether a route lets a path through unread.
 
-    Never one that an upstream could take for an endpoint that is judged here: another spelling of it, or one below it.
+    Never one that an upstream could take for an endpoint that is judged here: another spelling of it, one below it, or
+    the same behind something else (``/v1/v1/…``, ``/v1/engines/…/completions``, ``/v1/…/deployments/…/embeddings``).
     """
-    if candidate.endpoint.lower().startswith(tuple(judged)):
+    path = candidate.endpoint.lower()
+    if any(path.startswith(known) or f"{known.removeprefix('/v1')}/" in f"{path}/" for known in judged):
         return False
     return any(fnmatchcase(candidate.endpoint, glob) for glob in candidate.route.config.passthrough)
 
@@ -63,7 +65,7 @@ async def pass_through(
         raise HttpError(415, "content_type", "Content-Type cannot be read.", close=True)
     below = path.removeprefix("/v1")
     async with caller.call(request.method, below, body or None, request.headers, content_type=given) as answer:
-        if answer.status < 200 or 300 <= answer.status < 400:
+        if not (200 <= answer.status < 300 or 400 <= answer.status < 600):
             raise bad_upstream(f"The upstream answered with status {answer.status}.")
         content_type = (
             answer.content_type if _CONTENT_TYPE.fullmatch(answer.content_type) else "application/octet-stream"

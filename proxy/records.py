@@ -87,6 +87,7 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "tier": str(verdict.tier) if verdict.tier is not None else None,
         "model": verdict.model,
         "latency_ms": round(verdict.latency_ms, 3),
+        "cached": verdict.cached,
     }
     if verdict.error is not None:
         record["error"] = verdict.error

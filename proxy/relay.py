@@ -84,7 +84,7 @@ class Relay:
         self.wish = inband.wish_of(self.body)
         if self.wish is not None:
             self.route = inband.stricter(self.route, self.wish)
-        content = Content((*into.leaves, *self._header_leaves()), tuple(into.opaque))
+        content = Content((*into.leaves, *header_leaves(self.request)), tuple(into.opaque))
         async with AsyncExitStack() as calls:
             early = await calls.enter_async_context(self._early_call()) if self._may_overlap(into) else None
             given = await screen_object(self.exchange, self.route.input, self.body, content, (), self._advised)
@@ -118,14 +118,10 @@ class Relay:
         may_act = read.has_unknown or read.allows_state or any(map(self.body.get, ACTING_FIELDS))
         return self.route.config.overlap and not may_act
 
-    def _header_leaves(self) -> list[Leaf]:
-        headers = spoken_headers(self.request.headers)
-        return [Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY) for name, value in headers.items()]
-
     def _read(self, body: dict[str, Any]) -> Content:
         into = Collection(strict=True, allows_state=self.route.config.server_state == "allow")
         self.api.read_request(body, into)
-        return Content((*into.leaves, *self._header_leaves()), tuple(into.opaque))
+        return Content((*into.leaves, *header_leaves(self.request)), tuple(into.opaque))
 
     def _advised(self, body: dict[str, Any], advisories: Sequence[str]) -> Content | None:
         """Put advisories into a body; gives what is to be judged of it then, None if it has no place for them."""
@@ -289,6 +285,12 @@ class Relay:
     def shadow(self, screener: Screener, content: Content, context: Sequence[Passage]) -> None:
         """Judge by the rules in shadow, without anybody waiting for it."""
         run_shadow(self.background, self.exchange, self.route.config.name, screener, content, context)
+
+
+def header_leaves(request: Request) -> list[Leaf]:
+    """What is to be judged of a request's headers: the values that reach the upstream and can spell anything."""
+    headers = spoken_headers(request.headers)
+    return [Leaf(("header", name), Surface.METADATA, value, LeafKind.KEY) for name, value in headers.items()]
 
 
 def run_shadow(

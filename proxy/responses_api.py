@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from proxy.chat_api import LOGPROBS, REINTERPRETS
+from proxy.chat_api import LOGPROBS, REINTERPRETS, add_alternatives
 from proxy.inband import MODERATION
 from proxy.schema import (
     DROP,
@@ -106,9 +106,10 @@ class Readable:
                 into.leaves.append(leaf)
             return
         name = next((step for step in reversed(leaf.path) if isinstance(step, str)), "")
-        if name in self._unseen or is_data(leaf.text):
+        is_unreadable = is_data(leaf.text)
+        if name in self._unseen or is_unreadable:
             into.opaque.append(leaf.path)
-        if is_data(leaf.text) or (name == "encrypted_content" and _ENCRYPTED.fullmatch(leaf.text)):
+        if is_unreadable or (name == "encrypted_content" and _ENCRYPTED.fullmatch(leaf.text)):
             return
         surface = self._surface
         if leaf.path[depth] in _RESULTS:
@@ -442,8 +443,7 @@ class _TokenLogprobs:
         if not isinstance(value, list):
             return into.wrong(path, "must be a list", "invalid_type")
         entries = [LOGPROBS.entry(e) for e in value if isinstance(e, dict)]
-        if others := "".join(alt["token"] for e in entries for alt in e.get("top_logprobs", ())):
-            into.add(path, Surface.METADATA, others)
+        add_alternatives([[alt["token"] for alt in e["top_logprobs"]] for e in entries], path, into)
         return entries
 
 

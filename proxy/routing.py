@@ -73,6 +73,15 @@ def select(found: Iterable[Candidate], headers: Headers, model: str | None) -> C
     return None
 
 
+def ambiguous_header(found: Iterable[Candidate], headers: Headers) -> str | None:
+    """A header that decides about the route and stands there more than once: a gateway has added to what a client sent.
+
+    To take it for no match would let the client choose the route that comes next.
+    """
+    names = {name for candidate in found for name in candidate.route.config.match.headers}
+    return next((name for name in sorted(names) if len(headers.getall(name, ())) > 1), None)
+
+
 def may_use(route: LoadedRoute, model: str) -> bool:
     """Whether a route takes requests for a model."""
     globs: Sequence[str] | None = route.config.match.models

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 from proxy.strict_json import JsonError, check_text, parse_json_text
 from rules.content import Leaf, LeafKind, Path, Surface
+from rules.detectors.fold import fold
+from rules.detectors.runs import says_text
 
 MAX_DEPTH = 64
 MAX_LEAVES = 50_000
@@ -235,9 +237,13 @@ class Stored:
         return Flag().clean(value, path, into) if into.allows_state else False
 
 
+_LONG = 10**6
+"""From here on a whole number can be a card's, a phone's, a person's; token ids stay below."""
+
+
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """Any JSON; every string and every key in it is judged."""
+    """Any JSON; every string, every key and every long number in it is judged."""
 
     surface: Surface
     only: type | tuple[type, ...] = object
@@ -262,6 +268,8 @@ class Anything:
             return out
         if isinstance(value, list):
             return [self._walk(item, (*path, i), into, depth + 1) for i, item in enumerate(value)]
+        if isinstance(value, (int, float)) and abs(value) >= _LONG and value == int(value):
+            into.add(path, self.surface, str(int(value)), LeafKind.KEY, is_unknown=self.is_unknown)
         return value
 
 
@@ -272,7 +280,8 @@ UNKNOWN = Anything(Surface.METADATA, is_unknown=True)
 class Opaque:
     """A part that no guard here can read: counted, and handled by the route's ``opaque``.
 
-    Only base64 data is unreadable; whatever else stands in the part (addresses, names, fields nobody knows) is judged.
+    Only base64 data that is no text is unreadable; whatever else stands in the part (text files, drawings in SVG, addresses,
+    names, fields nobody knows) is judged.
     """
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
@@ -280,7 +289,7 @@ class Opaque:
         into.opaque.append(path)
         judged = Collection(into.strict)
         out = UNKNOWN.clean(value, path, judged)
-        into.leaves += [leaf for leaf in judged.leaves if leaf.kind is LeafKind.KEY or not _BASE64.fullmatch(leaf.text)]
+        into.leaves += [leaf for leaf in judged.leaves if leaf.kind is LeafKind.KEY or not is_data(leaf.text)]
         return out
 
 
@@ -289,8 +298,8 @@ _BASE64 = re.compile(r"(?:data:[\w.+-]{1,40}/[\w.+-]{1,60};base64,)?[A-Za-z0-9+/
 
 
 def is_data(text: str) -> bool:
-    """Whether a string is base64 data, in which no guard here can read."""
-    return _BASE64.fullmatch(text) is not None
+    """Whether a string is base64 data in which no guard here can read: images and sounds, but not text."""
+    return _BASE64.fullmatch(text) is not None and not says_text(text.rpartition(",")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +328,9 @@ class Object:
                     continue
                 if not into.screen_unknown:
                     raise Misfit(here, "is not a known field", "unknown_field")
+                if fold(key).strip().casefold() in fields:
+                    # Go reads keys without regard to case, the last one wins: another model, another prompt, `store`
+                    raise Misfit(here, "is another spelling of a known field", "unknown_field")
                 into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
                 into.has_unknown = True
                 spec = UNKNOWN
@@ -451,7 +463,7 @@ def _add_decoded(value: Any, path: Path, surface: Surface, into: Collection, dep
             if len(into.leaves) >= MAX_LEAVES:
                 raise Misfit(path, f"more than {MAX_LEAVES} strings", "too_many_strings")
             into.leaves.append(Leaf(path, surface, text, LeafKind.DERIVED))
-            if depth < 2 and text[:1] in '{["':
+            if depth < 2 and text.lstrip()[:1] in '{["':
                 read_decoded(text, path, surface, into, depth + 1)
         elif isinstance(item, dict):
             stack.extend(item.values())

@@ -2,6 +2,7 @@
 
 * Its page for malformed requests quotes the header block, keys included: ours is constant, and nothing of it is logged.
 * It has no limit on how long a client may take to send its headers: ours is `HEADERS_TIMEOUT_S`.
+* It waits for ever for a client that does not read its answer: ours is cut off after `READ_TIMEOUT_S` without progress.
 * It names itself in ``Server``: that header is taken away.
 * Handlers are cancelled when their client leaves.
 """
@@ -20,6 +21,8 @@ from aiohttp.web_protocol import RequestHandler
 
 HEADERS_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 75.0
+READ_TIMEOUT_S = 60.0
+"""Longest time that a client may take nothing of what waits for it."""
 
 _BAD_REQUEST = (
     '{"error":{"message":"The request is not well-formed HTTP.","type":"invalid_request_error",'
@@ -40,15 +43,41 @@ class Request(web.BaseRequest):
 
 
 class _Protocol(RequestHandler):
-    __slots__ = ("_headers_deadline",)
+    __slots__ = ("_headers_deadline", "_read_deadline")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._headers_deadline = asyncio.get_running_loop().call_later(HEADERS_TIMEOUT_S, self._no_request_yet)
+        self._read_deadline: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._headers_deadline.cancel()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader(0)
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+
+    def _watch_reader(self, before: int) -> None:
+        """Cut the connection off unless less waits for the client than ``before`` (bytes; 0: the first look)."""
+        transport = self.transport
+        if transport is None:
+            return
+        waiting = transport.get_write_buffer_size()
+        if before and waiting >= before:
+            transport.abort()  # not `close`, which waits until all is sent
+            return
+        self._read_deadline = asyncio.get_running_loop().call_later(READ_TIMEOUT_S, self._watch_reader, waiting)
+
+    def _stop_watching(self) -> None:
+        if self._read_deadline is not None:
+            self._read_deadline.cancel()
+            self._read_deadline = None
 
     def _no_request_yet(self) -> None:
         if self._manager is not None and self._current_request is None and not self._request_seen:

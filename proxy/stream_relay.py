@@ -278,7 +278,7 @@ async def _read(segments: AsyncIterator[bytes], decoder: sse.EventDecoder, strea
                 stream.event(data)
                 if stream.done:
                     return True
-            if hold.wants_verdict or hold.mode is StreamMode.DELIVER_FIRST:
+            if hold.wants_verdict or hold.has_news:
                 return False
     except sse.EventTooLarge:
         raise StreamFault("an event is larger than max_event_bytes") from None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -23,8 +24,21 @@ _MAX_URLS = 100
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
-_RETURNED = re.compile(r"^(retry-after|retry-after-ms|x-ratelimit-[a-z-]{1,40})$")
-_PLAIN_VALUE = re.compile(r"^[0-9A-Za-z.,: +-]{1,64}$")
+_KINDS = "limit|remaining|reset|used|requests?|req|tokens?|input|output|prompt|completion|images?|policy|window|after"
+_TIMES = "second|minute|hour|day|week|month|query"
+_RETURNED = re.compile(rf"retry-after(?:-ms)?|x-ratelimit(?:-(?:{_KINDS}|{_TIMES})){{1,6}}")
+"""Built of known words, because a name can spell anything as well as a value."""
+
+_AMOUNT = r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_CLOCK = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
+_PLAIN_VALUE = re.compile(
+    rf"{_AMOUNT}|(?:{_AMOUNT}(?:ms|us|ns|[smhd])){{1,5}}"  # numbers, and durations as Go writes them: 6m0.5s
+    rf"|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}(?:\.[0-9]{{1,9}})?(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})"
+    rf"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{{2}} "
+    rf"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{{4}} {_CLOCK} GMT",
+    re.ASCII,
+)
+"""An amount, a duration or a time (RFC 9110, section 5.6.7; RFC 3339): nobody judges what these headers say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +124,7 @@ def returned_headers(headers: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name, value in headers.items():
         name = name.lower()
-        if _RETURNED.match(name) and _PLAIN_VALUE.match(value):
+        if _RETURNED.fullmatch(name) and _PLAIN_VALUE.fullmatch(value):
             found[name] = value
     return found
 
@@ -125,6 +139,7 @@ class HttpCaller:
         self._key = key
         self._config = config
         self._session: aiohttp.ClientSession | None = None
+        self._open: set[aiohttp.ClientResponse] = set()
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -149,7 +164,7 @@ class HttpCaller:
         content_type: str = "application/json",
     ) -> AbstractAsyncContextManager[Answer]:
         """See `Caller`."""
-        return _Call(self._send(method, path, body, headers, content_type))
+        return _Call(partial(self._send, method, path, body, headers, content_type), self._open)
 
     async def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], content_type: str
@@ -173,13 +188,16 @@ class HttpCaller:
             raise upstream_timeout() from None
         except (aiohttp.ClientConnectorError, ssl.SSLError):
             raise upstream_unreachable() from None
-        except (aiohttp.ClientError, OSError, ValueError):  # never shown: their texts hold URLs and headers with keys
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError):  # RuntimeError: the service is being stopped
+            # never shown: their texts hold URLs and headers with keys
             raise bad_upstream(
                 "The upstream closed the connection or answered with something that is not HTTP."
             ) from None
 
     async def close(self) -> None:
-        """See `Caller`."""
+        """See `Caller`. Who reads an answer then finds it broken off; closing the session alone would not tell them."""
+        for response in list(self._open):
+            response.close()
         if self._session is not None:
             await self._session.close()
 
@@ -190,26 +208,32 @@ class _Call:
     A class, because a generator made into a context manager costs as much as sending the headers.
     """
 
-    __slots__ = ("_response", "_sending")
+    __slots__ = ("_open", "_response", "_sending")
 
-    def __init__(self, sending: Awaitable[aiohttp.ClientResponse]) -> None:
+    def __init__(
+        self, sending: Callable[[], Awaitable[aiohttp.ClientResponse]], open_: set[aiohttp.ClientResponse]
+    ) -> None:
         self._sending = sending
+        self._open = open_
 
     async def __aenter__(self) -> Answer:
-        response = self._response = await self._sending
+        response = self._response = await self._sending()
+        self._open.add(response)
         try:
             headers = response.headers
-            if headers.get("Content-Encoding", "identity").lower() != "identity":
+            if any(coding.lower() != "identity" for coding in headers.getall("Content-Encoding", ())):
                 raise bad_upstream("The upstream sent a compressed answer that was not asked for.")
             return Answer(
                 response.status, response.content_type.lower(), returned_headers(headers), _segments(response)
             )
         except BaseException:
+            self._open.discard(response)
             response.close()
             raise
 
     async def __aexit__(self, *_: object) -> None:
         response = self._response
+        self._open.discard(response)
         response.close() if not response.content.at_eof() else response.release()
 
 

@@ -44,6 +44,7 @@ class Verdict:
         rationale: The model's reasoning; for the audit only.
         findings: What a detector found; what a rewrite masks.
         latency_ms: How long the verdict took.
+        cached: Whether the guard had judged the same content before, or did so for another request.
     """
 
     rule: Rule
@@ -55,6 +56,7 @@ class Verdict:
     rationale: str | None = field(default=None, repr=False)
     findings: tuple[Finding, ...] = ()
     latency_ms: float = 0.0
+    cached: bool = False
     action: Action = field(init=False, compare=False)
     """What the rule by itself asks for; an error counts as its rule says."""
 

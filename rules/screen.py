@@ -160,6 +160,7 @@ def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
         calibrated=score.calibrated,
         rationale=score.rationale,
         latency_ms=score.latency_ms,
+        cached=score.cached,
     )
 
 

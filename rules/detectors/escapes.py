@@ -1,7 +1,7 @@
 r"""Escapes: percent-encoding, HTML entities, ``\uXXXX`` and ``\xXX``, decoded where they stand in a text.
 
 Each decoded character maps to exactly the escapes it comes from, so that a mask takes out no more. Bytes that are not
-UTF-8 are read as Latin-1, which is what old URLs mean by them. A backslash may be doubled up to twice: JSON in JSON.
+UTF-8 are read as Latin-1, which is what old URLs mean by them. A backslash may be doubled any number of times: JSON in JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ MAX_ESCAPES = 1_500_000
 """Entities, and runs of other escapes, that are decoded in one text: so many fill the largest body accepted by default."""
 
 _HEX = "[0-9A-Fa-f]"
-_BACKSLASHED = rf"\\{{1,4}}(?:u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}|x{_HEX}{{2}})"
+_BACKSLASHED = rf"(?<!\\)\\+(?:u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}|x{_HEX}{{2}})"
+"""The look-behind keeps a long row of backslashes from being read again from each of them."""
 _ENTITY = rf"&(?:#[0-9]{{1,30}};?|#[xX]{_HEX}{{1,30}};?|[A-Za-z][A-Za-z0-9]{{1,31}};)"
 """Numbers may have leading zeros, but int() must not be made to read a megabyte of them."""
 _RUN = re.compile(
@@ -29,7 +30,7 @@ _RUN = re.compile(
     rf"|{_ENTITY}(?:{_ENTITY})*"
 )
 _UNIT = re.compile(
-    rf"(?:%|\\{{1,4}}x)(?P<byte>{_HEX}{{2}})|(?:%|\\{{1,4}})[uU]\{{?(?P<code>{_HEX}{{1,8}})\}}?"
+    rf"(?:%|\\+x)(?P<byte>{_HEX}{{2}})|(?:%|\\+)[uU]\{{?(?P<code>{_HEX}{{1,8}})\}}?"
 )  # only ever matched within a run
 _ENTITIES = re.compile(_ENTITY)
 _NAMED = re.compile("&[A-Za-z]")

@@ -29,7 +29,7 @@ upstreams:
   keyed: {base_url: "${UPSTREAM_URL}", api_key_env: UPSTREAM_KEY}
   demo: {base_url: demo}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: gpt-oss-safeguard-20b}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: gpt-oss-safeguard-20b, cache_entries: 0}
   down: {engine: openai, base_url: "${DOWN_URL}", model: m}
 default_guard: fleet
 policies:

@@ -7,6 +7,7 @@ field this proxy knows, and some that it does not.
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,8 +26,12 @@ from tests.end_to_end.servers import (
     Script,
     ScriptedServer,
     chat_body,
+    completion,
     event,
+    http_request,
+    parse_http,
     post,
+    raw,
     replies,
     streams,
 )
@@ -35,7 +40,7 @@ CONFIG = """
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30, cache_entries: 0}
 policies:
   marker: {detector: patterns, patterns: ["ZQ-MARK-7781"]}
   model: {text: "Content that holds the mark."}
@@ -46,6 +51,20 @@ routes:
     opaque: forward
     input: [{policy: marker, refuse: 0.5}]
     output: [{policy: marker, refuse: 0.5}]
+  - name: scoped
+    match: {path: /scoped/v1/*}
+    upstream: default
+    output: [{policy: marker, refuse: 0.5, scope: [assistant]}]
+  - name: region
+    match: {path: /region/v1/*, headers: {x-region: eu}}
+    upstream: default
+    input: [{policy: marker, refuse: 0.5}]
+  - {name: elsewhere, match: {path: /region/v1/*}, upstream: default}
+  - name: state
+    match: {path: /state/v1/*}
+    upstream: default
+    server_state: allow
+    input: [{policy: marker, refuse: 0.5, scope: [user]}]
   - name: guard
     match: {path: /guard/v1/*}
     upstream: default
@@ -306,6 +325,16 @@ async def test_fields_that_reinterpret_are_refused(
     assert upstream.received == []
 
 
+@pytest.mark.parametrize("name", ["prompt", "previous_response_id", "conversation"])
+async def test_state_on_the_server_that_a_chat_names_is_read_by_every_rule(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, name: str
+) -> None:
+    for value in (MARK, {"id": MARK}, {MARK: 1}):
+        reply = await post(session, proxy.url("/state") + "/chat/completions", chat_body(**{name: value}))
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    assert upstream.received == []
+
+
 SPLIT: dict[str, Any] = {
     "parts": [{"role": "user", "content": [{"type": "text", "text": "ZQ-MA"}, {"type": "text", "text": "RK-7781"}]}],
     "turns": [{"role": "user", "content": "ZQ-MA"}, {"role": "user", "content": "RK-7781"}],
@@ -361,6 +390,38 @@ async def test_headers_that_cross_are_judged(
         assert reply.status == 400 or MARK not in str(upstream.received[-1].headers), name
     assert (await post(session, url + f"?a={MARK}", chat_body())).status == 200
     assert not [r for r in upstream.received if MARK in f"{r.headers}{r.target}"]
+
+
+@pytest.mark.parametrize("name", ["OpenAI-Organization", "OpenAI-Project", "OpenAI-Beta", "tracestate"])
+@pytest.mark.parametrize("route", ["patterns", "guard"])
+async def test_headers_that_cross_are_judged_also_where_there_is_no_body(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    guard: ScriptedServer,
+    session: aiohttp.ClientSession,
+    route: str,
+    name: str,
+) -> None:
+    url = proxy.url(f"/{route}") + "/models"
+    for value, status in (("a=b", 200), (MARK, 400)):
+        async with session.get(url, headers={name: value}) as response:
+            assert response.status == status
+            body = await response.text()
+            assert MARK not in body
+            assert response.headers["x-safeguard-decision"] == ("forward" if status == 200 else "refuse")
+    assert [r.header(name) for r in upstream.received] == ["a=b"]
+
+
+async def test_a_second_header_does_not_lead_to_another_route(proxy: Proxy, upstream: ScriptedServer) -> None:
+    headers = ["x-region: us", "x-region: eu"]
+    for target in ("/region/v1/chat/completions", "/region/beta/litellm_basic_guardrail_api"):
+        [reply] = parse_http(await raw(proxy.port, http_request(chat_body(MARK), target=target, headers=headers)))
+        assert (reply.status, reply.error["code"]) == (400, "duplicate_header")
+    [reply] = parse_http(
+        await raw(proxy.port, http_request(chat_body(MARK), target="/region/v1/chat/completions", headers=headers[1:]))
+    )
+    assert reply.error["code"] == "content_filter"
+    assert upstream.received == []
 
 
 # ------------------------------------------------------------------ answers
@@ -419,6 +480,141 @@ async def test_no_place_of_a_response_carries_the_mark(
     if not stream:
         assert plain.json["choices"][0]["logprobs"]["content"][0]["token"] == "Hello"
     check_answers(cases, got, "message")
+
+
+@pytest.mark.parametrize("route", ["patterns", "guard"])
+async def test_the_mark_does_not_cross_in_a_text_file(
+    proxy: Proxy, upstream: ScriptedServer, guard: ScriptedServer, session: aiohttp.ClientSession, route: str
+) -> None:
+    data = base64.b64encode(f"A file of words. {MARK}. {'And more of them. ' * 20}".encode()).decode()
+    parts: list[dict[str, Any]] = [
+        {"type": "file", "file": {"filename": "a.txt", "file_data": f"data:text/plain;base64,{data}"}},
+        {"type": "image_url", "image_url": {"url": f"data:image/svg+xml;base64,{data}"}},
+        {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}},
+    ]
+    for part in parts:
+        reply = await post(session, proxy.url(f"/{route}") + "/chat/completions", chat_body([part]))
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    items: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "input_file", "file_data": f"data:text/plain;base64,{data}"}]},
+        {"type": "mcp_call", "name": "n", "server_label": "s", "output": data},
+    ]
+    for item in items:
+        reply = await post(session, proxy.url(f"/{route}") + "/responses", {"model": "m", "input": [item]})
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize("depth", range(9))
+@pytest.mark.parametrize("route", ["patterns", "guard"])
+async def test_json_within_json_hides_nothing_however_deep(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    guard: ScriptedServer,
+    session: aiohttp.ClientSession,
+    route: str,
+    depth: int,
+) -> None:
+    text = '{"k":"' + "".join(f"\\u{ord(char):04x}" for char in MARK) + '"}'
+    for _ in range(depth):
+        text = orjson.dumps({"k": text}).decode()
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": text}}
+    url = proxy.url(f"/{route}") + "/chat/completions"
+    for message in (
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "content": text, "tool_call_id": "a"},
+    ):
+        reply = await post(session, url, {"model": "m", "messages": [message]})
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    upstream.script = replies(completion(None, tool_calls=[call]))
+    for stream in (False, True):
+        reply = await post(session, url, chat_body(stream=stream))
+        assert (reply.status, reply.error["code"]) == (400, "content_filter")
+
+
+@pytest.mark.parametrize(
+    "alternatives",
+    [
+        pytest.param([[MARK], ["x"]], id="one token"),
+        pytest.param([["ZQ-MA", "RK-7781"], ["x"]], id="one place"),
+        pytest.param([["Hello", "ZQ-MA"], [" there", "RK-7781"]], id="one rank"),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["chat/completions", "completions", "responses"])
+@pytest.mark.parametrize("route", ["patterns", "scoped"])
+async def test_the_mark_does_not_cross_in_what_a_model_nearly_said(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    session: aiohttp.ClientSession,
+    alternatives: list[list[str]],
+    endpoint: str,
+    route: str,
+) -> None:
+    tokens = ["Hello", " there"]
+    entries = [
+        {"token": t, "logprob": -0.1, "bytes": None, "top_logprobs": [{"token": a, "logprob": -1.0} for a in others]}
+        for t, others in zip(tokens, alternatives, strict=True)
+    ]
+    part = {"type": "output_text", "text": "Hello there", "annotations": [], "logprobs": entries}
+    answers: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "chat/completions": (
+            chat_body(),
+            {"choices": [{"message": {"content": "Hello there"}, "logprobs": {"content": entries}}]},
+        ),
+        "completions": (
+            {"model": "m", "prompt": "x"},
+            {"choices": [{"text": "Hello there", "logprobs": {"tokens": tokens, "top_logprobs": [dict.fromkeys(a, -1.0) for a in alternatives]}}]},
+        ),
+        "responses": (
+            {"model": "m", "input": "x"},
+            {"output": [{"type": "message", "content": [part]}]},
+        ),
+    }  # fmt: skip
+    body, answer = answers[endpoint]
+    upstream.script = replies(answer)
+    for stream in (False, True):
+        reply = await post(session, f"{proxy.url(f'/{route}')}/{endpoint}", {**body, "stream": stream})
+        assert (reply.status, reply.json["error"]["code"]) == (400, "content_filter")
+
+
+@pytest.mark.parametrize("indices", [(0, 0), (None, None), (None, 0), (3, 3)])
+async def test_choices_that_share_a_number_are_not_joined_in_a_stream(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, indices: tuple[int | None, int | None]
+) -> None:
+    said: list[dict[str, Any]] = [{"content": "ZQ-MA", "refusal": "-"}, {"content": "RK-7781"}]
+    choices = [{"index": i, "message": m, "text": m["content"]} for i, m in zip(indices, said, strict=True)]
+    upstream.script = replies({"choices": choices})
+    reply = await post(session, proxy.url("/patterns") + "/chat/completions", chat_body(stream=True))
+    assert (reply.status, reply.text) == (200, "ZQ-MA")
+    # here the texts stand side by side, so that the joined reading is the mark
+    body = {"model": "m", "prompt": "x", "stream": True}
+    assert (await post(session, proxy.url("/patterns") + "/completions", body)).status == 400
+
+
+@pytest.mark.parametrize("field", ["message", "type", "code", "param"])
+@pytest.mark.parametrize("route", ["patterns", "scoped", "guard"])
+async def test_no_word_of_an_upstreams_error_carries_the_mark(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    guard: ScriptedServer,
+    session: aiohttp.ClientSession,
+    route: str,
+    field: str,
+) -> None:
+    upstream.script = replies({"error": {"message": "m", field: MARK}}, 400)
+    reply = await post(session, proxy.url(f"/{route}") + "/chat/completions", chat_body())
+    assert (reply.status, reply.error["message"]) == (400, "The upstream refused the request.")
+    assert MARK not in reply.body.decode()
+
+
+async def test_the_code_of_an_upstreams_error_is_not_in_the_log(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
+) -> None:
+    upstream.script = replies({"error": {"message": "m", "code": "words_of_the_upstream"}}, 404)
+    reply = await post(session, proxy.url("/patterns") + "/chat/completions", chat_body())
+    assert reply.error["code"] == "words_of_the_upstream"
+    request_id = reply.headers["x-request-id"]
+    assert proxy.wait_log(lambda line: line.get("request_id") == request_id)["error"] == "upstream_error"
 
 
 def segmented(whole: bytes, how: str) -> Script:

@@ -35,7 +35,7 @@ CONFIG = """
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: gpt-oss-safeguard-20b}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: gpt-oss-safeguard-20b, cache_entries: 0}
   down: {engine: openai, base_url: "${DOWN_URL}", model: m}
 default_guard: fleet
 policies:

@@ -29,12 +29,12 @@ CONFIG = """
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: gpt-oss-safeguard-20b}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: gpt-oss-safeguard-20b, cache_entries: 0}
   down1: {engine: openai, base_url: "${DOWN_URL}", model: m}
   down2: {engine: openai, base_url: "${DOWN_URL}", model: m}
   down3: {engine: openai, base_url: "${DOWN_URL}", model: m}
   down4: {engine: openai, base_url: "${DOWN_URL}", model: m}
-  slow:  {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 0.2}
+  slow:  {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 0.2, cache_entries: 0}
 default_guard: fleet
 policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"], refusal_text: "We do not talk about markers."}

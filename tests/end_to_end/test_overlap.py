@@ -30,7 +30,7 @@ admin: {}
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 10}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 10, cache_entries: 0}
 policies:
   model: {text: "Content that holds the mark."}
 routes:

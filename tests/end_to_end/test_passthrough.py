@@ -27,6 +27,7 @@ policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"]}
 routes:
   - {name: closed, match: {path: /closed/v1/*}, upstream: default}
+  - {name: all, match: {path: /all/v1/*}, upstream: default, passthrough: ["/v1/*"]}
   - name: open
     upstream: default
     max_body_bytes: 2048
@@ -73,6 +74,11 @@ async def test_other_methods_and_globs(proxy: Proxy, upstream: ScriptedServer, m
         pytest.param("/v1/later", id="listed by a route that does not take it"),
         pytest.param("/v1/chat/completions/open", id="below a judged endpoint"),
         pytest.param("/v1/Responses/open", id="below another spelling of one"),
+        pytest.param("/all/v1/v1/chat/completions", id="one behind a second prefix"),
+        pytest.param("/all/v1/engines/m/completions", id="an older address of one"),
+        pytest.param("/all/v1/openai/deployments/m/embeddings", id="another gateway's address of one"),
+        pytest.param("/all/v1/x/V1/Responses/r-1", id="below one behind something else"),
+        pytest.param("/all/v1/beta/litellm_basic_guardrail_api", id="the mount behind a second prefix"),
         pytest.param("/v1/files/../chat/completions", id="dots"),
         pytest.param("/v1/files%2f..%2fchat/completions", id="escapes"),
         pytest.param("/v1/files//x", id="empty segment"),
@@ -104,6 +110,21 @@ async def test_an_answer_that_breaks_off_is_no_whole_answer(proxy: Proxy, upstre
     got = await raw(proxy.port, http_request(method="GET", target="/v1/files", length=False))
     assert b"200 OK" in got
     assert not got.endswith(b"0\r\n\r\n"), "the last chunk of a chunked body says that it is whole"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"HTTP/1.1 999 Odd\r\n", id="status that HTTP does not know"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Encoding: gzip\r\n", id="compressed twice"
+        ),
+    ],
+)
+async def test_odd_heads_do_not_cross(proxy: Proxy, upstream: ScriptedServer, head: bytes) -> None:
+    upstream.script = raw_answer(head + b"Content-Length: 1\r\n\r\nx")
+    [reply] = parse_http(await raw(proxy.port, http_request(method="GET", target="/v1/files", length=False)))
+    assert checked(reply).status == 502
 
 
 async def test_redirects_do_not_cross(proxy: Proxy, upstream: ScriptedServer) -> None:

@@ -40,7 +40,7 @@ upstreams:
   keyed: {base_url: "${UPSTREAM_URL}", api_key_env: UPSTREAM_KEY}
   demo: {base_url: demo}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: gpt-oss-safeguard-20b, timeout_s: 5}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: gpt-oss-safeguard-20b, timeout_s: 5, cache_entries: 0}
   down1: {engine: openai, base_url: "${DOWN_URL}", model: m}
   down2: {engine: openai, base_url: "${DOWN_URL}", model: m}
 default_guard: fleet

@@ -28,7 +28,7 @@ CONFIG = """
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30, cache_entries: 0}
 policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"]}
   quote: {detector: patterns, patterns: ['"broken']}

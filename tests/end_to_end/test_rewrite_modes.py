@@ -32,7 +32,7 @@ CONFIG = """
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30, cache_entries: 0}
 policies:
   model: {text: "Content that holds the mark.", advisory: "Mind the mark.", rewrite_text: "Taken out."}
   bare: {text: "Content that holds the mark.", refusal_text: "Not here."}

@@ -48,7 +48,7 @@ CONFIG = """
 upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 1.5}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 1.5, cache_entries: 0}
 policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"]}
   word: {detector: patterns, patterns: ['\\bcat\\b']}
@@ -211,18 +211,30 @@ def gated(first: Sequence[bytes], gate: Gate, then: Sequence[bytes], *, end: str
 
 
 async def ask(
-    session: aiohttp.ClientSession, to: str, body: Any, gate: Gate, until: bytes = b'"content":"the'
+    session: aiohttp.ClientSession,
+    to: str,
+    body: Any,
+    gate: Gate,
+    until: bytes = b'"content":"the',
+    said: tuple[int, int] = (0, 0),
 ) -> Reply:
-    """Ask for a stream and open a gate once the client has seen something of it."""
+    """Ask for a stream and open a gate once the client has seen something of it: ``said`` names a choice and how much."""
     out = bytearray()
     headers = {"Content-Type": "application/json"}
     async with session.post(to, data=orjson.dumps(body), headers=headers) as response:
         async for piece in response.content.iter_any():
             out += piece
-            if until in out:
+            whole_events = bytes(out[: out.rfind(b"\n\n") + 2]) if b"\n\n" in out else b""
+            if until in out and (not said[1] or len(said_by(whole_events, said[0])) > said[1]):
                 gate.open()
         assert until in out, bytes(out[:500])
         return checked(Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, bytes(out)))
+
+
+def said_by(wire: bytes, index: int) -> str:
+    """The content of one choice so far."""
+    chunks = [e for e in read_events(wire) if e is not None] if wire else []
+    return "".join(c["delta"].get("content") or "" for e in chunks for c in e["choices"] if c["index"] == index)
 
 
 def record(proxy: Proxy, reply: Reply) -> dict[str, Any]:
@@ -476,7 +488,7 @@ async def test_G02_no_character_of_a_mark_leaves_a_window(
     second += [chunk({"content": " and more. " * 10}, index=n - 1)]
     upstream.script = gated(first, gate, second, end="hang")
     body = asked(n=n) if usage else chat_body(stream=True, n=n)
-    reply = await ask(session, url(proxy, "window"), body, gate)
+    reply = await ask(session, url(proxy, "window"), body, gate, said=(n - 1, len(BENIGN) - 2 * WINDOW))
     got = seen(reply)
     if usage:
         assert got.usage == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -812,3 +824,29 @@ async def test_plain_and_streamed_come_to_the_same_decision(
             assert line["output"]["action"] == action, (name, size, line["output"])
             if action != "refuse":
                 assert seen(reply).choices[0].content == plain.json["choices"][0]["message"]["content"]
+
+
+async def test_a_client_hears_something_while_the_upstream_sends_only_comments(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, mode: str
+) -> None:
+    heard, heard_in_time = threading.Event(), threading.Event()
+    enough = 15  # comments, in three seconds: a client must hear one each second
+
+    async def comments(request: web.BaseRequest, received: Received) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for _ in range(enough):
+            await response.write(b": working\n\n")
+            await asyncio.sleep(0.2)
+            if heard.is_set():
+                heard_in_time.set()
+                break
+        await response.write(b"".join(text_stream("Hello")))
+        return response
+
+    upstream.script = comments
+    async with session.post(f"{proxy.url('/' + mode)}/chat/completions", json=chat_body(stream=True)) as response:
+        await response.content.readany()
+        heard.set()
+        await response.read()
+    assert heard_in_time.is_set(), "nothing was heard before the answer"

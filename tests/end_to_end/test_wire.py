@@ -50,7 +50,7 @@ upstreams:
   short: {base_url: "${UPSTREAM_URL}", timeout_s: 0.3}
   nobody: {base_url: "${DOWN_URL}"}
 guards:
-  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30}
+  fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 30, cache_entries: 0}
 policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"]}
   model: {text: "Content that holds the mark."}
@@ -634,6 +634,34 @@ async def test_E13_response_headers(proxy: Proxy, upstream: ScriptedServer, sess
         assert reply.headers["x-request-id"] != "theirs"
     await post(session, chat(proxy), chat_body())
     assert all(r.header("Cookie") is None for r in upstream.received)
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "retry-after-ms", "x-ratelimit-limit-requests", "x-ratelimit-zqmark"])
+@pytest.mark.parametrize("status", [200, 400, 429, 503])
+async def test_E13_a_header_that_crosses_has_no_room_for_words(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, name: str, status: int
+) -> None:
+    for value in (MARK, "mark", "Wed, 21 Mark 2026 07:28:00 GMT", "1 mark 2", "5mark"):
+        upstream.script = replies(completion(), status, {name: value})
+        reply = await post(session, chat(proxy), chat_body())
+        assert name.lower() not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("retry-after", "7"), ("retry-after", "0.5"), ("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"),
+        ("retry-after-ms", "250"), ("x-ratelimit-limit-requests", "60"), ("x-ratelimit-remaining-tokens", "149984"),
+        ("x-ratelimit-reset-requests", "1s"), ("x-ratelimit-reset-tokens", "6m0s"), ("x-ratelimit-reset-tokens", "8.64s"),
+        ("x-ratelimit-reset-tokens", "120ms"), ("x-ratelimit-reset", "1741305600000"), ("x-ratelimit-remaining", "-1"),
+        ("x-ratelimit-limit-req-minute", "60"), ("x-ratelimit-reset-requests", "2026-01-27T12:00:05Z"),
+    ],
+)  # fmt: skip
+async def test_E13_what_clients_wait_by_crosses(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, name: str, value: str
+) -> None:
+    upstream.script = replies({}, 429, {name: value})
+    assert (await post(session, chat(proxy), chat_body())).headers[name] == value
 
 
 async def test_E15_caps_on_answers(proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession) -> None:

@@ -1,7 +1,7 @@
 """A guard process with a scripted judge: what a content says is what happens. Run by file, like `models.worker`.
 
 The words of a content are commands: ``sleep 3`` (in short steps, asking `Stop`), ``stubborn 3`` (not asking it),
-``die`` (SIGKILL), ``abort``, ``raise``, ``score 0.9``, ``env``, ``connect PORT``, ``print TEXT``, ``garbage``,
+``die`` (SIGKILL), ``abort``, ``raise``, ``score 0.9``, ``score-if FILE 0.9``, ``env``, ``connect PORT``, ``print TEXT``, ``garbage``,
 ``few``, ``touch FILE``, ``die-unless FILE``. A model file's second line scripts the loading.
 """
 
@@ -72,6 +72,10 @@ class ScriptedJudge:
                 return VerdictError("no label")
             case "score":
                 self._value = float(argument)
+            case "score-if":
+                file, value = argument.split()
+                if Path(file).exists():
+                    self._value = float(value)
             case "env":
                 self._rationale = json.dumps(dict(os.environ))
             case "connect":

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from models.canaries import is_in_order
 from models.catalog import EMBEDDED_PATH
 from models.encoder import EncoderJudge
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadError
 from models.judge import Stop
+from rules.examples import canary_of, read_examples
+from rules.policy import SHIPPED, text_policy
 from tests.models.gguf_fixtures import write_bert
 
 INJECTION = GuardPolicy("prompt-injection", "r1", "…", category="injection")
@@ -164,3 +167,14 @@ def test_a_damaged_file_is_a_load_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ModelLoadError):
         load(path)
+
+
+SHIPPED_POLICIES = sorted(SHIPPED.glob("*.md"))
+
+
+@pytest.mark.parametrize("path", SHIPPED_POLICIES, ids=[path.stem for path in SHIPPED_POLICIES])
+def test_the_shipped_guard_passes_the_canaries_of_the_shipped_policies(judge: EncoderJudge, path: Path) -> None:
+    canary = canary_of(text_policy(path.stem, path.read_text("utf-8")), read_examples(path))
+    assert canary is not None
+    violating, safe = (score_of(judge, [passage], canary.policy) for passage in (canary.violating, canary.safe))
+    assert is_in_order(violating, safe), (violating, safe)

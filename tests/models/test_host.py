@@ -10,13 +10,16 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
+import structlog.testing
 
-from models import catalog
-from models.engine import GuardPolicy, Passage, Score
+from models import catalog, memory_check
+from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import (
     ContentTooLong,
     EngineError,
@@ -26,9 +29,11 @@ from models.errors import (
     VerdictError,
 )
 from models.host import LocalEngine, State, Timings
+from models.memory import Estimate
 from models.quarantine import Quarantine, Quarantined, digest
 from models.shared import share
 from models.specs import LocalSpec
+from models.verdict_cache import CachedEngine
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("fake_worker.py")))
 QUICK = Timings(first_back_off_s=0.02, hang_grace_s=0.2, readiness_wait_s=5.0)
@@ -50,11 +55,12 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         timeout_s: float = 30,
         max_queue: int = 256,
         n_at_once: int = 1,
+        canaries: Sequence[Canary] = (),
     ) -> LocalEngine:
         path = tmp_path / "model.gguf"
         path.write_text(f"GGUF\n{script}")
         spec = LocalSpec("guard", "llama", str(path), timeout_s=timeout_s, max_queue=max_queue, n_at_once=n_at_once)
-        engine = LocalEngine(spec, command=COMMAND, timings=timings)
+        engine = LocalEngine(spec, command=COMMAND, canaries=canaries, timings=timings)
         engines.append(engine)
         await engine.start()
         if wait:
@@ -328,7 +334,7 @@ async def test_contents_are_judged_together_where_the_engine_can(start: Start) -
 
 async def test_the_process_is_told_who_asks(start: Start) -> None:
     engine = await start("crowd")
-    shared = share({"guard": engine}, "eu-shop")["guard"]
+    shared = share({"guard": CachedEngine(engine)}, "eu-shop")["guard"]
     (entry, _) = await shared.judge([Passage("user", "hi")], POLICIES, deadline=time.monotonic() + 5)
     assert isinstance(entry, Score)
     assert entry.rationale == "eu-shop"
@@ -446,6 +452,64 @@ async def test_a_model_with_another_hash_is_not_loaded(tmp_path: Path, where: st
     assert engine.state is State.FAILED
     assert "SHA-256" in str(engine.last_error)
     await engine.close()
+
+
+def with_memory(monkeypatch: pytest.MonkeyPatch, available: int) -> None:
+    need = Estimate(weights=2 << 30, kv_cache=0, buffers=0, process=0)
+    monkeypatch.setattr(memory_check, "look", lambda spec, path: memory_check.Need(need, available))
+
+
+async def test_a_model_that_does_not_fit_into_memory_fails_before_a_process_is_started(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 1 << 30)
+    engine = await start(wait=False)
+    assert not await engine.wait_ready(10)
+    assert (engine.state, engine.pid, engine.restarts) == (State.FAILED, None, 0)
+    assert "needs 2.0 GiB" in str(engine.last_error)
+    assert "1.0 GiB are available" in str(engine.last_error)
+
+
+async def test_what_a_model_needs_is_logged_before_it_is_loaded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, 3 << 30)
+    with structlog.testing.capture_logs() as logs:
+        await start()
+    events = [entry["event"] for entry in logs if entry["event"] == "guard_memory" or entry.get("state") == "ready"]
+    assert events == ["guard_memory", "guard_state"]
+    (line,) = (entry for entry in logs if entry["event"] == "guard_memory")
+    assert line["needs"].startswith("2.0 GiB (weights 2.0 GiB")
+    assert line["available"] == "3.0 GiB"
+
+
+async def test_without_the_check_a_model_that_does_not_fit_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 1 << 30)
+    path = tmp_path / "model.gguf"
+    path.write_text("GGUF\n")
+    engine = LocalEngine(LocalSpec("guard", "llama", str(path), check_memory=False), command=COMMAND, timings=QUICK)
+    await engine.start()
+    assert await engine.wait_ready(10), engine.last_error
+    await engine.close()
+
+
+async def test_a_guard_that_fitted_once_comes_back_when_there_is_memory_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, 3 << 30)
+    engine = await start()
+    with_memory(monkeypatch, 1 << 30)
+    kill(engine, signal.SIGKILL)
+    await until(lambda: "are available" in str(engine.last_error))
+    assert engine.state is not State.FAILED
+    with_memory(monkeypatch, 3 << 30)
+    await until(lambda: engine.ready)
+
+
+async def test_a_head_that_cannot_be_read_is_left_to_the_process(start: Start) -> None:
+    with structlog.testing.capture_logs() as logs:
+        assert (await start()).ready
+    assert [entry["log_level"] for entry in logs if entry["event"] == "guard_memory_unknown"] == ["warning"]
 
 
 async def test_a_model_that_is_not_there_fails_for_good() -> None:
@@ -649,3 +713,68 @@ def test_the_proxys_side_never_imports_the_native_library() -> None:
     program = "import sys, models.factory; assert not {'llama_cpp', 'models.llama'} & set(sys.modules), sys.modules"
     root = str(Path(__file__).parents[2])
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": root})
+
+
+def canary(violating: str, safe: str) -> Canary:
+    """Its texts are commands to the fake judge."""
+    return Canary(POLICIES[0], Passage("user", violating), Passage("user", safe))
+
+
+RIGHT = canary("score 0.9", "score 0.1")
+WRONG = canary("score 0.1", "score 0.9")
+
+
+async def test_a_guard_that_judges_its_canaries_right_becomes_ready(start: Start) -> None:
+    engine = await start(canaries=[RIGHT])
+    assert values(await judge(engine, "score 0.75")) == [0.75, 0.75]
+    assert engine.last_error is None
+
+
+async def test_a_guard_that_judges_its_canaries_wrong_is_not_ready_says_why_and_judges_nothing(start: Start) -> None:
+    engine = await start(canaries=[RIGHT, WRONG], wait=False, timings=replace(QUICK, first_back_off_s=60))
+    assert not await engine.wait_ready(10)
+    assert (engine.state, engine.ready) == (State.UNFIT, False)
+    assert engine.last_error == (
+        "guard guard failed its canaries: policy a: its violating canary scored 0.1, its safe canary 0.9"
+    )
+    assert kinds(await judge(engine, "score 0.75")) == {EngineUnavailable}
+    await until(lambda: engine.pid is None)
+
+
+async def test_a_guard_that_failed_its_canaries_is_examined_again_in_a_new_process(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "healed"
+    engine = await start(canaries=[RIGHT, canary(f"score-if {file} 0.9", "score 0.5")], wait=False)
+    await until(lambda: engine.restarts >= 2)
+    assert not engine.ready
+    assert "its violating canary scored 0.25" in str(engine.last_error)
+    file.touch()
+    await until(lambda: engine.ready)
+    assert values(await judge(engine, "score 0.75")) == [0.75, 0.75]
+
+
+async def test_each_new_process_is_examined_before_it_judges(start: Start, tmp_path: Path) -> None:
+    spoiled = tmp_path / "spoiled"
+    engine = await start(canaries=[RIGHT, canary("score 0.5", f"score-if {spoiled} 0.9")])
+    spoiled.touch()
+    pid = kill(engine, signal.SIGKILL)
+    assert kinds(await judge(engine, "score 0.75")) == {EngineUnavailable}
+    await until(lambda: gone(pid) and "its safe canary 0.9" in str(engine.last_error))
+    assert not engine.ready
+
+
+@pytest.mark.parametrize("command", ["die", "stubborn 60"], ids=["dies", "hangs"])
+async def test_a_process_that_does_not_survive_its_canaries_is_replaced(start: Start, command: str) -> None:
+    quick = replace(QUICK, canary_timeout_s=0.05, hang_grace_s=0.05, first_back_off_s=60)
+    engine = await start(canaries=[canary(command, "score 0.1")], wait=False, timings=quick, timeout_s=0.05)
+    await until(lambda: engine.state is State.DOWN)
+    assert "canar" in str(engine.last_error)
+    await until(lambda: engine.pid is None)
+
+
+async def test_closing_does_not_wait_for_canaries(start: Start) -> None:
+    engine = await start(canaries=[canary("sleep 60", "score 0.1")], wait=False)
+    await until(lambda: engine.pid is not None)
+    async with asyncio.timeout(5):
+        await engine.close()

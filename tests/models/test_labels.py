@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.errors import ERRORS_BY_CODE, VerdictError
-from models.labels import Float32Array, LabelError, is_refusal, label_mass, parse_verdict, read_score, violation_score
+from models.labels import Float32Array, LabelError, label_mass, read_score, violation_score
 
 
 def logits(*values: float) -> Float32Array:
@@ -48,60 +48,6 @@ def test_a_model_that_wants_to_say_something_else_gives_no_score() -> None:
     with pytest.raises(VerdictError):
         read_score(logits(20, 0, 3), 1, 2)
     assert read_score(logits(0, 0, 3), 1, 2) < 0.1
-
-
-@pytest.mark.parametrize(
-    ("answer", "violates"),
-    [("1", True), ("0", False), (" 1\n", True), ("\t0 ", False)],
-)
-def test_a_verdict_is_exactly_one_label(answer: str, violates: bool) -> None:
-    assert parse_verdict(answer) is violates
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "",
-        " \n",
-        "01",
-        "10",
-        "1.",
-        "0 because it is fine",
-        "１",
-        "٠",
-        "safe",
-        '{"violation":0}',
-        "I'm sorry, but I can't help with that.",
-    ],
-)
-def test_anything_else_is_an_error_that_does_not_quote_the_answer(answer: str) -> None:
-    with pytest.raises(VerdictError) as caught:
-        parse_verdict(answer)
-    assert len(answer.strip()) < 3 or answer.strip() not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "I'm sorry, but I can't help with that.",
-        "I’m sorry, but I can’t comply.",
-        "Sorry, no.",
-        "  I cannot assist with this request.",
-        "I can't do that",
-        "I am unable to help.",
-        "Unfortunately, I can not answer",
-        "We won't do this.",
-    ],
-)
-def test_refusals_are_recognised(answer: str) -> None:
-    assert is_refusal(answer)
-
-
-@pytest.mark.parametrize(
-    "answer", ["0", "1", "In summary, the text is fine.", "The user says: I'm sorry.", "Sorrel soup"]
-)
-def test_other_answers_are_not_refusals(answer: str) -> None:
-    assert not is_refusal(answer)
 
 
 def test_a_label_error_crosses_the_process_boundary_as_no_verdict() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -14,15 +14,17 @@ import pytest
 from aiohttp import web
 
 from models.breaker import Breaker
-from models.engine import GuardPolicy, Passage, Score, Tier
-from models.errors import ContentTooLong, EngineError, EngineTimeout, EngineUnavailable, VerdictError
+from models.engine import Canary, GuardPolicy, Passage, Score, Tier
+from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, VerdictError
 from models.prompt import OUTPUT_SECTION
-from models.remote import MAX_ANSWER_BYTES, RemoteEngine
+from models.remote import MAX_ANSWER_BYTES, RemoteEngine, Waits
 from models.remote_answer import read_answer
 from models.specs import RemoteSpec
 
 KEY = "sk-guard-secret"
 POLICIES = [GuardPolicy("a", "r1", "No spam.\n"), GuardPolicy("b", "r2", "No hate.")]
+
+QUICK = Waits(first_back_off_s=0.02, longest_back_off_s=0.05)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -90,9 +92,11 @@ Make = Callable[..., Awaitable[RemoteEngine]]
 async def make(server: Server) -> AsyncIterator[Make]:
     engines = []
 
-    async def make_engine(url: str | None = None, breaker: Breaker | None = None, **changes: Any) -> RemoteEngine:
+    async def make_engine(
+        url: str | None = None, breaker: Breaker | None = None, canaries: Sequence[Canary] = (), **changes: Any
+    ) -> RemoteEngine:
         fields = {"base_url": url or server.url, "model": "openai/gpt-oss-safeguard-20b", "api_key": KEY} | changes
-        engine = RemoteEngine(RemoteSpec("fleet", **fields), breaker=breaker)
+        engine = RemoteEngine(RemoteSpec("fleet", **fields), canaries=canaries, breaker=breaker, waits=QUICK)
         engines.append(engine)
         await engine.start()
         return engine
@@ -276,6 +280,38 @@ def test_anything_but_one_clear_label_is_no_verdict(body: bytes) -> None:
     with pytest.raises(VerdictError) as caught:
         read_answer(body, 0)
     assert "sorry" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(answer("I'm sorry, but I can't help with that."), "guard_refused", id="refusal"),
+        pytest.param(answer("0", message_refusal="I cannot"), "guard_refused", id="refusal-field"),
+        pytest.param(answer("0", finish_reason="content_filter"), "guard_refused", id="the-server's-filter"),
+        pytest.param(answer("I'm sorry, but", finish_reason="length"), "guard_refused", id="refusal-cut"),
+        pytest.param(answer("Once upon a time a baker sold bread."), "guard_ran_task", id="story"),
+        pytest.param(answer('{"items": [1, 0]}'), "guard_ran_task", id="json"),
+        pytest.param(answer(None, message_tool_calls=[{"id": "x"}]), "guard_ran_task", id="tool-call"),
+        pytest.param(answer("0", message_function_call={"name": "x"}), "guard_ran_task", id="function-call"),
+        pytest.param(answer(""), "guard_empty", id="empty"),
+        pytest.param(answer(None, message_reasoning="It is bread."), "guard_empty", id="no-content"),
+        pytest.param(answer(None, finish_reason="length"), "guard_runaway", id="cut-in-the-trace"),
+        pytest.param(answer("0", finish_reason="length"), "guard_runaway", id="cut-after-a-label"),
+        pytest.param(answer("", message_reasoning="Is it bread? " * 400), "guard_runaway", id="in-circles"),
+        pytest.param(answer("unsafe\nS1"), "no_verdict", id="another-form"),
+        pytest.param(answer("0", finish_reason="tool_calls"), "no_verdict", id="another-end"),
+        pytest.param(answer([{"type": "text", "text": "0"}]), "no_verdict", id="not-a-text"),
+    ],
+)
+async def test_the_error_says_what_kind_of_answer_it_was(
+    server: Server, make: Make, body: dict[str, Any], code: str
+) -> None:
+    server.says(body)
+    engine = await make()
+    for _ in range(6):
+        error = await failure(engine)
+        assert (error.code, isinstance(error, VerdictError)) == (code, True)
+    assert engine.ready, "a content that provokes such answers must not close the guard to others"
 
 
 @pytest.mark.parametrize("name", ["empty", "text", "duplicate-content", "length", "deep", "content-'SAFE'"])
@@ -497,3 +533,123 @@ def test_a_probe_keeps_others_out_until_it_is_over() -> None:
     breaker.succeeded()
     assert breaker.allow()
     assert breaker.allow()
+
+
+CANARIES = [Canary(policy, Passage("user", "a BAD one"), Passage("assistant", "a good one")) for policy in POLICIES]
+
+
+class Fleet:
+    """A server that is down, wrong, or right."""
+
+    def __init__(self, server: Server, state: str) -> None:
+        self.state = state
+        self.asked: list[str] = []
+        server.handler = self.handle
+
+    async def handle(self, request: web.Request) -> web.Response:
+        content = (await request.json())["messages"][1]["content"]
+        self.asked.append(content)
+        if self.state == "down":
+            return web.Response(status=503)
+        return web.json_response(answer("1" if ("BAD" in content) is (self.state == "right") else "0"))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for is a server
+            await asyncio.sleep(0.005)
+
+
+async def test_a_server_that_judges_the_canaries_right_makes_the_guard_ready(server: Server, make: Make) -> None:
+    fleet = Fleet(server, "right")
+    engine = await make(canaries=CANARIES)
+    assert not engine.ready
+    (entry,) = await judge(engine, "BAD")
+    assert isinstance(entry, Score)
+    assert entry.value == 1.0
+    assert engine.ready
+    assert engine.last_error is None
+    assert len(fleet.asked) == 5
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        pytest.param("wrong", "policy a: its violating canary scored 0, its safe canary 1", id="wrong"),
+        pytest.param("down", "its violating canary was not judged (unavailable: the guard server answered with status 503)", id="down"),
+    ],
+)  # fmt: skip
+async def test_until_the_canaries_are_right_nothing_is_judged_and_then_it_heals(
+    server: Server, make: Make, state: str, said: str
+) -> None:
+    fleet = Fleet(server, state)
+    engine = await make(canaries=CANARIES)
+    assert not await engine.wait_ready(5)
+    assert str(engine.last_error).startswith("guard fleet failed its canaries: ")
+    assert said in str(engine.last_error)
+    assert "one" not in str(engine.last_error)
+    assert isinstance(await failure(engine, text="hello"), EngineUnavailable)
+    assert not any("hello" in content for content in fleet.asked)
+    fleet.state = "right"
+    await until(lambda: engine.ready)
+    assert engine.last_error is None
+    assert isinstance((await judge(engine))[0], Score)
+
+
+async def test_a_server_that_nobody_can_reach_does_not_hold_up_the_start(make: Make) -> None:
+    async with asyncio.timeout(1):
+        engine = await make(url="http://127.0.0.1:1/v1", canaries=CANARIES)
+    assert not engine.ready
+    assert not await engine.wait_ready(5)
+    assert "cannot be reached" in str(engine.last_error)
+
+
+async def test_after_an_outage_the_canaries_are_judged_again(server: Server, make: Make) -> None:
+    fleet = Fleet(server, "right")
+    engine = await make(canaries=CANARIES, breaker=Breaker(failures=2, open_s=0.01))
+    assert await engine.wait_ready(5)
+    before = engine.settings
+    fleet.state = "down"
+    for _ in range(2):
+        assert isinstance(await failure(engine), EngineUnavailable)
+    assert not engine.ready
+    assert "failed repeatedly" in str(engine.last_error)
+    fleet.state = "wrong"
+    await until(lambda: "failed its canaries" in str(engine.last_error))
+    assert isinstance(await failure(engine, text="hello"), EngineUnavailable)
+    fleet.state = "right"
+    await until(lambda: engine.ready)
+    assert engine.settings != before, "what was remembered is not asked of another model"
+
+
+async def test_closing_ends_the_examination(server: Server, make: Make) -> None:
+    server.handler = lambda request: asyncio.Event().wait()  # type: ignore[assignment,return-value]  # never answers
+    engine = await make(canaries=CANARIES)
+    await until(lambda: bool(server.requests))
+    async with asyncio.timeout(2):
+        await engine.close()
+    assert (engine.ready, engine.last_error) == (False, "closed")
+
+
+async def test_more_calls_than_may_wait_are_refused_at_once(server: Server) -> None:
+    go_on = asyncio.Event()
+
+    async def waits(request: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return web.json_response(answer("0"))
+
+    server.handler = waits
+    content = [Passage("user", "Hi")]
+    engine = RemoteEngine(RemoteSpec("g", server.url, "m", max_connections=1, max_queue=2))
+    await engine.start()
+    try:
+        deadline = time.monotonic() + 10
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(engine.judge(content, POLICIES[:1], deadline=deadline)) for _ in range(4)]
+            done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            assert [type(task.result()[0]) for task in done] == [EngineOverloaded]
+            go_on.set()
+        assert [type(call.result()[0]) for call in calls] == [Score, Score, Score, EngineOverloaded]
+        assert type((await engine.judge(content, POLICIES[:1], deadline=deadline))[0]) is Score
+    finally:
+        await engine.close()

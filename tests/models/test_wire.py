@@ -54,7 +54,9 @@ def test_a_message_over_the_limit_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_spec_survives_the_crossing() -> None:
-    spec = LocalSpec("g", "llama", "m.gguf", effort=Effort.HIGH, gpu_layers=7, threads=2, sha256="0" * 64)
+    spec = LocalSpec(
+        "g", "llama", "m.gguf", effort=Effort.HIGH, gpu_layers=7, threads=2, sha256="0" * 64, check_memory=False
+    )
     (message,) = frames(wire.pack(wire.load_message(spec, "/m.gguf", None)))
     assert wire.read_spec(message) == spec
     assert isinstance(wire.read_spec(message).effort, Effort)

@@ -268,10 +268,10 @@ def test_what_does_not_fit_is_refused_with_its_place(fields: dict[str, Any], pat
 
 
 @pytest.mark.parametrize("key", ["Messages", " messages", "messages\u200b", "MODEL", "ｍessages"])
-def test_another_spelling_of_a_field_is_an_unknown_field(key: str) -> None:
+@pytest.mark.parametrize("screen", [True, False])
+def test_another_spelling_of_a_field_is_refused(key: str, screen: bool) -> None:
     body = request(**{key: [{"role": "user", "content": MARK}]})
-    assert refused(body, screen=False)[1] == "unknown_field"
-    assert surfaces_of(clean(body)[1], MARK) == {Surface.METADATA}
+    assert refused(body, screen=screen)[1] == "unknown_field"
 
 
 @pytest.mark.parametrize("given", [True, False, None, MARK])

@@ -15,7 +15,7 @@ from proxy.chat_stream import ChatStream
 from proxy.hold import Hold, StreamMode
 from proxy.schema import HIDDEN, Collection
 from proxy.sse import DONE, EventDecoder
-from rules.content import LeafKind
+from rules.content import LeafKind, joined_readings
 from rules.detectors import Edit
 from tests.proxy.examples import CHUNK, marked, strings
 
@@ -397,3 +397,28 @@ def test_a_completion_becomes_a_stream_of_the_same_text() -> None:
 def test_a_usage_chunk_is_sent_only_if_it_was_asked_for() -> None:
     completion = {"id": "x", "choices": [], "usage": {"total_tokens": 1}}
     assert parsed(API.as_stream(Asked("x", "m"), completion)) == [DONE]
+
+
+def nearly_said(token: str, alternative: str) -> dict[str, Any]:
+    entry = {"token": token, "logprob": -1.0, "top_logprobs": [{"token": alternative, "logprob": -2.0}]}
+    choice = {"index": 0, "delta": {"content": token}, "logprobs": {"content": [entry]}}
+    return {"model": "m", "choices": [choice]}
+
+
+def test_alternatives_that_spell_something_over_two_windows_do_not_both_leave() -> None:
+    stream = API.new_stream(ASKED, Hold(StreamMode.WINDOW, 10, 20), 1 << 20, None)
+    wire = b""
+    for alternative in ("ZQ-MA", "RK-7781", *["x"] * 6):
+        stream.event(json.dumps(nearly_said("word and word ", alternative)))
+        check = stream.hold.check()
+        leaves = check.content.leaves
+        if any(MARK in text for text in (*(leaf.text for leaf in leaves), *(j.text for j in joined_readings(leaves)))):
+            return  # a rule has read it
+        wire += b"".join(stream.text(key, text) for key, text in stream.hold.passed(check, {}))
+    assert not (b"ZQ-MA" in wire and b"RK-7781" in wire)
+
+
+def test_what_every_rule_reads_of_a_whole_answer_every_rule_reads_of_a_window() -> None:
+    stream = API.new_stream(ASKED, Hold(StreamMode.WINDOW, 10, 20), 1 << 20, None)
+    stream.event(json.dumps({**delta(content="word"), "service_tier": MARK}))
+    assert [leaf.is_unknown for leaf in stream.hold.check().content.leaves if leaf.text == MARK] == [True]

@@ -71,6 +71,13 @@ def test_a_text_that_two_roles_say_is_judged_as_both() -> None:
     assert surfaces(request("same", "same", structured_messages=messages), "same") == {Surface.SYSTEM, Surface.USER}
 
 
+@pytest.mark.parametrize("role", ["system", "user", "tool"])
+def test_a_text_of_an_answer_is_the_assistants_also_if_the_conversation_says_the_same(role: str) -> None:
+    messages = [{"role": role, "content": MARK, "tool_call_id": "c"}]
+    raw = {**request(MARK, structured_messages=messages), "input_type": "response"}
+    assert Surface.ASSISTANT in surfaces(raw, MARK)
+
+
 def test_a_text_in_a_message_of_an_unknown_shape_is_read_by_every_rule() -> None:
     raw = request("same", structured_messages=[{"role": "wizard", "content": "same"}])
     [leaf] = [leaf for leaf in mount.read(raw, Stage.INPUT).leaves if leaf.text == "same"]

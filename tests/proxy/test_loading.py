@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models.host import LocalEngine
+from models.verdict_cache import CachedEngine
 from proxy.loading import ConfigError, is_loopback, load_config
 from rules.content import Surface
 from rules.rule import Action, Mode, OnError
@@ -112,6 +114,11 @@ MARKER = "{detector: patterns, literals: [MARK]}"
                      id="wrong-scheme"),
         pytest.param(changed("base_url: demo", 'base_url: "https://u:p@x/v1"'),
                      "2: upstreams.default.base_url: must not hold credentials", id="credentials-in-the-url"),
+        pytest.param(changed("base_url: demo", 'base_url: "http://x:99999/v1"'),
+                     "2: upstreams.default.base_url: Port out of range 0-65535", id="port-out-of-range"),
+        pytest.param("[]\n", "1: must be a mapping of keys to values", id="a-list"),
+        pytest.param(SMALL + 'listen: {host: ""}\n', "10: listen.host: ", id="host-that-means-all-interfaces"),
+        pytest.param(SMALL + 'admin: {host: ""}\n', "10: admin.host: ", id="admin-host-that-means-all-interfaces"),
         pytest.param(SMALL + "guards:\n  g: {engine: lama, model: x}\n",
                      "11: guards.g: engine must be one of encoder, llama, openai", id="wrong-engine"),
         pytest.param(SMALL + "guards:\n  g: {model: x}\n",
@@ -361,9 +368,82 @@ def test_a_llama_guard_takes_all_that_may_wait_at_once_and_keeps_policies_beside
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     text = (
         changed(MARKER, "{text: No marks.}")
-        + "guards: {g: {engine: llama, model: m.gguf, max_queue: 9, prefix_cache: kept}}\n"
+        + "guards: {g: {engine: llama, model: m.gguf, max_queue: 9, prefix_cache: kept, cache_entries: 0}}\n"
     )
     (tmp_path / "safeguard.yaml").write_text(text)
     engine = load_config(tmp_path / "safeguard.yaml", {}).engines["g"]
     assert isinstance(engine, LocalEngine)
-    assert (engine._spec.n_at_once, engine._spec.prefix_cache) == (10, str(tmp_path / "kept"))
+    spec = engine._spec
+    assert (spec.n_at_once, spec.n_policies, spec.prefix_cache) == (10, 1, str(tmp_path / "kept"))
+
+
+GUARDED = """\
+upstreams:
+  default: {base_url: demo}
+guards:
+  embedded: {engine: encoder}
+  second: {engine: encoder, cache_entries: 0}
+  fleet: {engine: openai, base_url: "http://h/v1", model: m, cache_entries: 7}
+  trusting: {engine: encoder, canaries: false}
+default_guard: embedded
+policies:
+  hate: {file: rules/policies/hate.md}
+  violence: {file: violence.md}
+  fraud: {file: fraud.md}
+  text: {text: Nothing bad.}
+  bare: {file: bare.md}
+  off: {file: cyber.md}
+  secrets: {detector: secrets}
+routes:
+  - name: one
+    upstream: default
+    input:
+      - {policy: hate, refuse: 0.5}
+      - {policy: violence, guard: [embedded, fleet], refuse: 0.5, mode: shadow}
+      - {policy: text, guard: second, refuse: 0.5}
+      - {policy: bare, guard: second, refuse: 0.5}
+      - {policy: off, refuse: 0.5, mode: off}
+      - {policy: secrets, refuse: 0.5}
+      - {policy: fraud, guard: trusting, refuse: 0.5}
+    output:
+      - {policy: hate, refuse: 0.5}
+"""
+
+
+def canaries_of(engine: Any) -> list[str]:
+    inner: Any = engine.inner if isinstance(engine, CachedEngine) else engine
+    return [canary.policy.name for canary in inner._canaries]
+
+
+def test_a_guard_has_the_canaries_of_the_policies_that_it_judges(tmp_path: Path) -> None:
+    (tmp_path / "bare.md").write_text("Without examples.", encoding="utf-8")
+    loaded = load(tmp_path, GUARDED)
+    assert {name: canaries_of(engine) for name, engine in loaded.engines.items()} == {
+        "embedded": ["hate", "violence"],
+        "fleet": ["violence"],
+        "second": [],
+        "trusting": [],
+    }
+    without = load_config(tmp_path / "c.yaml", {}, canaries=False)
+    assert not any(canaries_of(engine) for engine in without.engines.values())
+
+
+def test_examples_beside_a_policy_of_ones_own_are_its_canaries_and_have_to_be_usable(tmp_path: Path) -> None:
+    (tmp_path / "bare.md").write_text("With examples.", encoding="utf-8")
+    beside = tmp_path / "bare.examples.yaml"
+    beside.write_text("- {text: a, stage: input, violates: true}\n- {text: b, stage: output, violates: false}\n")
+    assert canaries_of(load(tmp_path, GUARDED).engines["second"]) == ["bare"]
+    beside.write_text("- {text: a, violates: true}\n")
+    assert complaint(tmp_path, GUARDED) == f"14: policies.bare.file: {beside}: 0.stage: Field required"
+
+
+def test_a_guard_remembers_as_many_verdicts_as_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bare.md").write_text("Without examples.", encoding="utf-8")
+    engines = load(tmp_path, GUARDED).engines
+    kept = {name: engine._entries for name, engine in engines.items() if isinstance(engine, CachedEngine)}
+    assert kept == {"embedded": 50_000, "fleet": 7, "trusting": 50_000}
+
+
+@pytest.mark.parametrize("url", ["https://u:sesame@x/v1", "https://sesame@x/v1", "https://x/v1?key=sesame"])
+def test_a_complaint_about_a_url_does_not_show_what_can_be_a_key(tmp_path: Path, url: str) -> None:
+    assert "sesame" not in complaint(tmp_path, changed("base_url: demo", f'base_url: "{url}"'))

@@ -9,7 +9,7 @@ import pytest
 from multidict import CIMultiDict
 
 from proxy.loading import LoadedRoute
-from proxy.routing import candidates, known_endpoints, may_use, select
+from proxy.routing import ambiguous_header, candidates, known_endpoints, may_use, select
 from tests.proxy.configs import routes
 
 CHAT = "/v1/chat/completions"
@@ -128,6 +128,14 @@ def test_a_header_that_stands_twice_matches_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["GPT-4o", " gpt-4o", "gpt-4o\u200b", "gpt-4", "", "gpt-4o "])
 def test_another_spelling_of_a_model_is_another_model(model: str, tmp_path: Path) -> None:
     assert chosen(tmp_path, {"models": ["gpt-4o"]}, model=model) is None
+
+
+def test_a_header_that_stands_twice_is_told_where_a_route_asks_for_it(tmp_path: Path) -> None:
+    found = candidates(routes(tmp_path, {"match": {"headers": {"x-region": "eu"}}}, {}), CHAT)
+    twice = CIMultiDict([("X-Region", "us"), ("x-region", "eu"), ("accept", "a"), ("accept", "b")])
+    assert ambiguous_header(found, twice) == "x-region"
+    assert ambiguous_header(found, CIMultiDict({"x-region": "us"})) is None
+    assert ambiguous_header(found[1:], twice) is None
 
 
 def test_a_request_without_a_model_is_routed_by_path_and_headers(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -133,10 +134,37 @@ def test_an_unknown_field_is_judged_as_metadata_with_all_its_keys() -> None:
     assert all(leaf.is_unknown for leaf in into.leaves), "no rule's scope may leave it out"
 
 
+@pytest.mark.parametrize(
+    ("number", "texts"),
+    [
+        pytest.param(4111111111111111, ["4111111111111111"], id="card"),
+        pytest.param(4111111111111111.0, ["4111111111111111"], id="card as a float"),
+        pytest.param(-1234567, ["-1234567"], id="negative"),
+        pytest.param(999_999, [], id="token id"),
+        pytest.param(0.4111111111111111, [], id="fraction"),
+        pytest.param(True, [], id="boolean"),
+    ],
+)
+def test_a_long_number_where_anything_may_stand_is_judged(number: float, texts: list[str]) -> None:
+    into = Collection(strict=True)
+    assert Anything(USER).clean([number], ("x",), into) == [number]
+    assert [(leaf.text, leaf.kind) for leaf in into.leaves] == [(text, LeafKind.KEY) for text in texts]
+    assert walk(Object({}), {"unknown": {"k": number}})[1] == ["unknown", "k", *texts]
+
+
 def test_an_unknown_field_is_refused_where_the_route_says_so() -> None:
     spec = Object({"a": Object({})})
     caught = misfit(spec, {"a": {"nope": 1}}, screen=False)
     assert (show_path(caught.path), caught.code) == ("a.nope", "unknown_field")
+
+
+@pytest.mark.parametrize(
+    "key", ["Model", "MODEL", " model", "model\n", "mo\u200bdel", "ｍodel", "mоdel", "ſtore", "\u212aey"]
+)
+def test_A16_another_spelling_of_a_known_field_is_refused(key: str) -> None:
+    spec = Object({"model": Text(USER), "store": Forced(False), "key": Refused("why")})
+    assert misfit(Object({"a": spec}), {"a": {"model": "m", key: "x"}}).code == "unknown_field"
+    assert walk(spec, {key: "x"}, strict=False) == ({}, [])
 
 
 def test_an_unknown_field_of_a_response_is_dropped() -> None:
@@ -206,6 +234,14 @@ def test_an_opaque_part_is_counted_and_everything_in_it_but_its_data_is_judged()
     assert [leaf.text for leaf in into.leaves] == ["type", "image_url", "image_url", "url", "detail", "auto", "note", "words"]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "kind", ["data:text/plain;base64,", "data:image/svg+xml;base64,", "data:application/pdf;base64,", ""]
+)
+def test_a_text_file_within_an_opaque_part_is_judged(kind: str) -> None:
+    url = kind + base64.b64encode(b"<svg><text>Words to be read.</text></svg>\n" * 20).decode()
+    assert url in walk(Opaque(), {"file": {"file_data": url}})[1]
+
+
 @pytest.mark.parametrize("url", ["https://h/MARK.png", "data:text/plain,MARK", "data:image/png;base64,MARK", "MARK"])
 def test_an_address_within_an_opaque_part_is_judged(url: str) -> None:
     assert url in walk(Opaque(), {"image_url": {"url": url}})[1]
@@ -219,6 +255,7 @@ def test_an_address_within_an_opaque_part_is_judged(url: str) -> None:
         pytest.param('["x", {"y": ["\\u005aQ-MARK"]}]', id="E04-nested"),
         pytest.param(json.dumps({"a": json.dumps({"b": "\u2028"})}).replace("\\\\u2028", "\\\\u005aQ-MARK"), id="json-in-json"),
         pytest.param(json.dumps({"a": json.dumps(["ZQ-M\\u0041RK"])}).replace("\\\\\\\\", "\\\\"), id="json-in-json-list"),
+        pytest.param(json.dumps({"a": ' {"b": "\\u005aQ-MARK"}'}), id="json-behind-a-space-in-json"),
         pytest.param('{"a": "\\u005aQ-MARK", "a": 1}', id="duplicate-key-hides-it"),
         pytest.param('{"a": "\\u005aQ-MARK", "n": 1e999}', id="infinite-number-beside-it"),
         pytest.param('{"a": "\\u005aQ-MARK", "n": 99999999999999999999}', id="huge-integer-beside-it"),

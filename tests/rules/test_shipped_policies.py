@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from rules.content import Surface
+from rules.examples import read_examples
 from rules.policy import SHIPPED, split_front_matter, text_policy
+from rules.rule import Stage
 
 CATEGORIES = {
     "hate": "hate",
@@ -90,12 +91,12 @@ def test_the_examples_in_the_text_show_both_sides(path: Path) -> None:
 
 @EACH
 def test_the_examples_beside_the_policy_are_usable(path: Path) -> None:
-    examples = yaml.safe_load(path.with_name(f"{path.stem}.examples.yaml").read_text("utf-8"))
+    examples = read_examples(path)
     assert len(examples) >= 6
-    assert all(set(e) == {"text", "stage", "violates"} for e in examples)
-    assert {e["violates"] for e in examples} == {True, False}
-    assert {e["stage"] for e in examples} == {"input", "output"}
-    assert len({e["text"] for e in examples}) == len(examples)
+    assert {e.violates for e in examples} == {True, False}
+    assert {e.stage for e in examples} == {Stage.INPUT, Stage.OUTPUT}
+    assert len({e.text for e in examples}) == len(examples)
+    assert sorted(e.violates for e in examples if e.canary) == [False, True]
 
 
 @EACH

@@ -23,6 +23,7 @@ from tests.rules.detectors.encodings import ESCAPES
         pytest.param("&#90;&#x51;&#0045", "ZQ-", id="numeric-entities"),
         pytest.param(r"\u005aQ \x5A\u{51}", "ZQ ZQ", id="backslash"),
         pytest.param(r"\\u005a", "Z", id="backslash-doubled"),
+        pytest.param("".join("\\" * 64 + f"u{ord(c):04x}" for c in "ZQ-M"), "ZQ-M", id="backslash-doubled-six-times"),
         pytest.param(r"\ud83d\ude00 \ud83d", "😀 \ufffd", id="surrogates"),
         pytest.param(r"\x5a\u0051", "ZQ", id="mixed"),
         pytest.param("%25%32%30", "%20", id="one-layer-only"),

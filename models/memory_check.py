@@ -1,0 +1,84 @@
+"""Whether a configured guard fits into the memory that there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models import catalog
+from models.available_memory import available_bytes, may_have_gpu
+from models.errors import ModelLoadError
+from models.gguf_header import read_header
+from models.memory import Estimate, Layout, Shape, estimate, read_shape, show_bytes
+from models.specs import LocalSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a guard needs, and what there is."""
+
+    estimate: Estimate
+    available: int | None
+    """In bytes; None: not known, so nothing is refused."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether it fits, as far as can be known."""
+        return self.available is None or self.estimate.total <= self.available
+
+    @property
+    def available_text(self) -> str:
+        """For people."""
+        return "unknown" if self.available is None else show_bytes(self.available)
+
+    def complaint(self, guard: str) -> str:
+        """One line for a guard that does not fit."""
+        return (
+            f"guard {guard} needs {self.estimate} of memory, and {self.available_text} are available: "
+            "take a smaller model, n_ctx or max_policies, put layers on a GPU, or set check_memory to false"
+        )
+
+
+def look(spec: LocalSpec, path: Path) -> Need:
+    """Estimate what a guard needs and look at what there is.
+
+    Args:
+        spec: How it is configured.
+        path: First file of its model.
+
+    Raises:
+        models.gguf_header.HeaderError: The file's head cannot be understood.
+        ModelLoadError: A file cannot be read.
+    """
+    shape = read_shape(read_header(path))
+    try:
+        weights = sum(part.stat().st_size for part in catalog.parts(path))
+    except OSError as error:
+        raise ModelLoadError(f"cannot read model file {path}: {type(error).__name__}") from None
+    share = gpu_share(spec.gpu_layers, shape.n_layers, may_have_gpu())
+    return Need(estimate(shape, weights, layout_of(spec, shape), gpu_share=share), available_bytes())
+
+
+def layout_of(spec: LocalSpec, shape: Shape) -> Layout:
+    """The contexts that a guard makes (`models.safeguard`, `models.encoder`)."""
+    if spec.engine == "encoder":
+        return Layout(n_cells=shape.n_ctx_train, n_sequences=1, n_batch=shape.n_ctx_train)
+    n_ctx = min(spec.n_ctx, shape.n_ctx_train)
+    on_gpu = spec.gpu_layers != 0 and may_have_gpu()
+    if spec.layout == "streams" or (spec.layout == "auto" and on_gpu):
+        return Layout(n_cells=spec.max_policies * n_ctx, n_sequences=spec.max_policies)
+    n_contexts = min(spec.max_policies, spec.n_policies or spec.max_policies)
+    return Layout(n_cells=n_ctx, n_sequences=spec.max_sequences + 1, n_contexts=n_contexts)
+
+
+def gpu_share(gpu_layers: int | None, n_layers: int, has_gpu: bool) -> float:
+    """Part of the layers that will lie on a GPU; the output counts as one more, as llama.cpp counts.
+
+    Args:
+        gpu_layers: As configured; None: all, if there is a GPU.
+        n_layers: Of the model.
+        has_gpu: Whether there is one, as far as can be known.
+    """
+    if gpu_layers is None:
+        return 1.0 if has_gpu else 0.0
+    return min(gpu_layers, n_layers + 1) / (n_layers + 1)

@@ -1,0 +1,86 @@
+"""Examples beside a policy, and the canaries among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rules.errors import PolicyError
+from rules.examples import canary_of, read_examples
+from rules.policy import text_policy
+from rules.rule import Stage
+
+POLICY = text_policy("p", "No bad things.")
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "p.examples.yaml").write_text(text, encoding="utf-8")
+    return folder / "p.md"
+
+
+def line(text: str, violates: bool, stage: str = "input", more: str = "") -> str:
+    return f"- {{text: {text}, stage: {stage}, violates: {str(violates).lower()}{more}}}\n"
+
+
+def test_a_policy_without_a_file_of_examples_has_none(tmp_path: Path) -> None:
+    assert read_examples(tmp_path / "p.md") == ()
+    assert canary_of(POLICY, ()) is None
+
+
+def test_the_first_of_either_kind_are_the_canaries(tmp_path: Path) -> None:
+    file = write(
+        tmp_path, line("good", False, "output") + line("bad", True) + line("worse", True) + line("better", False)
+    )
+    examples = read_examples(file)
+    assert [(e.text, e.stage, e.violates) for e in examples][:2] == [
+        ("good", Stage.OUTPUT, False),
+        ("bad", Stage.INPUT, True),
+    ]
+    canary = canary_of(POLICY, examples)
+    assert canary is not None
+    assert canary.policy == POLICY.for_guard()
+    assert (canary.violating.surface, canary.violating.text) == ("user", "bad")
+    assert (canary.safe.surface, canary.safe.text) == ("assistant", "good")
+
+
+def test_marked_examples_go_before_the_first_ones(tmp_path: Path) -> None:
+    file = write(tmp_path, line("bad", True) + line("worse", True, more=", canary: true") + line("good", False))
+    canary = canary_of(POLICY, read_examples(file))
+    assert canary is not None
+    assert (canary.violating.text, canary.safe.text) == ("worse", "good")
+
+
+@pytest.mark.parametrize("violates", [True, False])
+def test_examples_of_one_kind_only_are_no_canaries(tmp_path: Path, violates: bool) -> None:
+    assert canary_of(POLICY, read_examples(write(tmp_path, line("x", violates) + line("y", violates)))) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("- {text: SECRET, stage: input}\n", "0.violates: Field required", id="missing"),
+        pytest.param(line("SECRET", True, "both"), "0.stage: Input should be 'input' or 'output'", id="stage"),
+        pytest.param(line("SECRET", True, more=", label: 1"), "0.label: Extra inputs", id="unknown-key"),
+        pytest.param(
+            line("SECRET", True).replace("true", "'yes'"), "0.violates: Input should be a valid boolean", id="kind"
+        ),
+        pytest.param(
+            "- {text: 7, stage: input, violates: true}\n", "0.text: Input should be a valid string", id="number"
+        ),
+        pytest.param("SECRET\n", "the file: Input should be a valid tuple", id="not-a-list"),
+        pytest.param("a: [SECRET\n", ":2: not YAML", id="not-yaml"),
+        pytest.param(line("SECRET", True, more=", canary: true") * 2, "more than one canary that violates", id="two"),
+        pytest.param(
+            line("SECRET", False, more=", canary: true") * 2, "more than one canary that does not", id="two-safe"
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason_and_without_its_texts(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(PolicyError) as caught:
+        read_examples(write(tmp_path, text))
+    assert said in str(caught.value)
+    assert "p.examples.yaml" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
