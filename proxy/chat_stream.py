@@ -32,14 +32,12 @@ class _Choice:
 
 
 @dataclass(slots=True)
-class ChatStream(ChunkStream):
+class ChatStream(ChunkStream[_Choice]):
     """See the top of the file, and `proxy.api.AnswerStream`."""
 
     SCHEMA = CHAT_CHUNK
     OBJECT = "chat.completion.chunk"
     SURFACES = TEXT_CHANNELS
-
-    _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
 
     def _text_only(self, raw: dict[str, Any]) -> TextOnly | None:
         choices = raw["choices"]
@@ -76,20 +74,6 @@ class ChatStream(ChunkStream):
             state.logprobs.setdefault(channel, []).extend(entries)
         state.annotations.extend(delta.get("annotations") or ())
         state.finish_reason = choice.get("finish_reason") or state.finish_reason
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the stream came to its own end: ``[DONE]``, or a finish reason for every choice."""
-        return self.done or (bool(self._choices) and all(c.finish_reason for c in self._choices.values()))
-
-    def answer(self) -> dict[str, Any]:
-        """See `proxy.api.AnswerStream`."""
-        self._flush()
-        return {
-            **(self._first or {}),
-            "choices": [self._assembled(i, self._choices[i]) for i in sorted(self._choices)],
-            "usage": self.usage,
-        }
 
     def _assembled(self, index: int, state: _Choice) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": None}

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from proxy import refusals, sse
 from proxy.api import Asked, StreamFault
 from proxy.hold import Hold
-from proxy.replacer import Replacer
-from proxy.schema import HIDDEN, MIN_KEY_CHARS, Collection, Misfit, Spec
+from proxy.replacer import Replacers
+from proxy.schema import Collection, Misfit, Spec, hiding
 from proxy.strict_json import JsonError, dump_json, parse_json_text
 from rules.content import Surface
 
@@ -27,8 +27,17 @@ _REPEATED = ("created", "model", "service_tier")
 """What the schemas let through of a chunk, besides its choices and the usage."""
 
 
+class Ended(Protocol):
+    """What an endpoint keeps of one choice."""
+
+    finish_reason: str | None
+
+
+C = TypeVar("C", bound=Ended)
+
+
 @dataclass(slots=True)
-class ChunkStream:
+class ChunkStream(Generic[C]):
     """A stream of chunks under way; see `proxy.api.AnswerStream`.
 
     Attributes:
@@ -56,8 +65,12 @@ class ChunkStream:
     """What all chunks repeat: of the first one only, because the first verdict covers it."""
     _frames: dict[int, tuple[tuple[Any, ...], int]] = field(default_factory=dict, repr=False)
     """By the number that a choice was given: its last chunk that brought only text, without that, and its real number."""
-    _hiders: dict[Key, Replacer] = field(default_factory=dict, repr=False)
+    _choices: dict[int, C] = field(default_factory=dict, repr=False)
+    _hider: Replacers[Key] = field(init=False, repr=False)
     _bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self._hider = Replacers(hiding(self.hidden))
 
     def event(self, data: str) -> None:
         """See `proxy.api.AnswerStream`."""
@@ -108,19 +121,27 @@ class ChunkStream:
 
     def _add(self, key: Key, piece: str) -> None:
         """Put a piece of a text into its channel, the upstream's key masked."""
-        if self.hidden is not None and len(self.hidden) >= MIN_KEY_CHARS:
-            hider = self._hiders.get(key)
-            if hider is None:
-                hider = self._hiders[key] = Replacer({self.hidden: HIDDEN})
-            piece = hider.feed(piece)
-        if piece:
+        if piece := self._hider.feed(key, piece):
             self.hold.add(key, ("choices", *key), self.SURFACES[key[1]], piece)
 
-    def _flush(self) -> None:
-        """The stream is over: what could have begun the upstream's key was only text."""
-        for key, hider in self._hiders.items():
-            if rest := hider.flush():
-                self.hold.add(key, ("choices", *key), self.SURFACES[key[1]], rest)
+    @property
+    def is_whole(self) -> bool:
+        """Whether the stream came to its own end: ``[DONE]``, or a finish reason for every choice."""
+        return self.done or (bool(self._choices) and all(c.finish_reason for c in self._choices.values()))
+
+    def answer(self) -> dict[str, Any]:
+        """See `proxy.api.AnswerStream`."""
+        for key, rest in self._hider.flush_all():  # what could have begun the upstream's key was only text
+            self.hold.add(key, ("choices", *key), self.SURFACES[key[1]], rest)
+        return {
+            **(self._first or {}),
+            "choices": [self._assembled(i, self._choices[i]) for i in sorted(self._choices)],
+            "usage": self.usage,
+        }
+
+    def _assembled(self, index: int, state: C) -> dict[str, Any]:
+        """One choice of the answer."""
+        raise NotImplementedError
 
     def _event(self, choices: Sequence[dict[str, Any]], **more: Any) -> bytes:
         """One chunk for the client."""

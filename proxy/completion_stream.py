@@ -8,7 +8,7 @@ both.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.chunk_stream import ChunkStream
@@ -28,14 +28,12 @@ class _Choice:
 
 
 @dataclass(slots=True)
-class CompletionStream(ChunkStream):
+class CompletionStream(ChunkStream[_Choice]):
     """See the top of the file, and `proxy.api.AnswerStream`."""
 
     SCHEMA = COMPLETION_CHUNK
     OBJECT = "text_completion"
     SURFACES = SURFACES
-
-    _choices: dict[int, _Choice] = field(default_factory=dict, repr=False)
 
     def _take(self, index: int, choice: dict[str, Any]) -> None:
         state = self._choices.setdefault(index, _Choice())
@@ -46,20 +44,6 @@ class CompletionStream(ChunkStream):
             for name in LISTS:
                 held[name] += logprobs[name] or [None] * len(logprobs["tokens"])
         state.finish_reason = choice.get("finish_reason") or state.finish_reason
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the stream came to its own end: ``[DONE]``, or a finish reason for every choice."""
-        return self.done or (bool(self._choices) and all(c.finish_reason for c in self._choices.values()))
-
-    def answer(self) -> dict[str, Any]:
-        """See `proxy.api.AnswerStream`."""
-        self._flush()
-        return {
-            **(self._first or {}),
-            "choices": [self._assembled(i, self._choices[i]) for i in sorted(self._choices)],
-            "usage": self.usage,
-        }
 
     def _assembled(self, index: int, state: _Choice) -> dict[str, Any]:
         channel = self.hold.channels.get((index, "text"))

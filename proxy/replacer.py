@@ -6,8 +6,11 @@ Two uses: the upstream's key is masked where a stream spells it, and placeholder
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(slots=True)
@@ -55,6 +58,42 @@ class Replacer:
         """The text is over; gives what was held back."""
         text, self._held = self._held, ""
         return self._any.sub(lambda match: self.table[match.group()], text)
+
+
+@dataclass(slots=True)
+class Replacers(Generic[K]):
+    """The same replacements in several texts that come side by side.
+
+    Attributes:
+        table: See `Replacer`; empty: every text stays as it is.
+    """
+
+    table: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _texts: dict[K, Replacer] = field(default_factory=dict, repr=False)
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether a piece of this text has come, where there is something to replace."""
+        return key in self._texts
+
+    def feed(self, key: K, piece: str) -> str:
+        """See `Replacer.feed`."""
+        if not self.table:
+            return piece
+        text = self._texts.get(key)
+        if text is None:
+            text = self._texts[key] = Replacer(self.table)
+        return text.feed(piece)
+
+    def flush(self, key: K) -> str:
+        """See `Replacer.flush`."""
+        text = self._texts.get(key)
+        return text.flush() if text is not None else ""
+
+    def flush_all(self) -> Iterator[tuple[K, str]]:
+        """All texts are over; gives what was held back of them."""
+        for key, text in self._texts.items():
+            if rest := text.flush():
+                yield key, rest
 
 
 def replaced(text: str, table: Mapping[str, str]) -> str:

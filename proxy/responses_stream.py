@@ -24,10 +24,10 @@ from typing import Any
 from proxy import sse
 from proxy.api import Asked, StreamFault
 from proxy.hold import Hold
-from proxy.replacer import Replacer
+from proxy.replacer import Replacers
 from proxy.responses_api import HEAD, ITEM_HEAD, OUTPUT_TYPES, keeps_encrypted, keeps_ids
 from proxy.responses_events import KINDS, LISTS, PIECES, TEXT, Events, Item, Kind, Place, item_id
-from proxy.schema import HIDDEN, MIN_KEY_CHARS, Collection, Misfit
+from proxy.schema import Collection, Misfit, hiding
 from proxy.strict_json import JsonError, parse_json_text
 from rules.content import Path
 
@@ -81,11 +81,12 @@ class ResponsesStream:
     _items: dict[int, _State | None] = field(default_factory=dict, repr=False)
     """By the upstream's number; None for an item that does not cross."""
     _order: list[_State] = field(default_factory=list, repr=False)
-    _hiders: dict[Place, Replacer] = field(default_factory=dict, repr=False)
+    _hider: Replacers[Place] = field(init=False, repr=False)
     _bytes: int = 0
 
     def __post_init__(self) -> None:
         self._events = Events(self.asked)
+        self._hider = Replacers(hiding(self.hidden))
 
     def event(self, data: str) -> None:
         """See `proxy.api.AnswerStream`."""
@@ -228,7 +229,7 @@ class ResponsesStream:
         if state is None or kind is None or kind.list != name or kind.item != state.item.type:
             return
         place = self._place(state, kind, index)
-        if place not in self.hold.channels and place not in self._hiders:
+        if place not in self.hold.channels and place not in self._hider:
             self._add(place, kind, part.get(kind.field))
         if kind is not TEXT:
             return
@@ -268,12 +269,7 @@ class ResponsesStream:
             return
         self._count(len(piece))
         piece = piece.encode("utf-8", "replace").decode("utf-8")  # half an emoji cannot be sent on
-        if self.hidden is not None and len(self.hidden) >= MIN_KEY_CHARS:
-            hider = self._hiders.get(place)
-            if hider is None:
-                hider = self._hiders[place] = Replacer({self.hidden: HIDDEN})
-            piece = hider.feed(piece)
-        if piece:
+        if piece := self._hider.feed(place, piece):
             self._hold(place, kind, piece)
 
     def _hold(self, place: Place, kind: Kind, piece: str) -> None:
@@ -288,9 +284,8 @@ class ResponsesStream:
 
     def answer(self) -> dict[str, Any]:
         """See `proxy.api.AnswerStream`."""
-        for place, hider in self._hiders.items():
-            if rest := hider.flush():
-                self._hold(place, self._order[place[0]].item.parts[place[1]][place[2]], rest)
+        for place, rest in self._hider.flush_all():
+            self._hold(place, self._order[place[0]].item.parts[place[1]][place[2]], rest)
         self._events.head.setdefault("created_at", int(time.time()))
         return {**self._events.head, **self._end, "output": [self._assembled(state) for state in self._order]}
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.replacer import Replacer, replaced
+from proxy.replacer import Replacers, replaced
 from proxy.strict_json import JsonError, parse_json_text
 from rules.content import Content, LeafKind, Path, Surface
 
@@ -25,7 +25,10 @@ class Restoration:
     """
 
     table: Mapping[str, str] = field(default_factory=dict, repr=False)
-    _channels: dict[Hashable, Replacer] = field(default_factory=dict, repr=False)
+    _channels: Replacers[Hashable] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._channels = Replacers(self.table)
 
     def text(self, text: str) -> str:
         """A whole text."""
@@ -44,18 +47,11 @@ class Restoration:
 
     def piece(self, key: Hashable, text: str) -> str:
         """More of a channel's text; gives what may leave."""
-        if not self.table:
-            return text
-        channel = self._channels.get(key)
-        if channel is None:
-            channel = self._channels[key] = Replacer(self.table)
-        return channel.feed(text)
+        return self._channels.feed(key, text)
 
     def last_piece(self, key: Hashable, text: str) -> str:
         """The end of a channel's text, with what was held back of it."""
-        out = self.piece(key, text)
-        channel = self._channels.get(key)
-        return out + channel.flush() if channel is not None else out
+        return self._channels.feed(key, text) + self._channels.flush(key)
 
     def into_answer(self, body: dict[str, Any], content: Content, without: Collection[Path] = ()) -> bool:
         """Put values back into a judged answer; whether that changed anything.

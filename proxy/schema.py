@@ -29,6 +29,11 @@ HIDDEN = "<HIDDEN>"
 MIN_KEY_CHARS = 12
 
 
+def hiding(key: str | None) -> Mapping[str, str]:
+    """What to put in place of the upstream's key in a stream; see `Collection.hidden`."""
+    return {key: HIDDEN} if key is not None and len(key) >= MIN_KEY_CHARS else {}
+
+
 class Misfit(ValueError):
     """A request does not fit the schema: where, why, and a short stable code."""
 
