@@ -6,7 +6,6 @@ besides ``Content-Type``; the query stays here, as everywhere.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -17,15 +16,12 @@ from proxy.errors import HttpError, bad_upstream
 from proxy.exchange import Exchange
 from proxy.loading import LoadedRoute
 from proxy.routing import Candidate
-from proxy.server import Request
+from proxy.server import Request, write
 from proxy.upstream import Caller
 from rules.decision import Decision
 from rules.rule import Action, Stage
 
 METHODS = ("GET", "POST", "DELETE")
-
-WRITE_TIMEOUT_S = 60.0
-"""A client that does not read for this long is cut off."""
 
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9.+-]{1,64}/[A-Za-z0-9.+*-]{1,80}(\s*;[ -~]{0,120})?")
 
@@ -80,9 +76,8 @@ async def pass_through(
         await response.prepare(request)
         try:
             async for segment in answer.segments:
-                async with asyncio.timeout(WRITE_TIMEOUT_S):
-                    await response.write(segment)
-        except (TimeoutError, HttpError):  # the rest of it will not come; a cut connection is the only way to say so
+                await write(response, segment)
+        except HttpError:  # the rest of it will not come; a cut connection is the only way to say so
             raise ConnectionResetError("the answer was cut off") from None
         await response.write_eof()
         return response

@@ -30,6 +30,23 @@ _BAD_REQUEST = (
 )
 
 
+WRITE_TIMEOUT_S = 60.0
+"""Longest time that one piece of an answer may take to be written."""
+
+
+async def write(response: web.StreamResponse, data: bytes) -> None:
+    """Write a piece of an answer that is sent as it comes.
+
+    Raises:
+        ConnectionResetError: The client does not read.
+    """
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await response.write(data)
+    except TimeoutError:
+        raise ConnectionResetError("the client does not read") from None
+
+
 class Request(web.BaseRequest):
     """A request whose answer never names the server's software."""
 

@@ -18,6 +18,7 @@ from proxy.api import AnswerStream, StreamFault
 from proxy.errors import HttpError, bad_upstream, guard_unavailable
 from proxy.exchange import Judged, Screened, judge, put_texts, refused
 from proxy.hold import Check, StreamMode, TooLate
+from proxy.server import write
 from proxy.upstream import Answer
 from rules.decision import Cause, Decision
 from rules.rewrite import Masker, edited_texts
@@ -30,9 +31,6 @@ T = TypeVar("T")
 
 KEEP_ALIVE_S = 1.0
 """While nothing may leave, the client hears a comment this often; the first one begins the answer."""
-
-WRITE_TIMEOUT_S = 60.0
-"""A client that does not read for this long is cut off."""
 
 
 class _Stop(Exception):
@@ -233,11 +231,7 @@ class StreamRelay:
             headers = {**self.upstream.headers, **self.relay.exchange.headers(), **sse.HEADERS}
             self.response.headers.update(headers)
             await self.response.prepare(self.relay.request)
-        try:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await self.response.write(data)
-        except TimeoutError:
-            raise ConnectionResetError("the client does not read") from None
+        await write(self.response, data)
 
 
 class _Tasks:
