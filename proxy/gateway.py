@@ -237,7 +237,7 @@ class Gateway:
                 raise guard_unavailable()
             raise bad_upstream("The upstream's list of models was refused by a policy.")
         body["data"] = [entry for entry in screened.body["data"] if may_use(route, entry["id"])]
-        return web.Response(body=dump_json(body), content_type="application/json", headers=exchange.headers())
+        return _answered(exchange, body)
 
 
 def _routed(request: Request, exchange: Exchange, found: list[Candidate], model: str | None) -> Candidate:
