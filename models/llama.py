@@ -21,6 +21,7 @@ import ctypes
 import functools
 import itertools
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -211,10 +212,21 @@ class Vocabulary:
         return ids[:n]
 
 
+@dataclass(slots=True)
+class Usage:
+    """What a model's contexts have computed so far; for metrics and benchmarks."""
+
+    n_calls: int = 0
+    n_tokens: int = 0
+    seconds: float = 0.0
+    """Inside of llama.cpp, aborted and failed calls included."""
+
+
 class Model:
     """A loaded GGUF.
 
     Attributes:
+        usage: What its contexts have decoded.
         architecture: ``general.architecture`` of the file, e.g. ``gpt-oss``.
         vocabulary: Its tokeniser.
         n_ctx_train: Longest sequence that it was made for.
@@ -241,6 +253,7 @@ class Model:
         self._pointer: Any = native.llama_model_load_from_file(os.fsencode(path), params)
         if not self._pointer:
             raise ModelLoadError(f"llama.cpp cannot load {path}: {log}")
+        self.usage = Usage()
         self.architecture = self._metadata("general.architecture") or "unknown"
         self.n_ctx_train = int(native.llama_model_n_ctx_train(self._pointer))
         rank = str(native.LLAMA_POOLING_TYPE_RANK)
@@ -398,6 +411,7 @@ class Context(_Handle):
             swa_full=True,
             kv_unified=unified,
         )
+        self._usage = model.usage
         self._memory: Any = native.llama_get_memory(self._pointer)
         if not self._memory:
             self.close()
@@ -575,10 +589,14 @@ class Context(_Handle):
         status: int | None = None
         if not stop():
             self._stop = stop
+            began = time.perf_counter()
             try:
                 status = native.llama_decode(self._pointer, batch)
             finally:
                 self._stop = _never
+                self._usage.n_calls += 1
+                self._usage.n_tokens += batch.n_tokens
+                self._usage.seconds += time.perf_counter() - began
         match status:
             case 0:
                 return

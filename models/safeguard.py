@@ -28,7 +28,7 @@ from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictErr
 from models.judge import Stop
 from models.labels import Float32Array, read_score
 from models.layouts import make_layout
-from models.llama import DecodeStopped, Model, library
+from models.llama import DecodeStopped, Model, Usage, library
 from models.prefix_store import PrefixStore
 from models.prompt import (
     ANALYSIS,
@@ -177,6 +177,11 @@ class SafeguardJudge:
     def busy(self) -> bool:
         """Whether there is something to do."""
         return bool(self._calls)
+
+    @property
+    def usage(self) -> Usage:
+        """What was decoded so far."""
+        return self._loaded.usage
 
     def submit(
         self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop, key: str = ""
