@@ -67,9 +67,9 @@ class Audit(Section):
     """What is kept of what was judged: ``none``: lengths, a keyed hash, and where detectors found something; ``redacted``: the
     texts, with what detectors find masked; ``full``: the texts. A route's ``audit_content`` goes before."""
     keep_days: Annotated[int, Field(ge=1, le=36500)] = 30
-    """Content is deleted before it is older than this; its record stays."""
+    """At this age content is deleted, while the proxy runs; its record stays."""
     keep_records_days: Annotated[int, Field(ge=1, le=36500)] | None = None
-    """Records are deleted once they are older than this; left out: never."""
+    """At this age records are deleted; left out: never."""
     rotate_mb: Annotated[int, Field(ge=1, le=1 << 20)] = 100
     """``jsonl``: a file that has grown to this is put aside, and a new one begun."""
     rotate_hours: Annotated[int, Field(ge=1, le=8760)] = 24

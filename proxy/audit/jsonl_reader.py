@@ -49,8 +49,8 @@ class JsonLinesReader:
         try:
             with content_path(self._folder, kept_at).open("rb") as file:
                 for line in file:
-                    found = self._parsed(line)
-                    if found is not None and found["seq"] == record["seq"]:
+                    found = _object(line)
+                    if found is not None and found.pop("seq", None) == record["seq"]:
                         return found
         except FileNotFoundError:
             pass  # deleted, because it was old
@@ -87,11 +87,8 @@ class JsonLinesReader:
             last = seq
 
     def _parsed(self, line: bytes) -> Record | None:
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            record = None
-        if not isinstance(record, dict) or "seq" not in record or not ("more" in record or record.keys() >= _NEEDED):
+        record = _object(line)
+        if record is None or "seq" not in record or not ("more" in record or record.keys() >= _NEEDED):
             self.damaged += bool(line.strip())
             return None
         return record
@@ -124,6 +121,14 @@ class JsonLinesReader:
                         yield file
             except FileNotFoundError:  # deleted, because it is old
                 continue
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def backwards(file: IO[bytes]) -> Iterator[bytes]:

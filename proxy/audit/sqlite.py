@@ -102,12 +102,12 @@ class SqliteSink:
     def tidy(self, now_us: int) -> bool:
         """See `AuditSink`."""
         old = moment(now_us - self._retention.content_days * DAY_US)
-        n = self._delete("SELECT seq FROM content WHERE time < ?", old, ("content",))
+        n = self._delete("SELECT seq FROM content WHERE time <= ?", old, ("content",))
         n_records = 0
         if self._retention.record_days is not None:  # a record's number is at least its time
             until = now_us - self._retention.record_days * DAY_US
             tables = ("records", "record_policies", "content")
-            n_records = self._delete("SELECT seq FROM records WHERE seq < ?", until, tables)
+            n_records = self._delete("SELECT seq FROM records WHERE seq <= ?", until, tables)
         self._may_hold_deleted |= n + n_records > 0
         has_more = max(n, n_records) == AT_ONCE
         if self._may_hold_deleted and not has_more:
@@ -246,7 +246,11 @@ class SqliteReader:
         """See `AuditReader`."""
         with self._connected() as db:
             row = db.execute("SELECT content FROM content WHERE seq = ?", (record["seq"],)).fetchone()
-        return None if row is None else orjson.loads(row[0])
+        if row is None:
+            return None
+        content: dict[str, Any] = orjson.loads(row[0])
+        content.pop("seq")
+        return content
 
     def policies(self, revision: str) -> list[PolicyText]:
         """See `AuditReader`."""

@@ -36,8 +36,8 @@ class Retention:
     """How long what is kept.
 
     Attributes:
-        content_days: Content is deleted before it is older than this.
-        record_days: Records are deleted once they are older than this; None: never.
+        content_days: Content is deleted at this age.
+        record_days: Records are deleted at this age; None: never.
     """
 
     content_days: int
