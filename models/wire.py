@@ -160,7 +160,8 @@ class PolicyReceiver:
         if message["forget"]:
             self._policies.clear()
         for number, fields in message["new"].items():
-            self._policies[int(number)] = GuardPolicy(**fields)
+            band = fields["reason_band"]
+            self._policies[int(number)] = GuardPolicy(**{**fields, "reason_band": band and tuple(band)})
         passages = [Passage(surface, text, context) for surface, text, context in message["passages"]]
         return passages, [self._policies[number] for number in message["policies"]]
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from models.commands import Batch
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineOverloaded, EngineTimeout, ModelLoadError
 from models.judge import Stop
 from models.labels import Float32Array
 from models.prefix_store import PrefixStore
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
-from models.scheduler import Batch, Speed
+from models.scheduler import Speed
 from tests.models.gguf_fixtures import write_bert
 
 RIGHT = 0.94
