@@ -21,12 +21,14 @@ import itertools
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
+from models.evidence import Evidence
 from models.judge import Stop
-from models.labels import Float32Array, read_score
+from models.labels import Float32Array, log_odds, read_score
 from models.layouts import make_layout
 from models.llama import DecodeStopped, Model, Usage, library
 from models.prefix_store import PrefixStore
@@ -359,13 +361,18 @@ class SafeguardJudge:
             return part.failure or VerdictError("nothing was judged")
         value, trace = part.best
         reasoned = self._effort is not Effort.NONE
+        rationale = self._vocabulary.text(trace).strip() if reasoned else None
+        evidence = Evidence(logit=log_odds(value))
+        if rationale is not None:
+            evidence = replace(evidence, violates=value >= 0.5, n_chars=len(rationale), n_tokens=len(trace))
         return Score(
             value=value,
             tier=Tier.REASONED if reasoned else Tier.DIRECT,
             calibrated=False,
-            rationale=self._vocabulary.text(trace).strip() if reasoned else None,
+            rationale=rationale,
             n_tokens=len(trace) if reasoned else part.n_read,
             latency_ms=(time.perf_counter() - call.started) * 1000,
+            evidence=evidence,
         )
 
     @property
