@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.engine import GuardPolicy, Score, Tier
 from models.errors import EngineError, VerdictError
+from models.evidence import Evidence
 from models.judge import Stop
+from models.labels import sigmoid
+from models.prompt import SAFE, VIOLATES
+from models.trace import read_trace
 
 
 @dataclass(slots=True)
@@ -31,12 +35,12 @@ class Finding:
     """The verdict about one window.
 
     Attributes:
-        score: Probability of a violation.
+        margin: Log-odds of a violation, as the model gives them.
         thought: Whether the model reasoned.
         trace: Its reasoning.
     """
 
-    score: float
+    margin: float
     thought: bool
     trace: Sequence[int] = field(repr=False)
 
@@ -62,7 +66,7 @@ class Part:
         self._n_left -= 1
         if isinstance(verdict, EngineError):
             self._failure = verdict
-        elif self.best is None or verdict.score > self.best.score:
+        elif self.best is None or verdict.margin > self.best.margin:
             self.best = verdict
         return self._n_left == 0
 
@@ -75,7 +79,7 @@ class Part:
         """
         if self.best is None:
             return self._failure or VerdictError("nothing was judged")
-        return self._failure if self.best.score < 0.5 else None
+        return self._failure if self.best.margin < 0.0 else None
 
 
 class Call:
@@ -98,17 +102,21 @@ class Call:
         """One entry per policy; ``missing`` where there is none yet."""
         return [missing if entry is None else entry for entry in self.entries]
 
-    def settle(self, part: Part, rationale: str | None) -> None:
-        """All windows of a policy were judged."""
+    def settle(self, part: Part, trace: str) -> None:
+        """All windows of a policy were judged; the text of the trace, if the best of them has one."""
         best = part.best
         if best is None or part.failure is not None:
             self.entries[part.index] = part.failure or VerdictError("nothing was judged")
             return
+        evidence = Evidence()
+        if best.thought:
+            evidence = read_trace(trace, VIOLATES if best.margin >= 0 else SAFE, n_tokens=len(best.trace))
         self.entries[part.index] = Score(
-            value=best.score,
+            value=sigmoid(best.margin),
             tier=Tier.REASONED if best.thought else Tier.DIRECT,
             calibrated=False,
-            rationale=rationale,
+            rationale=trace if best.thought else None,
             n_tokens=len(best.trace) if best.thought else part.n_read,
             latency_ms=(time.perf_counter() - self.started) * 1000,
+            evidence=replace(evidence, logit=best.margin),
         )

@@ -8,7 +8,7 @@ in the policy's band of uncertainty (``reason_band``); a band of ``[0, 1]`` reas
 
 The score is the probability of ``1`` among the two labels; it is not calibrated. After a trace that probability is
 nearly always close to 0 or 1, and the length of the trace says more (AUROC 0.98 against 0.80 on public traces):
-`Score.n_tokens` carries it, for calibration to use. Where hardly any probability lies on the labels, the model was about to
+`Score.evidence` carries it, for calibration to use. Where hardly any probability lies on the labels, the model was about to
 say something else: it may say the beginning of that, and `models.trace` tells what it is: a refusal, the content's task, …
 
 A content that is longer than what fits beside the policy is judged in overlapping windows; the highest score counts.
@@ -29,9 +29,10 @@ from pathlib import Path
 from models.commands import Batch, Open, Reading, Row, Says, Verdict, Want
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
+from models.evidence import Kind
 from models.gathering import Call, Finding, Part, Window
 from models.judge import Stop
-from models.labels import MIN_LABEL_MASS, Float32Array, label_mass, violation_score
+from models.labels import MIN_LABEL_MASS, Float32Array, label_margin, label_mass, sigmoid
 from models.layouts import make_layout
 from models.llama import DecodeStopped, Model, Usage, library
 from models.prefix_store import PrefixStore
@@ -46,7 +47,7 @@ from models.prompt import (
     render_content,
 )
 from models.scheduler import PREFIX_CHUNK, Scheduler
-from models.trace import Kind, goes_in_circles, read_trace, verdict_error
+from models.trace import goes_in_circles, read_trace, verdict_error
 from models.windows import windows
 
 ARCHITECTURE = "gpt-oss"
@@ -350,13 +351,13 @@ class SafeguardJudge:
         try:
             if label_mass(logits, self._violating, self._safe) < MIN_LABEL_MASS:
                 return Says(self._next_token(logits))
-            score = violation_score(logits, self._violating, self._safe)
+            margin = label_margin(logits, self._violating, self._safe)
         except VerdictError as error:
             return error
-        if self._budget and not window.thinks and window.band[0] <= score <= window.band[1]:
+        if self._budget and not window.thinks and window.band[0] <= sigmoid(margin) <= window.band[1]:
             window.thinks = True
             return self._reading(window, call)
-        return score
+        return margin
 
     def _next_token(self, logits: Float32Array) -> int | None:
         token = int(logits.argmax())
@@ -368,8 +369,7 @@ class SafeguardJudge:
         window = call.windows[verdict.index]
         if window.part.note(self._finding(verdict, window)):
             best = window.part.best
-            text = self._vocabulary.text(best.trace).strip() if best is not None and best.thought else None
-            call.settle(window.part, text)
+            call.settle(window.part, self._vocabulary.text(best.trace).strip() if best is not None else "")
 
     def _finding(self, verdict: Verdict[float], window: Window) -> Finding | EngineError:
         if isinstance(verdict.value, EngineError):

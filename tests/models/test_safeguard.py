@@ -14,7 +14,7 @@ from models.commands import Batch
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineOverloaded, EngineTimeout, ModelLoadError
 from models.judge import Stop
-from models.labels import Float32Array
+from models.labels import Float32Array, sigmoid
 from models.prefix_store import PrefixStore
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
 from models.scheduler import Speed
@@ -111,7 +111,9 @@ def test_another_policy_gives_another_verdict(
 def test_a_verdict_says_its_tier_and_that_it_is_not_calibrated(judge: SafeguardJudge) -> None:
     (score,) = scores(judge, "We ate a pear.", FRUIT)
     assert (score.tier, score.calibrated, score.rationale) == (Tier.DIRECT, False, None)
-    assert 0 <= score.value <= 1
+    assert score.evidence is not None
+    assert score.evidence.logit is not None
+    assert score.value == pytest.approx(sigmoid(score.evidence.logit))
 
 
 def test_a_reused_prefix_gives_the_score_of_a_fresh_context(judge: SafeguardJudge) -> None:
@@ -169,6 +171,8 @@ def test_the_reasoned_tier_keeps_its_trace_and_its_budget() -> None:
     assert score.rationale is not None
     assert 0 < score.n_tokens <= TRACE_BUDGET[Effort.LOW]
     assert "<|" not in score.rationale
+    assert score.evidence is not None
+    assert (score.evidence.n_chars, score.evidence.n_tokens) == (len(score.rationale), score.n_tokens)
 
 
 def test_another_architecture_is_a_load_error_that_says_so(tmp_path: Path) -> None:
