@@ -69,7 +69,7 @@ def make_layout(
     max_policies: int,
     max_sequences: int,
     max_kept: int,
-    n_ctx: int,
+    n_cells: int,
     n_threads: int,
     on_gpu: bool,
     store: PrefixStore | None,
@@ -82,7 +82,7 @@ def make_layout(
         max_policies: Contexts, or streams.
         max_sequences: Readings at once in a context.
         max_kept: Contents that stay in a context once they were read; in a stream its own stays, unless this is 0.
-        n_ctx: Tokens of a context, or of a stream.
+        n_cells: Tokens of a context, or of a stream.
         n_threads: Threads for inference.
         on_gpu: Whether layers are to lie on a GPU, if there is one.
         store: Where prefixes are kept that were read; None: nowhere.
@@ -94,10 +94,10 @@ def make_layout(
         name = "streams" if on_gpu and has_gpu() else "contexts"
     match name:
         case "contexts":
-            shape = Shape(max_policies, max_sequences, n_ctx, _N_BATCH, n_kept=max_kept)
+            shape = Shape(max_policies, max_sequences, n_cells, _N_BATCH, n_kept=max_kept)
             return Contexts(model, shape, n_threads=n_threads, store=store)
         case "streams":
-            shape = Shape(max_policies, 1, n_ctx, _N_BATCH, in_place=True, n_kept=max_kept)
+            shape = Shape(max_policies, 1, n_cells, _N_BATCH, in_place=True, n_kept=max_kept)
             return Streams(model, shape, n_threads=n_threads, store=store)
         case _:
             raise ModelLoadError(f"there is no layout {name!r}, use auto, contexts or streams")

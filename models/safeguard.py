@@ -84,12 +84,13 @@ class SafeguardJudge:
         reason_band: Direct scores in this range, ends included, are thought about; policies may have a band of their own.
         reason_tokens: Longest trace; None: as `TRACE_BUDGET` says.
         reason_s: Longest time from a call to the end of its traces; None: what the call's deadline allows.
-        n_ctx: Tokens of one sequence: policy, window and trace; also of each policy's cache.
+        n_ctx: Tokens of one sequence: policy, window and trace.
         n_threads: Threads for inference.
         max_content_tokens: More is `ContentTooLong`.
         gpu_layers: Layers to put on the GPU; None: all of them, if there is one.
         layout: How policies lie in memory; see `models.layouts.make_layout`.
-        max_policies: Policies that are kept ready, each in a cache of ``n_ctx`` tokens.
+        n_cells: Tokens of each policy's cache: the policy once, and all that is read against it or kept; None: ``n_ctx``.
+        max_policies: Policies that are kept ready, each in a cache of its own.
         max_sequences: Contents that are read against one policy at once.
         max_kept: Contents per policy that stay in its cache, so that a conversation or a stream that goes on is read from where
             it ended; 0: none.
@@ -115,6 +116,7 @@ class SafeguardJudge:
         max_content_tokens: int,
         gpu_layers: int | None = None,
         layout: str = "auto",
+        n_cells: int | None = None,
         max_policies: int = 8,
         max_sequences: int = 8,
         max_kept: int = 16,
@@ -151,7 +153,7 @@ class SafeguardJudge:
                 max_policies=max_policies,
                 max_sequences=max_sequences,
                 max_kept=max_kept,
-                n_ctx=self._n_ctx,
+                n_cells=max(self._n_ctx, n_cells or 0),
                 n_threads=n_threads,
                 on_gpu=gpu_layers != 0,
                 store=store,
