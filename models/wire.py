@@ -101,7 +101,7 @@ def load_message(spec: LocalSpec, path: str, verified: str | None) -> Message:
 def read_spec(message: Message) -> LocalSpec:
     """The spec of a ``load`` message."""
     fields = message["spec"]
-    return LocalSpec(**{**fields, "effort": Effort(fields["effort"])})
+    return LocalSpec(**{**fields, "effort": Effort(fields["effort"]), "reason_band": tuple(fields["reason_band"])})
 
 
 class PolicySender:
