@@ -125,6 +125,7 @@ class Audit:
         folder: Where it lies, with the key of the fingerprints.
         must: Whether nothing may leave that is not on record (``on_audit_error: refuse``).
         last_error: Why the last write failed; None if it succeeded.
+        is_stuck: Whether a write has not come back for too long.
     """
 
     sink: AuditSink
@@ -132,12 +133,14 @@ class Audit:
     must: bool = True
     counts: AuditCounts = field(default_factory=AuditCounts)
     last_error: str | None = None
+    is_stuck: bool = False
     clock: Callable[[], int] = lambda: time.time_ns() // 1000
     """Microseconds since 1970."""
     _last_seq: int = 0
     _pending: list[_Waiting] = field(default_factory=list, repr=False)
     _in_flight: _Batch | None = field(default=None, repr=False)
     _is_scheduled: bool = False
+    _alarm: asyncio.TimerHandle | None = field(default=None, repr=False)
     _jobs: queue.SimpleQueue[_Job | None] = field(default_factory=queue.SimpleQueue, repr=False)
     _subscriptions: list[Subscription] = field(default_factory=list, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
@@ -190,7 +193,11 @@ class Audit:
         assert self._loop is not None
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._jobs.put(_Job(partial(self.sink.keep_policies, policies), partial(_settle, waiter)))
-        await self._waited(waiter)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await waiter
+        except TimeoutError:
+            raise AuditTimeout(_NO_ANSWER) from None
 
     # ------------------------------------------------------------------ for who writes
 
@@ -212,15 +219,7 @@ class Audit:
             raise AuditError(_NO_ANSWER)
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._submit(entries, waiter)
-        await self._waited(waiter)
-
-    async def _waited(self, waiter: asyncio.Future[None]) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await waiter
-        except TimeoutError:
-            self._note(_NO_ANSWER)
-            raise AuditTimeout(_NO_ANSWER) from None
+        await waiter
 
     def submit(self, entries: Sequence[Entry]) -> None:
         """Put entries on record without waiting; what cannot be written is counted."""
@@ -245,13 +244,26 @@ class Audit:
 
     def _hand_over(self) -> None:
         self._is_scheduled = False
+        assert self._loop is not None
         batch = self._in_flight = _Batch(self._pending, time.monotonic())
+        self._alarm = self._loop.call_later(TIMEOUT_S, self._give_up)
         self._pending = []
         self._jobs.put(_Job(partial(self.sink.write, batch.entries), partial(self._settled, batch)))
 
+    def _give_up(self) -> None:
+        """The disk takes too long: who waits, waits no more. What was handed in may come on record yet."""
+        assert self._in_flight is not None
+        self.is_stuck = True
+        self._note(_NO_ANSWER)
+        for waiting in (*self._in_flight.waiting, *self._pending):
+            if waiting.waiter is not None and not waiting.waiter.done():
+                waiting.waiter.set_exception(AuditTimeout(_NO_ANSWER))
+
     def _settled(self, batch: _Batch, error: str | None) -> None:
         """A batch is on record, or is not."""
-        self._in_flight = None
+        assert self._alarm is not None
+        self._alarm.cancel()
+        self._in_flight, self.is_stuck = None, False
         n = len(batch.entries)
         if error is None:
             self.counts.written += n
@@ -281,13 +293,8 @@ class Audit:
 
     @property
     def healthy(self) -> bool:
-        """Whether the last write succeeded, and none takes too long."""
-        return self.last_error is None and not self.is_stuck
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether a write has not come back for too long."""
-        return self._in_flight is not None and time.monotonic() - self._in_flight.started > TIMEOUT_S
+        """Whether records can be written, as far as is known."""
+        return self.last_error is None
 
     @property
     def waiting(self) -> int:

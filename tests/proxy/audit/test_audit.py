@@ -138,6 +138,7 @@ async def test_a_disk_that_does_not_answer_holds_nobody_for_ever(monkeypatch: py
         assert audit.waiting == 1
         monkeypatch.setattr(audit_module, "TIMEOUT_S", 10.0)
         sink.gate.set()
+        await audit._idle.wait()
         await audit.write([first(3)])
         assert audit.healthy
         assert [e.seq for batch in sink.batches for e in batch] == [first(1).seq, first(3).seq]
