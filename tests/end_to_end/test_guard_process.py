@@ -49,7 +49,9 @@ pytestmark = pytest.mark.skipif(not WEIGHTS.is_file(), reason="models/weights/em
 LONG = " ".join(
     f"On day {i} the weather was fine and {i * 7919 % 10007} people went out to see it." for i in range(6_000)
 )
-"""Takes a guard many seconds."""
+"""Takes a guard more than thirty seconds of computing."""
+QUICKLY_S = 10
+"""Much less than that, also on a busy machine."""
 
 
 async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 30.0) -> Any:
@@ -110,7 +112,7 @@ async def test_a_killed_guard_takes_one_verdict_along(
     started = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     reply = await doomed
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < QUICKLY_S
     if route:
         assert (reply.status, reply.decision, reply.headers["x-safeguard-unjudged"]) == (200, "flag", "1")
     else:
@@ -136,7 +138,7 @@ async def test_a_stopped_guard_is_replaced(
     started = time.monotonic()
     reply = await post(session, url, chat_body("Hello"))
     assert (reply.status, reply.error["code"]) == (503, "guard_unavailable")
-    assert 0.9 < time.monotonic() - started < 3
+    assert 0.9 < time.monotonic() - started < QUICKLY_S
     await ready_pid(proxy, session, "hasty", pid)
     assert not alive(pid)
     assert (await post(session, url, chat_body("Hi"))).status == 200
@@ -152,7 +154,7 @@ async def test_a_verdict_past_its_deadline_is_given_up(
     started = time.monotonic()
     reply = await post(session, url, chat_body(LONG))
     assert (reply.status, reply.error["code"]) == (503, "guard_unavailable")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < QUICKLY_S
     assert (await post(session, url, chat_body("Hi"))).status == 200
     assert await ready_pid(proxy, session, "hasty") == pid  # it noticed by itself: no need to end it
     assert upstream.wait_received(1)
@@ -181,7 +183,7 @@ async def test_a_client_that_leaves_frees_the_guard(
         await leaving
     started = time.monotonic()
     assert (await post(session, url, chat_body("Hi"))).status == 200
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < QUICKLY_S
     assert await ready_pid(proxy, session, "embedded") == pid
 
 

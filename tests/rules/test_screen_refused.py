@@ -266,7 +266,7 @@ RULES = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     asked=st.lists(RULES, min_size=1, max_size=6),
     lines=st.lists(LINES, min_size=18, max_size=18),
