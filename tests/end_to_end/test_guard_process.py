@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -100,6 +101,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+async def n_asked(proxy: Proxy, session: aiohttp.ClientSession) -> int:
+    """Questions that have come to a guard and were not answered from memory."""
+    async with session.get(f"{proxy.admin_url}/metrics") as response:
+        found = re.search(r'^safeguard_verdict_cache_misses_total{guard="embedded"} (\d+)', await response.text(), re.M)
+    assert found is not None
+    return int(found[1])
+
+
 @pytest.mark.parametrize("route", ["", "/flag"])
 async def test_a_killed_guard_takes_one_verdict_along(
     proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, route: str
@@ -108,7 +117,13 @@ async def test_a_killed_guard_takes_one_verdict_along(
     url = proxy.url(route) + "/chat/completions"
     doomed = asyncio.ensure_future(post(session, url, chat_body(LONG + route)))  # noqa: TID251 - awaited below
     await busy(pid)
-    waiting = [asyncio.ensure_future(post(session, url, chat_body(f"Hi {i}"))) for i in range(3)]  # noqa: TID251 - awaited below
+    before = await n_asked(proxy, session)
+    waiting = [asyncio.ensure_future(post(session, url, chat_body(f"Hi {i}{route}"))) for i in range(3)]  # noqa: TID251 - awaited below
+
+    async def all_wait() -> bool:
+        return await n_asked(proxy, session) == before + len(waiting)
+
+    await until(all_wait)
     started = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     reply = await doomed
