@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from models.attention import DEFAULT_ATTENTION, Attention
 from models.errors import ModelLoadError
 from models.labels import Float32Array
 from models.llama import Context, Model, Part, has_gpu
 from models.prefix_store import PrefixStore
 from models.scheduler import Batch, Open, Row, Shape, Want
 
-_N_BATCH = 512
+DEFAULT_BATCH_TOKENS = 512
 
 
 class Layout(Protocol):
@@ -72,6 +73,8 @@ def make_layout(
     n_threads: int,
     on_gpu: bool,
     store: PrefixStore | None,
+    n_batch: int = DEFAULT_BATCH_TOKENS,
+    attention: Attention = DEFAULT_ATTENTION,
 ) -> Layout:
     """Make a layout.
 
@@ -84,19 +87,21 @@ def make_layout(
         n_threads: Threads for inference.
         on_gpu: Whether layers are to lie on a GPU, if there is one.
         store: Where prefixes are kept that were read; None: nowhere.
+        n_batch: Tokens of one native call.
+        attention: How attention is computed.
 
     Raises:
-        ModelLoadError: There is no memory for it, or no such layout.
+        ModelLoadError: There is no memory for it, no such layout, or choices that do not go together.
     """
     if name == "auto":
         name = "streams" if on_gpu and has_gpu() else "contexts"
     match name:
         case "contexts":
-            shape = Shape(max_policies, max_sequences, n_ctx, _N_BATCH)
-            return Contexts(model, shape, n_threads=n_threads, store=store)
+            shape = Shape(max_policies, max_sequences, n_ctx, n_batch)
+            return Contexts(model, shape, n_threads=n_threads, store=store, attention=attention)
         case "streams":
-            shape = Shape(max_policies, 1, n_ctx, _N_BATCH, in_place=True)
-            return Streams(model, shape, n_threads=n_threads, store=store)
+            shape = Shape(max_policies, 1, n_ctx, n_batch, in_place=True)
+            return Streams(model, shape, n_threads=n_threads, store=store, attention=attention)
         case _:
             raise ModelLoadError(f"there is no layout {name!r}, use auto, contexts or streams")
 
@@ -109,16 +114,26 @@ class Contexts:
         shape: How many contexts, and of what size.
         n_threads: Threads for inference.
         store: Where prefixes are kept that were read; None: nowhere.
+        attention: How attention is computed.
 
     Raises:
         ModelLoadError: There is no memory for even one context.
     """
 
-    def __init__(self, model: Model, shape: Shape, *, n_threads: int, store: PrefixStore | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        shape: Shape,
+        *,
+        n_threads: int,
+        store: PrefixStore | None = None,
+        attention: Attention = DEFAULT_ATTENTION,
+    ) -> None:
         self.shape = shape
         self._kept = _KeptPrefixes(store)
         self._model = model
         self._n_threads = n_threads
+        self._attention = attention
         self._contexts: dict[int, Context] = {}
         self._context(0)
 
@@ -156,6 +171,7 @@ class Contexts:
                 n_sequences=self.shape.n_slots + 1,
                 n_threads=self._n_threads,
                 n_batch=self.shape.n_batch,
+                attention=self._attention,
             )
         return self._contexts[lane]
 
@@ -168,12 +184,21 @@ class Streams:
         shape: How many streams, and of what size.
         n_threads: Threads for inference.
         store: Where prefixes are kept that were read; None: nowhere.
+        attention: How attention is computed.
 
     Raises:
         ModelLoadError: There is no memory for it.
     """
 
-    def __init__(self, model: Model, shape: Shape, *, n_threads: int, store: PrefixStore | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        shape: Shape,
+        *,
+        n_threads: int,
+        store: PrefixStore | None = None,
+        attention: Attention = DEFAULT_ATTENTION,
+    ) -> None:
         self.shape = shape
         self._kept = _KeptPrefixes(store)
         self._n_prefix = [0] * shape.n_lanes
@@ -184,6 +209,7 @@ class Streams:
             n_threads=n_threads,
             n_batch=shape.n_batch,
             unified=False,
+            attention=attention,
         )
 
     def open(self, command: Open) -> int:

@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from llama_cpp import llama_cpp as native
 
+from models.attention import DEFAULT_ATTENTION, Attention, FlashAttention, KvType
 from models.cutting import TextCutter
 from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
@@ -43,6 +44,18 @@ _KEPT_LOG_LINES = 4
 _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
+_KV_TYPES = {
+    KvType.F32: native.GGML_TYPE_F32,
+    KvType.F16: native.GGML_TYPE_F16,
+    KvType.BF16: 30,  # ggml.h; the binding has no name for it
+    KvType.Q8_0: native.GGML_TYPE_Q8_0,
+    KvType.Q4_0: native.GGML_TYPE_Q4_0,
+}
+_FLASH_ATTENTION = {
+    FlashAttention.AUTO: native.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    FlashAttention.ON: native.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    FlashAttention.OFF: native.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -383,6 +396,7 @@ class Context(_Handle):
         n_threads: int,
         n_batch: int = _N_BATCH,
         unified: bool = True,
+        attention: Attention = DEFAULT_ATTENTION,
     ) -> None:
         """Make a cache.
 
@@ -394,10 +408,13 @@ class Context(_Handle):
             n_threads: Threads for inference.
             n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
             unified: Whether sequences share cells.
+            attention: How attention is computed, and the type of what is kept for it.
 
         Raises:
             ModelLoadError: There is no memory for it, or llama.cpp refuses.
         """
+        if attention.complaint is not None:
+            raise ModelLoadError(attention.complaint)
         if not 1 <= n_sequences <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
             raise ModelLoadError(f"impossible context: {n_cells} cells, {n_sequences} sequences, {n_threads} threads")
         super().__init__(
@@ -410,6 +427,9 @@ class Context(_Handle):
             n_outputs_max=n_sequences,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
             swa_full=True,
             kv_unified=unified,
+            flash_attn_type=_FLASH_ATTENTION[attention.flash],
+            type_k=_KV_TYPES[attention.kv_type],
+            type_v=_KV_TYPES[attention.kv_type],
         )
         self._usage = model.usage
         self._memory: Any = native.llama_get_memory(self._pointer)

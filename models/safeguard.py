@@ -23,11 +23,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from models.attention import DEFAULT_ATTENTION, Attention
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
 from models.judge import Stop
 from models.labels import Float32Array, read_score
-from models.layouts import make_layout
+from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
 from models.llama import DecodeStopped, Model, Usage, library
 from models.prefix_store import PrefixStore
 from models.prompt import (
@@ -105,6 +106,8 @@ class SafeguardJudge:
         max_policies: Policies that are kept ready, each in a cache of ``n_ctx`` tokens.
         max_sequences: Contents that are read against one policy at once.
         max_jobs: Calls at once; one more is `EngineOverloaded`.
+        batch_tokens: Tokens of one native call.
+        attention: How attention is computed, and the type of what is kept for it.
         prefix_cache: Folder for policies that were read; None: they are read again after a restart.
         identity: What identifies the model's file; with ``prefix_cache`` only.
 
@@ -126,6 +129,8 @@ class SafeguardJudge:
         max_policies: int = 8,
         max_sequences: int = 8,
         max_jobs: int = 256,
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        attention: Attention = DEFAULT_ATTENTION,
         prefix_cache: Path | None = None,
         identity: str = "",
     ) -> None:
@@ -147,7 +152,7 @@ class SafeguardJudge:
             store = None
             if prefix_cache is not None:
                 # a portion of another size, or another number of layers on a GPU, would round otherwise
-                how = f"{layout} f16 {PREFIX_CHUNK} {gpu_layers}"
+                how = f"{layout} {attention} {min(PREFIX_CHUNK, batch_tokens)} {gpu_layers}"
                 store = PrefixStore(prefix_cache, f"{identity} | {library()} | {how}")
             self._layout = make_layout(
                 layout,
@@ -158,6 +163,8 @@ class SafeguardJudge:
                 n_threads=n_threads,
                 on_gpu=gpu_layers != 0,
                 store=store,
+                n_batch=batch_tokens,
+                attention=attention,
             )
         except EngineError:
             self._loaded.close()
