@@ -49,9 +49,16 @@ class Attention:
     def complaint(self) -> str | None:
         """Why they do not go together, and what would; None: they do."""
         if self.kv_type.quantised and self.flash is FlashAttention.OFF:
+            # llama-context.cpp: "quantized V cache requires flash_attn to be enabled"
             return (
-                f"kv_type {self.kv_type} needs flash attention, which reads a quantised cache and nothing else does: "
+                f"{self.kv_type} needs flash attention, the only way in which llama.cpp reads a quantised cache: "
                 "set flash_attention to auto or on, or kv_type to f16, bf16 or f32"
+            )
+        if self.kv_type is KvType.F32 and self.flash is not FlashAttention.OFF:
+            # llama-graph.cpp, build_attn_mha: casts keys and values to F16
+            return (
+                "f32 needs flash_attention off: with it llama.cpp rounds the numbers to f16 each time, so that they take twice "
+                "the memory and say no more; set flash_attention to off, or kv_type to f16"
             )
         return None
 

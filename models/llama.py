@@ -414,7 +414,7 @@ class Context(_Handle):
             ModelLoadError: There is no memory for it, or llama.cpp refuses.
         """
         if attention.complaint is not None:
-            raise ModelLoadError(attention.complaint)
+            raise ModelLoadError(f"impossible context: kv_type {attention.complaint}")
         if not 1 <= n_sequences <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
             raise ModelLoadError(f"impossible context: {n_cells} cells, {n_sequences} sequences, {n_threads} threads")
         super().__init__(

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from models import catalog
+from models.attention import Attention
 from models.encoder import EncoderJudge
 from models.errors import ModelLoadError
 from models.judge import OneAtATime, SteppedJudge
@@ -52,6 +53,8 @@ def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
                 max_policies=spec.max_policies,
                 max_sequences=spec.max_sequences,
                 max_jobs=spec.n_at_once,
+                batch_tokens=spec.batch_tokens,
+                attention=Attention(spec.flash_attention, spec.kv_type),
                 prefix_cache=Path(spec.prefix_cache) if spec.prefix_cache is not None else None,
                 identity=_identity(spec, path),
             )

@@ -65,10 +65,16 @@ def layout_of(spec: LocalSpec, shape: Shape) -> Layout:
         return Layout(n_cells=shape.n_ctx_train, n_sequences=1, n_batch=shape.n_ctx_train)
     n_ctx = min(spec.n_ctx, shape.n_ctx_train)
     on_gpu = spec.gpu_layers != 0 and may_have_gpu()
+    same = Layout(
+        n_cells=n_ctx,
+        n_sequences=spec.max_sequences + KEPT + 1,
+        n_batch=spec.batch_tokens,
+        kv_type=spec.kv_type,
+        flash_attention=spec.flash_attention is not FlashAttention.OFF,
+    )
     if spec.layout == "streams" or (spec.layout == "auto" and on_gpu):
-        return Layout(n_cells=spec.max_policies * n_ctx, n_sequences=spec.max_policies)
-    n_contexts = min(spec.max_policies, spec.n_policies or spec.max_policies)
-    return Layout(n_cells=n_ctx, n_sequences=spec.max_sequences + 1, n_contexts=n_contexts)
+        return replace(same, n_cells=spec.max_policies * n_ctx, n_sequences=spec.max_policies, unified=False)
+    return replace(same, n_contexts=min(spec.max_policies, spec.n_policies or spec.max_policies))
 
 
 def gpu_share(gpu_layers: int | None, n_layers: int, has_gpu: bool) -> float:

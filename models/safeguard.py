@@ -35,7 +35,7 @@ from models.gathering import Call, Finding, Part, Window
 from models.judge import Stop
 from models.labels import MIN_LABEL_MASS, Float32Array, label_margin, label_mass, sigmoid
 from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
-from models.llama import DecodeStopped, Model, Usage, library
+from models.llama import DecodeStopped, Model, Usage, has_gpu, library
 from models.prefix_store import PrefixStore
 from models.prompt import (
     ANALYSIS,
@@ -149,8 +149,8 @@ class SafeguardJudge:
             self._n_ctx = min(n_ctx, self._loaded.n_ctx_train)
             store = None
             if prefix_cache is not None:
-                # a portion of another size, or another number of layers on a GPU, would round otherwise
-                how = f"{layout} {attention} {min(PREFIX_CHUNK, batch_tokens)} {gpu_layers}"
+                # whatever makes numbers round otherwise; threads too: with flash attention they share the cells of a lone token
+                how = f"{layout} {attention}, portions {PREFIX_CHUNK} of {batch_tokens}, gpu {has_gpu()} {gpu_layers}, {n_threads}"
                 store = PrefixStore(prefix_cache, f"{identity} | {library()} | {how}")
             self._layout = make_layout(
                 layout,

@@ -6,8 +6,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from models.attention import Attention, FlashAttention, KvType
 from models.engine import Effort
 from models.verdict_cache import DEFAULT_ENTRIES
 from proxy.hold import StreamMode
@@ -142,6 +143,17 @@ class LlamaGuard(Section):
     policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
+    batch_tokens: Annotated[int, Field(ge=32, le=8192)] = 512
+    """Most tokens that are computed together. On a CPU 128 to 2048 are equally fast (measured), and more takes memory; a GPU that
+    is not busy may gain from 1024 or 2048."""
+    flash_attention: FlashAttention = FlashAttention.AUTO
+    """Attention without a table of all scores in memory; ``auto``: wherever it can be done, which every CPU can. ``off`` was
+    slower for reading policies and for full batches, at best a quarter faster for single contents of under 64 tokens, and
+    needs several times the memory for buffers (1 GiB more for each cache of 8192 tokens of the 20b model)."""
+    kv_type: KvType = KvType.F16
+    """Type of the numbers in the caches. ``q8_0`` takes about half the memory of ``f16``, ``q4_0`` a quarter; both need flash
+    attention, are slower on a CPU (``q4_0`` less than half as fast) and give other scores: with the test model by up to 0.03,
+    and by up to 0.8 with ``q4_0``. ``f32`` needs ``flash_attention: off``."""
     timeout_s: Seconds = 60
     """Longest time for judging one content."""
     max_queue: Annotated[int, Field(ge=1)] = 256
@@ -157,6 +169,15 @@ class LlamaGuard(Section):
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
     check_memory: bool = True
     """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
+
+
+    @field_validator("kv_type")
+    @classmethod
+    def _goes_with_flash_attention(cls, value: KvType, info: ValidationInfo) -> KvType:
+        flash = info.data.get("flash_attention")  # missing where it was wrong itself, which is said then
+        if flash is not None and (complaint := Attention(flash, value).complaint) is not None:
+            raise ValueError(complaint)
+        return value
 
 
 class OpenAIGuard(Section):
