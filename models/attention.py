@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+MAX_SEQUENCES = 256
+"""Most sequences of one llama.cpp context (``LLAMA_MAX_SEQ``)."""
+
+
 class FlashAttention(StrEnum):
     """Whether attention is computed in one piece, without the table of all scores (tokens × cells × heads) in memory.
 

@@ -67,7 +67,7 @@ class Layout:
     Attributes:
         n_cells: Cells of the KV cache of one context, as they are asked for.
         n_sequences: Sequences of one context.
-        n_batch: Tokens of one native call.
+        n_batch: Tokens of one native call, as they are asked for.
         n_contexts: Contexts that there are at a time.
         kv_type: Type of the cached numbers.
         swa_full: Whether sliding-window layers keep all cells.
@@ -197,10 +197,11 @@ def kv_cache_bytes(shape: Shape, layout: Layout) -> int:
 
 def buffer_bytes(shape: Shape, layout: Layout) -> int:
     """Upper estimate of one context's compute and output buffers."""
-    pairs = layout.n_batch * layout.n_cells_of_stream  # of a token and a cell that it may look at
+    n_batch = min(layout.n_batch, layout.n_streams * layout.n_cells_of_stream)  # llama-context.cpp
+    pairs = n_batch * layout.n_cells_of_stream  # of a token and a cell that it may look at
     n_masks = 1 if shape.window is None else 2
     attention = 2 * n_masks * pairs if layout.flash_attention else 4 * (n_masks + shape.n_heads) * pairs
-    activations = 4 * layout.n_batch * (4 * shape.n_embd + 4 * shape.n_ff + 3 * shape.n_attention)
+    activations = 4 * n_batch * (4 * shape.n_embd + 4 * shape.n_ff + 3 * shape.n_attention)
     # where the graph computes them, and where the caller reads them
     logits = 2 * 4 * layout.n_sequences * shape.n_vocab
     return attention + activations + logits

@@ -149,8 +149,10 @@ class SafeguardJudge:
             self._n_ctx = min(n_ctx, self._loaded.n_ctx_train)
             store = None
             if prefix_cache is not None:
-                # whatever makes numbers round otherwise; threads too: with flash attention they share the cells of a lone token
-                how = f"{layout} {attention}, portions {PREFIX_CHUNK} of {batch_tokens}, gpu {has_gpu()} {gpu_layers}, {n_threads}"
+                # Whatever makes numbers round otherwise. Threads too: with flash attention each sums a part of what a lone
+                # token looks at (ggml-cpu, "split_kv_path").
+                how = f"{layout}, {attention}, batches of {batch_tokens}, portions of {PREFIX_CHUNK}, {n_threads} threads"
+                how += f", {gpu_layers} layers on a GPU ({has_gpu()})"
                 store = PrefixStore(prefix_cache, f"{identity} | {library()} | {how}")
             self._layout = make_layout(
                 layout,

@@ -104,6 +104,7 @@ def read_spec(message: Message) -> LocalSpec:
     fields = message["spec"]
     typed = {
         "effort": Effort(fields["effort"]),
+        "reason_band": tuple(fields["reason_band"]),
         "flash_attention": FlashAttention(fields["flash_attention"]),
         "kv_type": KvType(fields["kv_type"]),
     }

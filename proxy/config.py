@@ -6,9 +6,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from models.attention import Attention, FlashAttention, KvType
+from models.attention import MAX_SEQUENCES, Attention, FlashAttention, KvType
 from models.engine import Effort
 from models.verdict_cache import DEFAULT_ENTRIES
 from proxy.hold import StreamMode
@@ -89,6 +89,16 @@ def check_http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _in_order(band: tuple[float, float]) -> tuple[float, float]:
+    if band[0] > band[1]:
+        raise ValueError("must have the lower score first")
+    return band
+
+
+Band = Annotated[tuple[Threshold, Threshold], AfterValidator(_in_order)]
+"""Two scores, the lower one first."""
+
+
 class EncoderGuard(Section):
     """A GGUF classifier: built-in categories in one pass, custom policies as pairs."""
 
@@ -124,7 +134,16 @@ class LlamaGuard(Section):
     model: str
     """``gpt-oss-safeguard-20b``, ``gpt-oss-safeguard-120b`` (see ``safeguard models list``) or a path to a ``.gguf``."""
     effort: Effort = Effort.LOW
-    """How much the model may reason: ``none`` reads the verdict in one forward pass."""
+    """How much the model may reason, where its first verdict is uncertain: ``none`` always reads the verdict in one forward
+    pass; ``low``, ``medium`` and ``high`` may reason for 256, 1024 and 4096 tokens."""
+    reason_band: Band = (0.01, 0.99)
+    """Scores of the first forward pass in this range, ends included, are uncertain and reasoned about; ``[0, 1]``: all are.
+    A policy may have a range of its own."""
+    reason_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
+    """Longest reasoning, in tokens; then the verdict is asked for. Left out: what ``effort`` says."""
+    reason_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] | None = None
+    """Longest time until the verdict is asked for, in seconds from when the guard takes the content; left out: 85 % of the time
+    that there is."""
     gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """Layers to put on the GPU; ``auto``: all."""
     n_ctx: Annotated[int, Field(ge=512)] = 8192
@@ -138,22 +157,27 @@ class LlamaGuard(Section):
     least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``."""
+    max_kept: Annotated[int, Field(ge=0, le=128)] = 16
+    """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
+    what is new gets read; they never take room that is needed. ``0``: none."""
+    kv_tokens: Annotated[int, Field(ge=512)] | None = None
+    """Tokens of each policy's cache; left out: ``n_ctx``. More keeps more conversations."""
     prefix_cache: str | None = None
     """Folder in which policies are kept once they were read, so that a restart does not read them again (about 48 MB for a
     policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
     batch_tokens: Annotated[int, Field(ge=32, le=8192)] = 512
-    """Most tokens that are computed together. On a CPU 128 to 2048 are equally fast (measured), and more takes memory; a GPU that
-    is not busy may gain from 1024 or 2048."""
+    """Most tokens that are computed together. On a CPU 128 to 2048 were equally fast, and more take more memory; it is for GPUs
+    that are not busy with 512."""
     flash_attention: FlashAttention = FlashAttention.AUTO
-    """Attention without a table of all scores in memory; ``auto``: wherever it can be done, which every CPU can. ``off`` was
-    slower for reading policies and for full batches, at best a quarter faster for single contents of under 64 tokens, and
-    needs several times the memory for buffers (1 GiB more for each cache of 8192 tokens of the 20b model)."""
+    """Attention without a table of all scores in memory; ``auto``: wherever it can be done, which every CPU can. ``off`` takes
+    more memory, for the 20b model 1 GiB for each cache of 8192 tokens, and was slower on a CPU (reading policies and full
+    batches: a fifth to a quarter) but for single contents of less than 64 tokens."""
     kv_type: KvType = KvType.F16
     """Type of the numbers in the caches. ``q8_0`` takes about half the memory of ``f16``, ``q4_0`` a quarter; both need flash
-    attention, are slower on a CPU (``q4_0`` less than half as fast) and give other scores: with the test model by up to 0.03,
-    and by up to 0.8 with ``q4_0``. ``f32`` needs ``flash_attention: off``."""
+    attention, read a half to two thirds as fast on a CPU (``q4_0``: a third to a half) and give other scores: of the test
+    model's by up to 0.03, and with ``q4_0`` by up to 0.8. ``f32`` needs ``flash_attention: off``."""
     timeout_s: Seconds = 60
     """Longest time for judging one content."""
     max_queue: Annotated[int, Field(ge=1)] = 256
@@ -170,6 +194,12 @@ class LlamaGuard(Section):
     check_memory: bool = True
     """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
+    @field_validator("max_kept")
+    @classmethod
+    def _are_sequences_of_one_cache(cls, value: int, info: ValidationInfo) -> int:
+        if value + info.data.get("max_sequences", 0) >= MAX_SEQUENCES:  # one more is the policy's
+            raise ValueError(f"must be less than {MAX_SEQUENCES} together with max_sequences")
+        return value
 
     @field_validator("kv_type")
     @classmethod
@@ -233,6 +263,8 @@ class PolicyEntry(Section):
     advisory: str | None = None
     """For ``rewrite_with: advisory``: what the upstream is told in a system message; left out: the file's own, or a
     sentence with the policy's title."""
+    reason_band: Band | None = None
+    """Scores of a ``llama`` guard's first forward pass that are reasoned about; left out: the guard's ``reason_band``."""
     patterns: tuple[str, ...] = ()
     """For ``patterns``: regular expressions of a linear-time engine (RE2)."""
     literals: tuple[str, ...] = ()
@@ -257,6 +289,8 @@ class PolicyEntry(Section):
             raise ValueError("category and summary belong to a policy with file or text")
         if self.detector is not None and (self.rewrite_text or self.advisory):
             raise ValueError("rewrite_text and advisory belong to a policy with file or text; a detector's rule masks")
+        if self.detector is not None and self.reason_band is not None:
+            raise ValueError("reason_band belongs to a policy with file or text; a detector does not reason")
         return self
 
 

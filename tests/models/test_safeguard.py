@@ -414,7 +414,7 @@ def test_a_changed_earlier_message_is_judged_anew(layout: str) -> None:
     try:
         n_decoded(judge, turns(5), FRUIT, MUSIC)
         n_changed, scores_of_changed = n_decoded(judge, changed, FRUIT, MUSIC)
-        n_first, first = n_decoded(judge, turns(5), FRUIT, MUSIC)
+        _, first = n_decoded(judge, turns(5), FRUIT, MUSIC)
         _, right = n_decoded(fresh, changed, FRUIT, MUSIC)
         _, right_first = n_decoded(fresh, turns(5), FRUIT, MUSIC)
     finally:
