@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-
 MAX_SEQUENCES = 256
 """Most sequences of one llama.cpp context (``LLAMA_MAX_SEQ``)."""
 

@@ -151,7 +151,9 @@ class SafeguardJudge:
             if prefix_cache is not None:
                 # Whatever makes numbers round otherwise. Threads too: with flash attention each sums a part of what a lone
                 # token looks at (ggml-cpu, "split_kv_path").
-                how = f"{layout}, {attention}, batches of {batch_tokens}, portions of {PREFIX_CHUNK}, {n_threads} threads"
+                how = (
+                    f"{layout}, {attention}, batches of {batch_tokens}, portions of {PREFIX_CHUNK}, {n_threads} threads"
+                )
                 how += f", {gpu_layers} layers on a GPU ({has_gpu()})"
                 store = PrefixStore(prefix_cache, f"{identity} | {library()} | {how}")
             self._layout = make_layout(

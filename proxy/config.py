@@ -173,10 +173,10 @@ class LlamaGuard(Section):
     flash_attention: FlashAttention = FlashAttention.AUTO
     """Attention without a table of all scores in memory; ``auto``: wherever it can be done, which every CPU can. ``off`` takes
     more memory, for the 20b model 1 GiB for each cache of 8192 tokens, and was slower on a CPU (reading policies and full
-    batches: a fifth to a quarter) but for single contents of less than 64 tokens."""
+    batches by 10 to 30 %) but for single contents of less than 64 tokens."""
     kv_type: KvType = KvType.F16
     """Type of the numbers in the caches. ``q8_0`` takes about half the memory of ``f16``, ``q4_0`` a quarter; both need flash
-    attention, read a half to two thirds as fast on a CPU (``q4_0``: a third to a half) and give other scores: of the test
+    attention, read half to three quarters as fast on a CPU (``q4_0``: a third to a half) and give other scores: of the test
     model's by up to 0.03, and with ``q4_0`` by up to 0.8. ``f32`` needs ``flash_attention: off``."""
     timeout_s: Seconds = 60
     """Longest time for judging one content."""
