@@ -42,6 +42,8 @@ from models.prompt import Control, Piece
 
 _KEPT_LOG_LINES = 4
 _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
+_KNOWN_PIECES = 512
+"""Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
 _KV_TYPES = {
@@ -134,6 +136,7 @@ class Vocabulary:
         texts = [native.llama_vocab_get_text(pointer, int(token)) or b"" for token in np.flatnonzero(self.special)]
         self.special_spellings = tuple(text.decode("utf-8", "replace") for text in texts)
         self._cutter = TextCutter(self.special_spellings)
+        self._known: dict[str, list[int]] = {}
         self._forbidden = self.special
         if native.llama_vocab_type(pointer) == native.LLAMA_VOCAB_TYPE_WPM:
             # A BERT tokeniser answers [UNK] to characters that it does not know; that token gives no power.
@@ -156,12 +159,17 @@ class Vocabulary:
             ForgedControl: An id is a control token all the same.
         """
         ids: list[int] = []
-        known: dict[str, list[int]] = {}  # each call compiles a regular expression (0.7 ms): repeats are free
         for piece in self._cutter.pieces(text):
-            if (encoded := known.get(piece)) is None:
+            # each call compiles a regular expression (0.7 ms): repeats are free, and what a text that grew began with
+            if (encoded := self._known.get(piece)) is None:
                 if stop is not None and stop():
                     raise DecodeStopped("the deadline passed while the content was tokenised")
-                encoded = known[piece] = self._encode(piece, parse_special=False).tolist()
+                encoded = self._encode(piece, parse_special=False).tolist()
+                if len(self._known) >= _KNOWN_PIECES:
+                    del self._known[next(iter(self._known))]
+            else:
+                del self._known[piece]  # the oldest stands first
+            self._known[piece] = encoded
             ids += encoded
             if max_tokens is not None and len(ids) > max_tokens:
                 raise ContentTooLong(f"the content has more than {max_tokens} tokens, the most that this guard reads")
