@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from llama_cpp import llama_cpp as native
 
+from models.attention import DEFAULT_ATTENTION, Attention, FlashAttention, KvType
 from models.cutting import TextCutter
 from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
@@ -45,6 +46,18 @@ _KNOWN_PIECES = 512
 """Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
+_KV_TYPES = {
+    KvType.F32: native.GGML_TYPE_F32,
+    KvType.F16: native.GGML_TYPE_F16,
+    KvType.BF16: 30,  # ggml.h; the binding has no name for it
+    KvType.Q8_0: native.GGML_TYPE_Q8_0,
+    KvType.Q4_0: native.GGML_TYPE_Q4_0,
+}
+_FLASH_ATTENTION = {
+    FlashAttention.AUTO: native.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    FlashAttention.ON: native.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    FlashAttention.OFF: native.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -399,6 +412,7 @@ class Context(_Handle):
         n_batch: int = _N_BATCH,
         unified: bool = True,
         keeps: bool = False,
+        attention: Attention = DEFAULT_ATTENTION,
     ) -> None:
         """Make a cache.
 
@@ -411,10 +425,13 @@ class Context(_Handle):
             n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
             unified: Whether sequences share cells.
             keeps: Whether parts may be lasting, if it is unified; sequences that are not share no cells that could be taken.
+            attention: How attention is computed, and the type of what is kept for it.
 
         Raises:
             ModelLoadError: There is no memory for it, or llama.cpp refuses.
         """
+        if attention.complaint is not None:
+            raise ModelLoadError(f"impossible context: kv_type {attention.complaint}")
         keeps = keeps and unified
         n_native = n_sequences * (2 if keeps else 1)
         if not 1 <= n_native <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
@@ -429,6 +446,9 @@ class Context(_Handle):
             n_outputs_max=n_native,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
             swa_full=True,
             kv_unified=unified,
+            flash_attn_type=_FLASH_ATTENTION[attention.flash],
+            type_k=_KV_TYPES[attention.kv_type],
+            type_v=_KV_TYPES[attention.kv_type],
         )
         self._usage = model.usage
         self._memory: Any = native.llama_get_memory(self._pointer)

@@ -19,7 +19,8 @@ import structlog
 import structlog.testing
 
 from models import catalog, memory_check
-from models.engine import Canary, GuardPolicy, Passage, Score
+from models.attention import FlashAttention, KvType
+from models.engine import Canary, Effort, GuardPolicy, Passage, Score
 from models.errors import (
     ContentTooLong,
     EngineError,
@@ -784,3 +785,28 @@ async def test_closing_does_not_wait_for_canaries(start: Start) -> None:
     await until(lambda: engine.pid is not None)
     async with asyncio.timeout(5):
         await engine.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flash_attention": FlashAttention.OFF},
+        {"kv_type": KvType.BF16},
+        {"batch_tokens": 64},
+        {"threads": 2},
+        {"effort": Effort.NONE},
+        {"layout": "streams"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_makes_numbers_round_otherwise_is_part_of_what_identifies_a_verdict(change: dict[str, object]) -> None:
+    spec = LocalSpec("guard", "llama", "m.gguf")
+    other = replace(spec, **change)  # type: ignore[arg-type]  # names of fields
+    assert LocalEngine(spec).settings != LocalEngine(other).settings
+
+
+@pytest.mark.parametrize("change", [{"max_queue": 7}, {"prefix_cache": "kept"}, {"check_memory": False}], ids=str)
+def test_what_changes_no_verdict_is_no_part_of_it(change: dict[str, object]) -> None:
+    spec = LocalSpec("guard", "llama", "m.gguf")
+    other = replace(spec, **change)  # type: ignore[arg-type]  # names of fields
+    assert LocalEngine(spec).settings == LocalEngine(other).settings
