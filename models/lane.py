@@ -184,8 +184,7 @@ class Lane:
         self.n_booked -= run.reading.n_cells
         slot.held = len(self.prefix) + run.n_fed
         kept = run.content[: run.n_fed]
-        is_kept = again or (len(kept) >= LEAST_KEPT and self._shape.n_kept > 0)
-        slot.tokens = kept if is_kept else ()
+        slot.tokens = kept if again or (self._shape.n_kept and len(kept) >= LEAST_KEPT) else ()
         slot.run, slot.last_used = None, now
         run.lane, run.slot = None, None
         self._cut(slot, len(self.prefix) + len(slot.tokens) if slot.tokens else self._empty)

@@ -123,7 +123,7 @@ class SafeguardJudge:
         n_cells: int | None = None,
         max_policies: int = 8,
         max_sequences: int = 8,
-        max_kept: int = 16,
+        max_kept: int = 8,
         max_jobs: int = 256,
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
         attention: Attention = DEFAULT_ATTENTION,

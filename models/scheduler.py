@@ -31,7 +31,7 @@ from typing import Generic, TypeVar
 
 from models.commands import Batch, Edit, Open, Reading, Row, Says, Shape, Verdict, Want
 from models.errors import EngineError, EngineOverloaded
-from models.lane import Job, Lane, Run
+from models.lane import LEAST_KEPT, Job, Lane, Run
 
 V = TypeVar("V")
 
@@ -359,7 +359,8 @@ class Scheduler(Generic[V]):
                 tokens = run.pending[:room]
                 want = run.then if len(tokens) == len(run.pending) else Want.NOTHING
                 reader = (run.job.job_id, run.index)
-                row = Row(lane.number, run.slot.number, tokens, len(lane.prefix) + run.n_fed, want, reader)
+                lasting = run.n_fed < len(run.content) >= LEAST_KEPT
+                row = Row(lane.number, run.slot.number, tokens, len(lane.prefix) + run.n_fed, want, reader, lasting)
             else:
                 continue
             rows.append(row)
