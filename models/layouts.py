@@ -175,8 +175,8 @@ class Contexts:
                 n_sequences=self.shape.n_sequences + 1,
                 n_threads=self._n_threads,
                 n_batch=self.shape.n_batch,
-                attention=self._attention,
                 keeps=True,
+                attention=self._attention,
             )
         return self._contexts[lane]
 
