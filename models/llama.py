@@ -417,8 +417,8 @@ class Context(_Handle):
         n_threads: int,
         n_batch: int = _N_BATCH,
         unified: bool = True,
-        keeps: bool = False,
         attention: Attention = DEFAULT_ATTENTION,
+        keeps: bool = False,
     ) -> None:
         """Make a cache.
 
@@ -430,8 +430,8 @@ class Context(_Handle):
             n_threads: Threads for inference.
             n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
             unified: Whether sequences share cells.
-            keeps: Whether parts may be lasting, if it is unified; sequences that are not share no cells that could be taken.
             attention: How attention is computed, and the type of what is kept for it.
+            keeps: Whether parts may be lasting, if it is unified; sequences that are not share no cells that could be taken.
 
         Raises:
             ModelLoadError: There is no memory for it, or llama.cpp refuses.

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from models.attention import MAX_SEQUENCES, Attention, FlashAttention, KvType
 from models.engine import Effort
 from models.verdict_cache import DEFAULT_ENTRIES
+from proxy.audit.entry import Keep
 from proxy.hold import StreamMode
 from rules.content import Surface
 from rules.policy import Threshold
@@ -49,6 +50,39 @@ class Admin(Section):
     token_env: EnvName | None = None
     """Environment variable with the bearer token that every call must carry; if the variable is not set, there is no
     token, only loopback may be bound, and only ``localhost`` and loopback addresses are answered."""
+
+
+class Audit(Section):
+    """One durable record per decision, see docs/audit.md. Left out: the log line of each request, and nothing else."""
+
+    store: Literal["sqlite", "jsonl"] = "sqlite"
+    """``sqlite``: one database, for searching; ``jsonl``: files of JSON lines, for what collects them."""
+    path: Annotated[str, Field(min_length=1)] = "audit"
+    """Folder, looked up beside the configuration; made if it is missing. One process writes to it at a time."""
+    durability: Literal["process", "power"] = "process"
+    """What a record outlives before anything leaves that it is about: ``process``: the end of the proxy, ``kill -9`` too (the
+    kernel has it); ``power``: the end of the machine (the disk has it), which costs an fsync per group of records."""
+    on_audit_error: Literal["refuse", "forward"] = "refuse"
+    """If a record cannot be written: ``refuse``: 503, and ``/readyz`` says not ready; ``forward``: go on, counted."""
+    content: Keep = Keep.NONE
+    """What is kept of what was judged: ``none``: lengths, a keyed hash, and where detectors found something; ``redacted``: the
+    texts, with what detectors find masked; ``full``: the texts. A route's ``audit_content`` goes before."""
+    keep_days: Annotated[int, Field(ge=1, le=36500)] = 30
+    """At this age content is deleted, while the proxy runs; its record stays."""
+    keep_records_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+    """At this age records are deleted; left out: never."""
+    rotate_mb: Annotated[int, Field(ge=1, le=1 << 20)] = 100
+    """``jsonl``: a file that has grown to this is put aside, and a new one begun."""
+    rotate_hours: Annotated[int, Field(ge=1, le=8760)] = 24
+    """``jsonl``: so is a file whose first record is older than this."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Audit:
+        if self.store != "jsonl" and self.model_fields_set & {"rotate_mb", "rotate_hours"}:
+            raise ValueError("rotate_mb and rotate_hours belong to `store: jsonl`")
+        if self.keep_records_days is not None and self.keep_records_days < self.keep_days:
+            raise ValueError("keep_records_days must not be less than keep_days: no content without its record")
+        return self
 
 
 class Upstream(Section):
@@ -399,6 +433,8 @@ class Route(Section):
     """Globs on paths from ``/v1`` on, e.g. ``/v1/files*``, that reach the upstream **unread and unjudged**, with their answers.
     Paths that are judged here never do, nor what lies below them, nor the same endpoints at another address
     (``/v1/engines/…/completions``). Left out: every other path is 404."""
+    audit_content: Keep | None = None
+    """What the audit keeps of this route's content: ``none``, ``redacted`` or ``full``; left out: as ``audit`` says."""
     input: tuple[RuleEntry, ...] = ()
     """Rules for what goes to the upstream."""
     output: tuple[RuleEntry, ...] = ()
@@ -412,6 +448,8 @@ class Config(Section):
     """Data port."""
     admin: Admin | None = None
     """Admin port."""
+    audit: Audit | None = None
+    """Records of decisions."""
     upstreams: Annotated[dict[Name, Upstream], Field(min_length=1)]
     """Upstreams by name."""
     guards: dict[Name, Guard] = {"embedded": EncoderGuard(engine="encoder")}
