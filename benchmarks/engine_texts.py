@@ -1,0 +1,65 @@
+"""Policies and contents of an exact number of tokens, never the same twice: random words that are one token each."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+
+from load import BenchError
+
+from models.engine import Effort, GuardPolicy, Passage
+from models.llama import Vocabulary
+from models.prompt import ASSISTANT, FORCED_FINAL, prefix_pieces, render_content
+
+
+class Texts:
+    """Writes texts for one vocabulary; the same seed gives the same ones.
+
+    Attributes:
+        suffix: Tokens between a content and its verdict (tier *direct*).
+    """
+
+    def __init__(self, vocabulary: Vocabulary, seed: int) -> None:
+        self._vocabulary = vocabulary
+        self._random = random.Random(seed)
+        ordinary = (token for token in range(vocabulary.n_tokens) if not vocabulary.special[token])
+        spelled = (vocabulary.text([token]) for token in ordinary)
+        self._words = [
+            w for w in spelled if len(w) > 3 and w.isascii() and w[0] == " " and w[1:].islower() and w[1:].isalpha()
+        ]
+        self.suffix = vocabulary.encode([*ASSISTANT, *FORCED_FINAL])
+
+    def words(self, n_tokens: int) -> str:
+        """Words with a space before each: they stay ``n_tokens`` tokens behind any other words."""
+        return "".join(self._random.choices(self._words, k=n_tokens))
+
+    def content(self, n_tokens: int) -> str:
+        """A content of a user."""
+        text = self.words(n_tokens)
+        if (found := len(self.content_ids(text))) != n_tokens:
+            raise BenchError(f"a content has {found} tokens, not {n_tokens}")
+        return text
+
+    def policy(self, name: str, n_tokens: int) -> GuardPolicy:
+        """A policy whose prefix (system message, policy, output section) has so many tokens."""
+        opening, n_words = f"Policy {name}: content is a violation if it names any of these.", 1
+        while n_words > 0:  # the seams between opening, words and output section may cost a token
+            text = opening + self.words(n_words)
+            if not (missing := n_tokens - len(self._vocabulary.encode(prefix_pieces(text, Effort.NONE)))):
+                return GuardPolicy(name, hashlib.sha256(text.encode()).hexdigest()[:12], text)
+            n_words += missing
+        raise BenchError(f"no policy of {n_tokens} tokens: the messages around it have nearly as many")
+
+    def prefix(self, policy: GuardPolicy) -> list[int]:
+        """The tokens of a policy's prefix."""
+        return self._vocabulary.encode(prefix_pieces(policy.text, Effort.NONE))
+
+    def content_ids(self, content: str | Sequence[Passage]) -> list[int]:
+        """The tokens of a content, as the guard reads it."""
+        passages = [Passage("user", content)] if isinstance(content, str) else content
+        return self._vocabulary.encode_text(render_content(passages))
+
+    def prompt(self, policy: GuardPolicy, content: str) -> list[int]:
+        """The whole prompt of one verdict."""
+        return [*self.prefix(policy), *self.content_ids(content), *self.suffix]
