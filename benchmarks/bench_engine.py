@@ -37,8 +37,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from engine_encoder import Encoders, Rates
-from engine_exact import Exactness, case_prompts, exactness
-from engine_growth import KEEP_NOTHING, Growth, chat, grow, stream
+from engine_exact import N_TOGETHER, Case, Together, cases_of_test_model, restored, together
+from engine_growth import Growth, chat, grow, stream
 from engine_latency import Latency, latencies
 from engine_model import SHAPES, generated, n_parameters
 from engine_rounds import ARMS, CASES, N_CONTENT, N_POLICY, Contents, Results, run_rounds
@@ -48,14 +48,13 @@ from load import ROOT, BenchError
 from rich.console import Console
 from rich.table import Table
 
+from models.engine import Passage
 from models.llama import Model, has_gpu, library
 
 FOLDER = ROOT / ".bench"
 """What is kept between runs: models, and llama.cpp with its tools. Git ignores it."""
 TEST_MODEL = ROOT / "tests" / "data" / "tiny-gpt-oss.gguf"
 N_TURNS, STREAM_TOKENS, STREAM_EVERY = 30, 1500, 50
-N_BATCHED = 7
-"""Contents of a full batch of 512 tokens."""
 _SEED = 4
 
 
@@ -94,10 +93,10 @@ FULL = Plan(
 QUICK = Plan(
     rounds=3,
     contents={
-        1: {"ours": 16, "one": 4, "naive": 2, "prefix": 4, "server": 16},
+        1: {"ours": 16, "one": 4, "naive": 1, "prefix": 4, "server": 16},
         6: {"ours": 4, "one": 1, "naive": 1, "prefix": 1, "server": 4},
     },
-    chat_words=6,
+    chat_words=4,
     stream_policies=1,
     encoder_contents=6,
     latency_calls=10,
@@ -111,7 +110,8 @@ class Found:
     rounds: Results
     why_no_tools: str | None = None
     growth: dict[str, Growth] = field(default_factory=dict)
-    exact: dict[str, Exactness] = field(default_factory=dict)
+    together: dict[str, Together] = field(default_factory=dict)
+    restored: float | None = None
     encoder: list[Rates] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
 
@@ -162,18 +162,10 @@ def run(name: str, plan: Plan, n_threads: int, gpu_layers: int, say: Callable[[s
                 path, texts, requests, policies, **layers, say=lambda s, t=title: say(f"{t}: {s}")
             )
         say("comparing scores")
-        found.exact["generated"] = exactness(
-            path,
-            [
-                (
-                    texts.prefix(p),
-                    [[*texts.content_ids(texts.content(N_CONTENT)), *texts.suffix] for _ in range(N_BATCHED)],
-                )
-                for p in six[:2]
-            ],
-            **layers,
-        )
-        found.exact["test model"] = exactness(TEST_MODEL, case_prompts(TEST_MODEL, N_BATCHED), **layers)
+        test_cases = cases_of_test_model(TEST_MODEL)
+        found.together["generated model"] = together(path, [_case(texts) for _ in range(3)], **layers)
+        found.together["test model"] = together(TEST_MODEL, test_cases, **layers)
+        found.restored = restored(TEST_MODEL, test_cases, **layers)
     if not on_gpu:
         encoders = Encoders(n_threads)
         try:
@@ -187,6 +179,13 @@ def run(name: str, plan: Plan, n_threads: int, gpu_layers: int, say: Callable[[s
     return found
 
 
+def _case(texts: Texts) -> Case:
+    policy = texts.policy("exact", N_POLICY)
+    contents = [texts.content(N_CONTENT) for _ in range(N_TOGETHER)]
+    tails = [[*texts.content_ids(content), *texts.suffix] for content in contents]
+    return Case(policy, [[Passage("user", content)] for content in contents], texts.prefix(policy), tails)
+
+
 # ---------------------------------------------------------------------------------------------------- report
 
 
@@ -198,11 +197,15 @@ def report(found: Found, title: str, console: Console) -> str:
     if found.latencies:
         _print_latencies(found.latencies, console)
     median = statistics.median
-    for name, exact in found.exact.items():
+    for name, batches in found.together.items():
+        equal = "exactly equal" if batches.again_equal else "NOT EQUAL"
         console.print(
-            f"Scores, {name}: alone and in a full batch at most {exact.apart:.4f} apart ({exact.n_pairs} pairs); the same "
-            f"batch again {_equal(exact.again_equal)}; on a restored prefix {_equal(exact.restored_equal)}."
+            f"Scores, {name}: alone and in a full batch at most {batches.apart:.4f} apart ({batches.n_pairs} pairs); the same "
+            f"batch again: {equal}."
         )
+    if found.restored is not None:
+        equal = "exactly equal" if found.restored == 0 else f"NOT EQUAL, {found.restored:.1e} apart"
+        console.print(f"Scores, test model: behind a prefix that was read and one from the disk {equal}.")
     if found.encoder:
         pairs = median(r.pairs / r.naive for r in found.encoder)
         categories = median(r.categories / r.naive for r in found.encoder)
@@ -217,8 +220,6 @@ def report(found: Found, title: str, console: Console) -> str:
         console.print(f"llama-server's kernels are {which} of the library: {found.rounds.kernels}")
     if found.why_no_tools is not None:
         console.print(f"server and limit are missing: {found.why_no_tools}")
-    if found.growth and not KEEP_NOTHING:
-        console.print("This version keeps nothing of a conversation: chat and stream compare it with itself.")
     figures = {
         "naive": found.rounds.ratio("naive", *CASES),
         "prefix": found.rounds.ratio("prefix", 6),
@@ -248,8 +249,8 @@ def _print_rounds(rounds: Results, title: str, console: Console) -> None:
             row += _ratio_cells(rounds.ratios(name, n_policies)) if name != "ours" else ["", ""]
             python_ms = median(turn.in_python_s / turn.n_verdicts * 1000 for turn in turns)
             table.add_row(str(n_policies), name, *row, "" if math.isnan(python_ms) else f"{python_ms:.2f}")
-        if rounds.limits:
-            per_s = median(rounds.limits)
+        if limits := rounds.limits.get(n_policies):
+            per_s = median(limits)
             row = [f"{per_s:.2f}", f"{1000 / per_s:.1f}", "", *_ratio_cells(rounds.ratios("limit", n_policies)), ""]
             table.add_row(str(n_policies), "limit", *row)
         else:
@@ -296,10 +297,6 @@ def _print_latencies(found: list[Latency], console: Console) -> None:
         times = [f"{s:.3f}" for s in (*tier.of(tier.alone_s), *tier.of(tier.loaded_s))]
         table.add_row(str(tier.budget), *times, f"{tier.per_s:.2f}")
     console.print(table)
-
-
-def _equal(equal: bool) -> str:
-    return "exactly equal" if equal else "NOT EQUAL"
 
 
 def _figure(ratio: float | None) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import aiohttp
 from engine_texts import Texts
 from llama_cpp import Llama
+from llama_cpp import llama_cpp as native
 from load import BenchError, Target
 
 from models.engine import Effort, GuardPolicy, Passage, Score
@@ -26,7 +27,9 @@ from models.judge import Stop
 from models.safeguard import SafeguardJudge
 
 N_CTX = 1024
-"""Tokens of one sequence, in every arm: policy, content and suffix are below 600."""
+"""Tokens of one sequence of the binding's and of a slot of llama-server: policy, content and suffix are below 800."""
+N_CELLS = 2048
+"""Tokens of one of our policies' caches: the policy once, and `N_AT_ONCE` readings."""
 N_AT_ONCE = 8
 """Readings at once in a context of ours, and slots of llama-server."""
 MAX_CONTENT = 16_384
@@ -44,7 +47,8 @@ class Turn:
         seconds: How long it took.
         n_tokens: What was decoded, prompts and answers.
         verdicts: What was decided.
-        in_python_s: Of ``seconds``, what was spent neither in llama.cpp nor on tokenising; ours only.
+        in_python_s: Processor time that was spent neither in llama.cpp nor on tokenising; ours only. Not wall-clock time:
+            on a busy machine that is mostly waiting for a processor.
     """
 
     seconds: float
@@ -79,7 +83,7 @@ class Arm(Protocol):
 
 
 def make_judge(
-    path: Path, n_threads: int, *, effort: Effort = Effort.NONE, n_ctx: int = N_CTX, **more: Any
+    path: Path, n_threads: int, *, effort: Effort = Effort.NONE, n_ctx: int = N_CELLS, **more: Any
 ) -> SafeguardJudge:
     """Our judge as the product makes it."""
     return SafeguardJudge(
@@ -138,22 +142,43 @@ class Ours:
     def turn(self, contents: Sequence[str], policies: Sequence[GuardPolicy]) -> Turn:
         """See `Arm.turn`."""
         usage = self._judge.usage
-        n_tokens, seconds_inside = usage.n_tokens, usage.seconds
+        n_tokens = usage.n_tokens
         calls = [[Passage("user", content)] for content in contents]
-        began = time.perf_counter()
-        scores = judge_all(self._judge, calls, policies, together=self._together)
-        seconds = time.perf_counter() - began
-        inside = usage.seconds - seconds_inside
-        began = time.perf_counter()
+        with _DecodeTime() as inside:
+            cpu, began = time.thread_time(), time.perf_counter()
+            scores = judge_all(self._judge, calls, policies, together=self._together)
+            seconds, cpu = time.perf_counter() - began, time.thread_time() - cpu
+        began = time.thread_time()
         for content in contents:
             self._texts.content_ids(content)
-        tokenising = time.perf_counter() - began
+        tokenising = time.thread_time() - began
         return Turn(
             seconds,
             usage.n_tokens - n_tokens,
             [[score.value for score in row] for row in scores],
-            in_python_s=seconds - inside - tokenising,
+            in_python_s=cpu - inside.seconds - tokenising,
         )
+
+
+class _DecodeTime:
+    """Measures the processor time of this thread inside of ``llama_decode``."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._decode = native.llama_decode
+
+    def __enter__(self) -> _DecodeTime:
+        native.llama_decode = self._measured
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        native.llama_decode = self._decode
+
+    def _measured(self, *args: Any) -> int:
+        began = time.thread_time()
+        status = int(self._decode(*args))
+        self.seconds += time.thread_time() - began
+        return status
 
 
 # ---------------------------------------------------------------------------------------------------- llama_cpp.Llama
@@ -206,6 +231,10 @@ class Completion:
         began = time.perf_counter()
         verdicts = [[self._verdict(prompt) for prompt in row] for row in prompts]
         return Turn(time.perf_counter() - began, self._llama.n_decoded - n_decoded, verdicts)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._llama.close()
 
     def _verdict(self, prompt: list[int]) -> float:
         if not self._reuse:

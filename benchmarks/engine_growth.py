@@ -8,7 +8,6 @@ turns request by request.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,6 @@ from load import BenchError
 
 from models.engine import GuardPolicy, Passage
 from models.safeguard import SafeguardJudge
-
-KEEP_NOTHING: dict[str, Any] = (
-    {"max_kept": 0} if "max_kept" in inspect.signature(SafeguardJudge.__init__).parameters else {}
-)
-"""How a judge is told; empty: this version keeps nothing anyway, and both arms do the same."""
 
 
 @dataclass(slots=True)
@@ -110,7 +104,7 @@ def grow(
     )
     with (
         _judge(path, n_threads, n_ctx, gpu_layers) as kept,
-        _judge(path, n_threads, n_ctx, gpu_layers, **KEEP_NOTHING) as whole,
+        _judge(path, n_threads, n_ctx, gpu_layers, max_kept=0) as whole,
     ):
         say("reading the policies")
         for judge in (kept, whole):

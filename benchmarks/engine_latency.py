@@ -18,7 +18,7 @@ from load import BenchError
 
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.judge import Stop
-from models.safeguard import TRACE_BUDGET, SafeguardJudge
+from models.safeguard import SafeguardJudge
 
 BUDGETS = (0, 64, 256)
 _N_CTX = 4096
@@ -65,9 +65,9 @@ def latencies(
     found = []
     for budget in BUDGETS:
         effort = Effort.LOW if budget else Effort.NONE
-        before = TRACE_BUDGET[effort]
-        TRACE_BUDGET[effort] = budget  # how the product limits traces; there is no configuration for 64
-        judge = make_judge(path, n_threads, effort=effort, n_ctx=_N_CTX, gpu_layers=gpu_layers)
+        judge = make_judge(
+            path, n_threads, effort=effort, n_ctx=_N_CTX, gpu_layers=gpu_layers, reason_tokens=budget or None
+        )
         try:
             say(f"latency with {budget} tokens of reasoning")
             contents = [[Passage("user", texts.content(n_content))] for _ in range(2 * n_calls + 1)]
@@ -77,7 +77,6 @@ def latencies(
             found.append(Latency(budget, alone, loaded, n_calls * len(policies) / seconds))
         finally:
             judge.close()
-            TRACE_BUDGET[effort] = before
     return found
 
 

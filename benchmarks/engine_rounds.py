@@ -18,7 +18,7 @@ from llama_server import Tools, kernels, prompt_speed, server
 from load import BenchError
 
 N_POLICY, N_CONTENT = 512, 60
-"""Tokens of a policy's prefix, and of a content."""
+"""Tokens of a policy's text (its prefix has the system message and the output section besides), and of a content."""
 ARMS = ("ours", "one", "naive", "prefix", "server")
 CASES = (1, 6)
 """Numbers of policies."""
@@ -26,8 +26,8 @@ CASES = (1, 6)
 _SERVER_MOST = 1.5
 _UNCLEAR = 0.1
 """A score this close to 0.5 may round to either verdict."""
-_MOST_DIFFERENT = 0.1
-"""Share of the clear verdicts in which an arm may differ from ours: random weights magnify rounding. Chance is a half."""
+_MOST_DIFFERENT = 0.05
+"""Share of the clear verdicts in which an arm may differ from ours. Chance is a half."""
 _LEAST_SPREAD = 0.05
 """Standard deviation that our scores must have: arms that decide everything alike would always agree."""
 
@@ -41,19 +41,19 @@ class Results:
 
     Attributes:
         turns: By arm and number of policies; one per round.
-        limits: Verdicts per second at llama-bench's rate; one per round.
+        limits: Verdicts per second at llama-bench's rate, by number of policies; one per round.
         kernels: What llama-server says of its kernels; None: there is none.
     """
 
     turns: dict[tuple[str, int], list[Turn]] = field(default_factory=dict)
-    limits: list[float] = field(default_factory=list)
+    limits: dict[int, list[float]] = field(default_factory=dict)
     kernels: str | None = None
 
     def ratios(self, arm: str, n_policies: int) -> list[float]:
         """Ours over another arm, round by round; empty where that arm did not run."""
         ours = self.turns["ours", n_policies]
         if arm == "limit":
-            return [turn.per_s / limit for turn, limit in zip(ours, self.limits, strict=False)]
+            return [turn.per_s / limit for turn, limit in zip(ours, self.limits.get(n_policies, []), strict=False)]
         return [a.per_s / b.per_s for a, b in zip(ours, self.turns.get((arm, n_policies), []), strict=False)]
 
     def ratio(self, arm: str, *cases: int) -> float | None:
@@ -92,8 +92,8 @@ def run_rounds(
     Raises:
         BenchError: An arm failed, or did other work than it stands for.
     """
-    policies = {n: [texts.policy(f"p{n}-{i}", N_POLICY) for i in range(n)] for n in CASES}
     results = Results()
+    n_tail = N_CONTENT + len(texts.suffix)
     with contextlib.ExitStack() as stack:
         say("loading the arms")
         loaded: dict[str, Arm] = {}
@@ -111,32 +111,38 @@ def run_rounds(
             )
             loaded["server"] = Server(target, texts)
             results.kernels = kernels(programs)
-        for i in range(n_rounds):
-            for n_policies in CASES:
+        for n_policies in CASES:
+            policies = [texts.policy(f"{n_policies}-{i}", N_POLICY) for i in range(n_policies)]
+            depth = len(texts.prefix(policies[0]))
+            for name, arm in loaded.items():
+                say(f"{_plural(n_policies)}: warming {name}")
+                arm.warm(policies)
+            for i in range(n_rounds):
                 fresh = {
                     name: [texts.content(N_CONTENT) for _ in range(contents[n_policies][name])]
                     for name in ("ours", "one")
                 }
                 order = [*loaded][i % len(loaded) :] + [*loaded][: i % len(loaded)]
                 for name in order:
-                    say(f"round {i + 1} of {n_rounds}: {n_policies} policies, {name}")
-                    # policies of the other case may have pushed these out
-                    loaded[name].warm(policies[n_policies])
+                    say(f"{_plural(n_policies)}, round {i + 1} of {n_rounds}: {name}")
                     given = fresh.get(name) or fresh["ours"][: contents[n_policies][name]]
-                    turn = loaded[name].turn(given, policies[n_policies])
-                    _check_work(name, turn, N_CONTENT + len(texts.suffix))
+                    turn = loaded[name].turn(given, policies)
+                    _check_work(name, turn, depth, n_tail)
                     results.turns.setdefault((name, n_policies), []).append(turn)
-            if programs is not None:
-                say(f"round {i + 1} of {n_rounds}: llama-bench")
-                n_tail = N_CONTENT + len(texts.suffix)
-                speed = prompt_speed(programs, path, n_threads, n_prompt=n_tail, depth=N_POLICY, repeats=3)
-                results.limits.append(speed / n_tail)
+                if programs is not None:
+                    say(f"{_plural(n_policies)}, round {i + 1} of {n_rounds}: llama-bench")
+                    speed = prompt_speed(programs, path, n_threads, n_prompt=n_tail, depth=depth, repeats=3)
+                    results.limits.setdefault(n_policies, []).append(speed / n_tail)
     _check_verdicts(results)
     return results
 
 
-def _check_work(name: str, turn: Turn, n_tail: int) -> None:
-    tail, whole = turn.n_verdicts * n_tail, turn.n_verdicts * (N_POLICY + n_tail)
+def _plural(n_policies: int) -> str:
+    return "1 policy" if n_policies == 1 else f"{n_policies} policies"
+
+
+def _check_work(name: str, turn: Turn, n_prefix: int, n_tail: int) -> None:
+    tail, whole = turn.n_verdicts * n_tail, turn.n_verdicts * (n_prefix + n_tail)
     # The server may now and then lose a policy, by its own choice of slots; more of it would be a badly warmed arm.
     bounds = {"naive": (whole, whole), "prefix": (tail, whole), "server": (tail, int(_SERVER_MOST * tail))}
     least, most = bounds.get(name, (tail, tail))

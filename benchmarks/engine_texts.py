@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -28,6 +29,7 @@ class Texts:
         self._words = [
             w for w in spelled if len(w) > 3 and w.isascii() and w[0] == " " and w[1:].islower() and w[1:].isalpha()
         ]
+        self._openings = itertools.cycle(self._random.sample(self._words, k=len(self._words)))
         self.suffix = vocabulary.encode([*ASSISTANT, *FORCED_FINAL])
 
     def words(self, n_tokens: int) -> str:
@@ -35,21 +37,23 @@ class Texts:
         return "".join(self._random.choices(self._words, k=n_tokens))
 
     def content(self, n_tokens: int) -> str:
-        """A content of a user."""
-        text = self.words(n_tokens)
+        """A content of a user. None begins like those before it, so that nobody can save anything by that."""
+        text = next(self._openings) + self.words(n_tokens - 1)
         if (found := len(self.content_ids(text))) != n_tokens:
             raise BenchError(f"a content has {found} tokens, not {n_tokens}")
         return text
 
     def policy(self, name: str, n_tokens: int) -> GuardPolicy:
-        """A policy whose prefix (system message, policy, output section) has so many tokens."""
-        opening, n_words = f"Policy {name}: content is a violation if it names any of these.", 1
-        while n_words > 0:  # the seams between opening, words and output section may cost a token
-            text = opening + self.words(n_words)
-            if not (missing := n_tokens - len(self._vocabulary.encode(prefix_pieces(text, Effort.NONE)))):
-                return GuardPolicy(name, hashlib.sha256(text.encode()).hexdigest()[:12], text)
-            n_words += missing
-        raise BenchError(f"no policy of {n_tokens} tokens: the messages around it have nearly as many")
+        """A policy of so many tokens.
+
+        Raises:
+            BenchError: It cannot be done.
+        """
+        text = f"Policy {name}: content is a violation if it names any of these."
+        text += self.words(n_tokens - len(self._vocabulary.encode_text(text)))
+        if (found := len(self._vocabulary.encode_text(text))) != n_tokens:
+            raise BenchError(f"a policy has {found} tokens, not {n_tokens}")
+        return GuardPolicy(name, hashlib.sha256(text.encode()).hexdigest()[:12], text)
 
     def prefix(self, policy: GuardPolicy) -> list[int]:
         """The tokens of a policy's prefix."""
