@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from models import catalog
+from models.attention import Attention
 from models.encoder import EncoderJudge
 from models.errors import ModelLoadError
 from models.judge import OneAtATime, SteppedJudge
@@ -44,6 +45,9 @@ def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
                 path,
                 name=name,
                 effort=spec.effort,
+                reason_band=spec.reason_band,
+                reason_tokens=spec.reason_tokens,
+                reason_s=spec.reason_s,
                 n_ctx=spec.n_ctx,
                 n_threads=n_threads,
                 max_content_tokens=spec.max_content_tokens,
@@ -51,7 +55,11 @@ def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
                 layout=spec.layout,
                 max_policies=spec.max_policies,
                 max_sequences=spec.max_sequences,
+                max_kept=spec.max_kept,
+                n_cells=spec.kv_tokens,
                 max_jobs=spec.n_at_once,
+                batch_tokens=spec.batch_tokens,
+                attention=Attention(spec.flash_attention, spec.kv_type),
                 prefix_cache=Path(spec.prefix_cache) if spec.prefix_cache is not None else None,
                 identity=_identity(spec, path),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from models.attention import FlashAttention, KvType
 from models.engine import Effort
 
 
@@ -19,12 +20,24 @@ class LocalSpec:
     """A name of `models.catalog`, ``embedded``, or a path to a ``.gguf``."""
     effort: Effort = Effort.LOW
     """For ``llama``: how long the model may reason."""
+    reason_band: tuple[float, float] = (0.0, 1.0)
+    """For ``llama``: direct scores in this range, ends included, are reasoned about."""
+    reason_tokens: int | None = None
+    """For ``llama``: longest trace; None: what ``effort`` says."""
+    reason_s: float | None = None
+    """For ``llama``: longest time to the end of a trace; None: what the deadline allows."""
     gpu_layers: int | None = None
     """Layers to put on the GPU; None: all that fit."""
     n_ctx: int = 8192
     """Tokens that one sequence may have: policy, content window and trace together (``llama``)."""
     threads: int | None = None
     """Threads for inference; None: half of the cores that this process may use, at least one."""
+    batch_tokens: int = 512
+    """For ``llama``: tokens of one native call."""
+    flash_attention: FlashAttention = FlashAttention.AUTO
+    """For ``llama``: how attention is computed."""
+    kv_type: KvType = KvType.F16
+    """For ``llama``: type of the numbers in the KV cache."""
     timeout_s: float = 30.0
     """Longest time for one call of `Engine.judge`; the request's own deadline may be sooner."""
     max_queue: int = 256
@@ -34,11 +47,15 @@ class LocalSpec:
     layout: str = "auto"
     """For ``llama``: ``contexts``, ``streams`` or ``auto`` (`models.layouts`)."""
     max_policies: int = 8
-    """For ``llama``: policies that are kept ready, each in a cache of ``n_ctx`` tokens."""
+    """For ``llama``: policies that are kept ready, each in a cache of its own."""
     n_policies: int | None = None
     """For ``llama``: policies that will be asked about, as far as is known; no more contexts will be made."""
     max_sequences: int = 8
     """For ``llama``: contents that are read against one policy at once."""
+    max_kept: int = 8
+    """For ``llama``: contents that stay in a policy's cache for those that go on."""
+    kv_tokens: int | None = None
+    """For ``llama``: tokens of each policy's cache; None: ``n_ctx``."""
     prefix_cache: str | None = None
     """For ``llama``: folder for policies that were read; None: they are read again after a restart."""
     max_content_tokens: int = 32768

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from proxy.audit import options as audit_options
 from proxy.loading import ConfigError
 
 DEFAULT_CONFIG = Path("config.yaml")
@@ -68,6 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--admin-token-env", metavar="NAME", help="environment variable with the admin port's token")
     doctor.add_argument("--timeout-s", type=_seconds, default=60.0, help="longest time for one answer (default: 60)")
+
+    audit = commands.add_parser("audit", parents=[common, as_json], help="look decisions up, export them")
+    audit_options.add_options(audit)
 
     models = commands.add_parser("models", help="model files")
     model_commands = models.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
@@ -148,6 +152,8 @@ def main(argv: list[str] | None = None) -> int:
                 return asyncio.run(commands.check(config_path(args.config), args))
             case "doctor":
                 return asyncio.run(commands.doctor(args))
+            case "audit":
+                return commands.audit(None if args.folder is not None else config_path(args.config), args)
             case "config":
                 return commands.config_check(config_path(args.config), as_json=args.json)
             case _:

@@ -19,6 +19,8 @@ from models import catalog
 from models.errors import EngineError
 from proxy.app import build_app
 from proxy.app import serve as run_app
+from proxy.audit.command import audit
+from proxy.audit.store import AuditError
 from proxy.config import Admin, Section
 from proxy.doctor import examine
 from proxy.loading import ConfigError, Loaded, load_config
@@ -29,6 +31,8 @@ from proxy.strict_json import check_text
 from rules.content import Content, Leaf, Surface
 from rules.decision import Cause, decide
 from rules.rule import Action, Stage
+
+__all__ = ["audit", "check", "config_check", "doctor", "models", "serve"]
 
 log = structlog.get_logger()
 
@@ -46,6 +50,8 @@ def serve(path: Path, args: argparse.Namespace) -> int:
         asyncio.run(run_app(build_app(loaded)))
     except OSError as e:
         raise ConfigError(f"{path}: listen: cannot bind: {e.strerror or e}") from None
+    except AuditError as e:
+        raise ConfigError(f"{path}: audit: {e}") from None
     return 0
 
 

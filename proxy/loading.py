@@ -21,6 +21,7 @@ from models.errors import ModelLoadError
 from models.factory import build_engine
 from models.shared import share
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
+from proxy.audit.entry import Keep
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
 from proxy.hold import StreamMode
 from proxy.yaml_file import Path as KeyPath
@@ -49,6 +50,8 @@ class LoadedRoute:
     output: Screener
     policy_set: str
     """Hash over the route's rules, thresholds and policy revisions: 16 hexadecimal digits."""
+    keep: Keep = Keep.NONE
+    """What the audit keeps of its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,10 @@ class Loaded:
     revision: str
     """Hash over all routes' policy sets: 16 hexadecimal digits."""
     admin_token: str | None = field(repr=False, default=None)
+    configuration: str = ""
+    """Hash over the whole configuration and its policies' revisions: 12 hexadecimal digits."""
+    audit_folder: Path | None = None
+    """Where the audit is kept; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,15 @@ def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[
     """
     source, config = _read(path, environ)
     return config, {name: _policy(source, name, entry) for name, entry in config.policies.items()}
+
+
+def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration only.
+
+    Raises:
+        ConfigError: Something in it is unusable.
+    """
+    return _read(path, environ)[1]
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
@@ -185,6 +201,8 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
     used: set[str] = set()
     parts: list[tuple[Route, tuple[Rule, ...], tuple[Rule, ...]]] = []
     for i, route in enumerate(config.routes):
+        if route.audit_content is not None and config.audit is None:
+            raise source.error(("routes", i, "audit_content"), "there is no audit: add a section `audit`")
         if route.upstream not in config.upstreams:
             raise source.error(
                 ("routes", i, "upstream"), f"no upstream is called {route.upstream!r}{_known(config.upstreams)}"
@@ -220,11 +238,24 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
             input=Screener(Stage.INPUT, given, share(engines, route.name), route.opaque),
             output=Screener(Stage.OUTPUT, back, share(engines, route.name), route.opaque),
             policy_set=_policy_set(given, back, route),
+            keep=_keep(config, route),
         )
         for route, given, back in parts
     )
     revision = revision_of(*(r.config.name + r.policy_set for r in routes))
-    return Loaded(config, routes, engines, policies, revision, admin_token)
+    whole = revision_of(config.model_dump_json(), *(f"{name} {p.revision}" for name, p in sorted(policies.items())))
+    return Loaded(config, routes, engines, policies, revision, admin_token, whole, audit_folder(source.path, config))
+
+
+def audit_folder(path: Path, config: Config) -> Path | None:
+    """Where the audit of the configuration at ``path`` is kept; None if it has none."""
+    return None if config.audit is None else path.parent / Path(config.audit.path).expanduser()
+
+
+def _keep(config: Config, route: Route) -> Keep:
+    if config.audit is None:
+        return Keep.NONE
+    return config.audit.content if route.audit_content is None else route.audit_content
 
 
 def _known(names: Mapping[str, object]) -> str:
@@ -307,6 +338,7 @@ def _policy(source: _Source, name: str, entry: PolicyEntry) -> Policy:
             summary=entry.summary,
             rewrite_text=entry.rewrite_text,
             advisory=entry.advisory,
+            reason_band=entry.reason_band,
         )
     except PolicyError as e:
         raise source.error((*at, "file") if entry.file else at, str(e)) from None
@@ -438,12 +470,20 @@ def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard, n_policies:
         return {"effort": Effort.NONE}
     return {
         "effort": guard.effort,
+        "reason_band": guard.reason_band,
+        "reason_tokens": guard.reason_tokens,
+        "reason_s": guard.reason_s,
         "n_ctx": guard.n_ctx,
         "n_at_once": guard.max_queue + 1,  # they wait in the process, which knows who can still be in time
         "layout": guard.layout,
         "max_policies": guard.max_policies,
         "n_policies": n_policies,
         "max_sequences": guard.max_sequences,
+        "max_kept": guard.max_kept,
+        "kv_tokens": guard.kv_tokens,
+        "batch_tokens": guard.batch_tokens,
+        "flash_attention": guard.flash_attention,
+        "kv_type": guard.kv_type,
         "prefix_cache": guard.prefix_cache and str(source.path.parent / Path(guard.prefix_cache).expanduser()),
     }
 
