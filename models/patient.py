@@ -91,6 +91,7 @@ class PatientEngine:
     def __init__(self, inner: Engine, *, at_once: int, waits: Waits | None = None) -> None:
         self._inner = inner
         self._waits = waits or Waits()
+        self.at_once = at_once
         self._turns = Turns(at_once)
         self._last_verdict = 0.0
         self.lost: str | None = None
