@@ -273,7 +273,7 @@ def _parse(line: bytes) -> dict[str, Any] | str:
     `proxy.strict_json`: nothing of a row goes on to another parser, and data have large numbers.
     """
     try:
-        value = json.loads(line.decode(), object_pairs_hook=_object, parse_constant=_no_number)
+        value = json.loads(line.rstrip(b"\r\n").decode(), object_pairs_hook=_object, parse_constant=_no_number)
     except UnicodeDecodeError as e:
         return f"is not UTF-8 (byte {e.start})"
     except json.JSONDecodeError as e:
