@@ -5,7 +5,7 @@ these are errors. Here they are a reason to wait, and to ask once more about the
 calls are under way at once follows from it, as in TCP: one more after each that went well until the first that did not, then
 half as many after each sign of too many, and slowly more again.
 
-Waiting ends. A content that the guard fails at while it judges others has its error after `Waits.tries`. A guard that judges
+Waiting ends. A content that the guard fails at while it judges others has its error after some tries. A guard that judges
 nothing at all for `Waits.patience_s` is `PatientEngine.lost`: whoever runs a batch stops it then and goes on another day, for
 errors by the thousand are of no use to anybody.
 """
@@ -31,8 +31,10 @@ class Waits:
 
     first_pause_s: float = 0.05
     longest_pause_s: float = 5.0
-    tries: int = 3
-    """For one content, not counting those while the guard judged nobody's."""
+    n_late: int = 3
+    """Tries of one content that takes too long."""
+    n_gone: int = 10
+    """Tries of one content that finds the guard gone while it judges others; those that find it gone for all do not count."""
     patience_s: float = 600.0
     """A model of 65 GB that has to be loaded again takes minutes."""
 
@@ -135,7 +137,7 @@ class PatientEngine:
         time_s = deadline - arrived
         entries: list[Score | EngineError] = [EngineError("the guard was not asked")] * len(policies)
         asked = list(range(len(policies)))
-        n_tries = 0
+        n_late = n_gone = 0
         pause_s = self._waits.first_pause_s
         while True:
             async with self._turns.one():
@@ -149,8 +151,10 @@ class PatientEngine:
             for i, answer in zip(asked, answers, strict=True):
                 entries[i] = answer
             self._learn(answers, began)
-            n_tries += self._last_verdict >= began or any(isinstance(answer, EngineTimeout) for answer in answers)
-            asked = [i for i in asked if self._is_worth_a_try(entries[i], n_tries, alone=alone)]
+            if any(isinstance(answer, EngineTimeout) for answer in answers):
+                n_late = self._waits.n_late if alone else n_late + 1
+            n_gone += self._last_verdict >= began
+            asked = [i for i in asked if self._is_worth_a_try(entries[i], n_late, n_gone)]
             if not asked:
                 return entries
             if time.monotonic() - max(arrived, self._last_verdict) > self._waits.patience_s:
@@ -169,13 +173,13 @@ class PatientEngine:
         if any(isinstance(answer, Score) for answer in answers):
             self._last_verdict = time.monotonic()
 
-    def _is_worth_a_try(self, entry: Score | EngineError, n_tries: int, *, alone: bool) -> bool:
+    def _is_worth_a_try(self, entry: Score | EngineError, n_late: int, n_gone: int) -> bool:
         match entry:
             case EngineOverloaded():
                 return True  # nothing was started, and the queue empties
             case EngineUnavailable():
-                return n_tries < self._waits.tries
+                return n_gone < self._waits.n_gone
             case EngineTimeout():
-                return n_tries < self._waits.tries and not alone
+                return n_late < self._waits.n_late
             case _:
                 return False

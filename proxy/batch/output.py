@@ -66,7 +66,7 @@ class File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.tally = Tally()
-        self._state_path = path.with_name(path.name + ".run.json")
+        self._state_path = Path(f"{path}.run.json")
         self._state: dict[str, Any] | None = None
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -185,7 +185,7 @@ class File:
 
     def _write_state(self, state: dict[str, Any]) -> None:
         """In one step: a kill leaves the old file or the new one."""
-        new = self._state_path.with_name(self._state_path.name + ".new")
+        new = Path(f"{self._state_path}.new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
             _write(descriptor, json.dumps(state, indent=2).encode() + b"\n")

@@ -109,7 +109,7 @@ async def test_a_content_that_always_takes_too_long_is_an_error_after_some_tries
     guard = Scripted([{"a": late}])
     engine = PatientEngine(guard, at_once=64, waits=NOW)
     assert await judge(engine) == [late]
-    assert len(guard.asked) == NOW.tries
+    assert len(guard.asked) == NOW.n_late
     assert engine.lost is None
 
 
@@ -126,13 +126,14 @@ async def test_a_content_at_which_the_guard_dies_while_it_judges_others_is_an_er
     engine = PatientEngine(guard, at_once=4, waits=NOW)
 
     async def others() -> None:
-        while len(guard.asked) < 12:
+        while not task.done():
             await judge(engine, B)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(others())
         task = group.create_task(judge(engine, A))
+        group.create_task(others())
     assert task.result() == [died]
+    assert guard.asked.count(["a"]) >= NOW.n_gone
     assert engine.lost is None
 
 
@@ -141,6 +142,12 @@ async def test_a_guard_that_comes_back_loses_no_content() -> None:
     guard = Scripted([*({"a": gone} for _ in range(20)), {"a": FINE}])
     assert await judge(PatientEngine(guard, at_once=4, waits=NOW)) == [FINE]
     assert guard.n_waits == 20
+
+
+async def test_outages_leave_a_content_all_its_tries() -> None:
+    gone, late = EngineUnavailable("down"), EngineTimeout("late")
+    guard = Scripted([{"a": gone}] * 5 + [{"a": late}] * 2 + [{"a": FINE}])
+    assert await judge(PatientEngine(guard, at_once=64, waits=NOW)) == [FINE]
 
 
 @pytest.mark.parametrize("error", [EngineOverloaded("full"), EngineUnavailable("down")], ids=lambda e: e.code)
