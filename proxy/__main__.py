@@ -46,6 +46,16 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--route", help="name of the route (default: the first)")
     check.add_argument("--stage", choices=("input", "output"), default="input")
 
+    test = commands.add_parser(
+        "test", parents=[common, as_json], help="ask the guards about the examples of the policies"
+    )
+    test.add_argument(
+        "--policy", nargs="+", action="extend", metavar="NAME", help="only these policies (default: all with examples)"
+    )
+    test.add_argument("--guard", metavar="NAME", help="have this guard judge, whatever the rules say")
+    test.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML, for CI")
+    test.add_argument("--show", action="store_true", help="show the examples' contents in the reports")
+
     screen = commands.add_parser(
         "screen", parents=[common, as_json], help="judge the rows of a file and write a line for each; resumable"
     )
@@ -174,6 +184,10 @@ def main(argv: list[str] | None = None) -> int:
                 return commands.serve(config_path(args.config), args)
             case "check":
                 return asyncio.run(commands.check(config_path(args.config), args))
+            case "test":
+                from proxy.policy_tests import run_tests
+
+                return asyncio.run(run_tests(config_path(args.config), args))
             case "screen":
                 from proxy.batch.command import screen
 

@@ -21,9 +21,10 @@ from proxy.app import build_app
 from proxy.app import serve as run_app
 from proxy.config import Admin, Section
 from proxy.doctor import examine
-from proxy.loading import ConfigError, Loaded, load_config
+from proxy.loading import ConfigError, Loaded, load_config, policy_sources
 from proxy.logs import configure_logs
 from proxy.offline import guards_of, route_called, started
+from proxy.policy_lint import look_over
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
 from proxy.strict_json import check_text
@@ -71,13 +72,17 @@ def config_check(path: Path, *, as_json: bool) -> int:
         | {s.stage.value: [rule.policy.name for rule in s.rules] for s in (r.input, r.output)}
         for r in loaded.routes
     ]
+    warnings = look_over(policy_sources(path), path)
     if as_json:
-        _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": sorted(loaded.engines)})
+        guards, warned = sorted(loaded.engines), [warning.record() for warning in warnings]
+        _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": guards, "warnings": warned})
         return 0
     table = Table("route", "upstream", "input policies", "output policies", "policy set", title=f"{path}: good")
     for r in routes:
         table.add_row(*(cell if isinstance(cell, str) else ", ".join(cell) for cell in _columns(r)))
     _console().print(table)
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     return 0
 
 

@@ -27,7 +27,7 @@ class Example(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    id: str | None = Field(default=None, min_length=1, max_length=100)
+    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")
     """What reports call it besides its number."""
     text: str | None = Field(default=None, min_length=1, repr=False)
     messages: list[dict[str, Any]] | None = Field(default=None, min_length=1, repr=False)

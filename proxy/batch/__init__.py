@@ -6,6 +6,5 @@
     work      rows → records, many at once, in the order of the rows
     output    records → lines; where a run that was killed stopped, and whether it may go on
     tally     what is in the records: the summary and the exit code
-    progress  how far it is, on standard error
     command   puts them together
 """

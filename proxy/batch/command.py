@@ -17,17 +17,18 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from models.engine import Engine
 from models.verdict_cache import CachedEngine
 from proxy.batch.output import File, OutputError, Stream
-from proxy.batch.progress import progress
 from proxy.batch.rows import Format, InputError, Reading, Row, Source, Survey, survey
 from proxy.batch.tally import Tally
 from proxy.batch.work import GuardLost, Judge, from_file, from_pipe, work
 from proxy.loading import ConfigError, Loaded, LoadedRoute, load_config
 from proxy.logs import configure_logs
 from proxy.offline import asking, guards_of, patient, route_called, started
+from proxy.progress import progress
 from rules.policy import revision_of
 from rules.rule import Mode, Stage
 from rules.screen import Screener
@@ -178,11 +179,11 @@ async def _run(output: File | Stream, args: argparse.Namespace, batch: _Batch) -
             output.begin(_run_state(args, batch) | {"the guards": models})
         total = batch.survey.n_rows if batch.survey is not None else None
         began, before = time.monotonic(), output.tally.rows
-        with progress(total, before) as shown, _source(args, batch, before) as (source, rows):
+        with progress("rows", total, before) as shown, _source(args, batch, before) as (source, rows):
 
             def write(record: Mapping[str, Any]) -> None:
                 output.write(record)
-                shown.row()
+                shown.one_more()
 
             most = sum(engine.at_once for engine in engines.values())
             await work(
@@ -237,7 +238,7 @@ def _report(tally: Tally, args: argparse.Namespace, *, rows_now: int, seconds: f
         file.write(json.dumps(record | {"rows_per_s": round(rate, 1)}, ensure_ascii=False, indent=2) + "\n")
         return
     console = Console(file=file) if file.isatty() else Console(file=file, width=160)
-    table = Table("policy", "flag", "rewrite", "refuse", "error", title=f"{args.output}: {tally.rows} rows")
+    table = Table("policy", "flag", "rewrite", "refuse", "error", title=Text(f"{args.output}: {tally.rows} rows"))
     for name, counts in tally.policies.items():
         table.add_row(name, *(str(counts[column] or "") for column in ("flag", "rewrite", "refuse", "error")))
     console.print(table)
