@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from models.catalog import sha256_of
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineError, ModelLoadError, VerdictError
+from models.evidence import Evidence
 from models.judge import Stop
 from models.labels import Float32Array, sigmoid
 from models.llama import Classifier, Model
@@ -197,6 +198,7 @@ class EncoderJudge:
             calibrated=fitted is not None,
             n_tokens=outcome.n_tokens,
             latency_ms=outcome.latency_ms,
+            evidence=Evidence(logit=logit),
         )
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from models.errors import EngineError
+from models.evidence import Evidence
 
 
 class Tier(StrEnum):
@@ -56,6 +57,8 @@ class GuardPolicy:
     """The encoder output that judges it; None: the encoder judges the pair (summary, content)."""
     summary: str | None = field(default=None, repr=False)
     """One-line form for the encoder's pair output; None: the beginning of ``text``."""
+    reason_band: tuple[float, float] | None = None
+    """Direct scores between these, ends included, are thought about; None: what the guard says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Score:
         n_tokens: Tokens that were decoded for this score.
         latency_ms: Time spent on this score inside the engine.
         cached: Whether it was worked for by an earlier or a simultaneous call (`models.verdict_cache`).
+        evidence: What the guard saw, from which a fitted map makes a better ``value``; None where it does not say.
     """
 
     value: float
@@ -88,6 +92,7 @@ class Score:
     n_tokens: int = 0
     latency_ms: float = 0.0
     cached: bool = False
+    evidence: Evidence | None = None
 
 
 class Engine(Protocol):
@@ -106,6 +111,11 @@ class Engine(Protocol):
     @property
     def last_error(self) -> str | None:
         """Why the guard is not ready, in one line without content; None when it is."""
+        ...
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether a content that goes on where an earlier one ended costs only what is new."""
         ...
 
     async def start(self) -> None:

@@ -83,7 +83,7 @@ class Timings:
 
 _NOT_IN_A_VERDICT = frozenset(
     {"name", "model", "timeout_s", "max_queue", "threads", "sha256", "check_memory"}
-    | {"n_at_once", "n_policies", "prefix_cache"}
+    | {"n_at_once", "n_policies", "prefix_cache", "max_kept", "kv_tokens"}
 )
 """Fields of a spec that change no verdict, or are in `LocalEngine.model`; whatever else there is counts."""
 
@@ -151,6 +151,11 @@ class LocalEngine:
     def last_error(self) -> str | None:
         """Why the guard is not ready."""
         return None if self.ready else self._last_error
+
+    @property
+    def is_incremental(self) -> bool:
+        """See `models.engine.Engine.is_incremental`."""
+        return self._spec.engine == "llama" and self._spec.max_kept > 0
 
     @property
     def pid(self) -> int | None:

@@ -6,6 +6,8 @@ first token it is a probability; for answers that are text see `models.trace`.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,9 @@ Float32Array = npt.NDArray[np.float32]
 MIN_LABEL_MASS = 0.05
 """Below this share of the probability on both labels together, the model was about to say something else (a refusal,
 the answer to the content's task), and the ratio of the labels means nothing. Chosen, not fitted."""
+
+MAX_LOG_ODDS = 36.0
+"""From here on `sigmoid` is 1 to the precision of a float."""
 
 
 class LabelError(VerdictError):
@@ -36,16 +41,19 @@ def violation_score(logits: Float32Array, violating: int, safe: int) -> float:
     Raises:
         LabelError: An id lies outside the vocabulary, or a logit is not finite.
     """
+    return sigmoid(label_margin(logits, violating, safe))
+
+
+def label_margin(logits: Float32Array, violating: int, safe: int) -> float:
+    """Log-odds of *violating* against *safe*: the difference of the two logits; arguments as `violation_score`."""
     _check(logits, violating, safe)
-    return sigmoid(float(logits[violating]) - float(logits[safe]))
+    return float(logits[violating]) - float(logits[safe])
 
 
 def label_mass(logits: Float32Array, violating: int, safe: int) -> float:
     """How much of the probability lies on the two labels together, in ``[0, 1]``; arguments as `violation_score`."""
     _check(logits, violating, safe)
-    finite = logits.astype(np.float64)
-    highest = finite.max()
-    weights = np.exp(finite - highest)
+    weights = np.exp(logits - logits.max())
     return float((weights[violating] + weights[safe]) / weights.sum())
 
 
@@ -69,8 +77,22 @@ def sigmoid(x: float) -> float:
     return power / (1.0 + power)
 
 
+def log_odds(probability: float) -> float:
+    """The inverse of `sigmoid`; finite: within `MAX_LOG_ODDS` of zero, which is all that a probability can tell.
+
+    Raises:
+        ValueError: It is not in ``[0, 1]``.
+    """
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError("not a probability")
+    if probability in (0.0, 1.0):
+        return MAX_LOG_ODDS if probability else -MAX_LOG_ODDS
+    odds = math.log(probability) - math.log1p(-probability)
+    return min(MAX_LOG_ODDS, max(-MAX_LOG_ODDS, odds))
+
+
 def _check(logits: Float32Array, violating: int, safe: int) -> None:
     if logits.ndim != 1 or violating == safe or min(violating, safe) < 0 or max(violating, safe) >= len(logits):
         raise LabelError(f"labels {violating} and {safe} are not two of {len(logits)} logits")
-    if not np.isfinite(logits).all():
+    if not np.isfinite(logits.sum()):  # one pass: a NaN or an infinity anywhere is one in the sum
         raise LabelError("the model's logits are not finite numbers")

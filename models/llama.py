@@ -41,6 +41,8 @@ from models.prompt import Control, Piece
 
 _KEPT_LOG_LINES = 4
 _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
+_KNOWN_PIECES = 512
+"""Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
 
@@ -121,6 +123,7 @@ class Vocabulary:
         texts = [native.llama_vocab_get_text(pointer, int(token)) or b"" for token in np.flatnonzero(self.special)]
         self.special_spellings = tuple(text.decode("utf-8", "replace") for text in texts)
         self._cutter = TextCutter(self.special_spellings)
+        self._known: dict[str, list[int]] = {}
         self._forbidden = self.special
         if native.llama_vocab_type(pointer) == native.LLAMA_VOCAB_TYPE_WPM:
             # A BERT tokeniser answers [UNK] to characters that it does not know; that token gives no power.
@@ -143,12 +146,17 @@ class Vocabulary:
             ForgedControl: An id is a control token all the same.
         """
         ids: list[int] = []
-        known: dict[str, list[int]] = {}  # each call compiles a regular expression (0.7 ms): repeats are free
         for piece in self._cutter.pieces(text):
-            if (encoded := known.get(piece)) is None:
+            # each call compiles a regular expression (0.7 ms): repeats are free, and what a text that grew began with
+            if (encoded := self._known.get(piece)) is None:
                 if stop is not None and stop():
                     raise DecodeStopped("the deadline passed while the content was tokenised")
-                encoded = known[piece] = self._encode(piece, parse_special=False).tolist()
+                encoded = self._encode(piece, parse_special=False).tolist()
+                if len(self._known) >= _KNOWN_PIECES:
+                    del self._known[next(iter(self._known))]
+            else:
+                del self._known[piece]  # the oldest stands first
+            self._known[piece] = encoded
             ids += encoded
             if max_tokens is not None and len(ids) > max_tokens:
                 raise ContentTooLong(f"the content has more than {max_tokens} tokens, the most that this guard reads")
@@ -510,16 +518,17 @@ class Context(_Handle):
             self._ledger.append(part.sequence, len(part.tokens))
         return logits
 
-    def copy(self, source: int, target: int) -> None:
-        """Make an empty sequence a copy of another; the cells are shared, nothing is computed.
+    def copy(self, source: int, target: int, n_tokens: int | None = None) -> None:
+        """Make an empty sequence a copy of another, or of its first tokens; the cells are shared, nothing is computed.
 
         Raises:
-            ValueError: The target is not empty, one of the two does not exist, or sequences do not share cells.
+            ValueError: The target is not empty, one of the two does not exist or is shorter, or sequences do not share cells.
         """
         if not self._unified:
             raise ValueError(f"sequence {target} shares no cells with others")
-        self._ledger.copy(source, target)
-        native.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        n_tokens = self.length(source) if n_tokens is None else n_tokens
+        self._ledger.copy(source, target, n_tokens)
+        native.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
 
     def remove(self, sequence: int) -> None:
         """Empty a sequence. Copies of it stay whole."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 from models.engine import Score, Tier
 from models.errors import VerdictError
+from models.evidence import Evidence, Kind
+from models.labels import log_odds, sigmoid
 from models.prompt import SAFE, VIOLATES
-from models.trace import Kind, read_trace, verdict_error
+from models.trace import read_trace, verdict_error
 
 MAX_RATIONALE_CHARS = 20_000
 
@@ -37,16 +40,17 @@ def read_answer(body: bytes, latency_ms: float) -> Score:
     message = choice.get("message")
     if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
         raise VerdictError("the answer has no message of the assistant")
-    violates = _verdict(choice, message)
-    label = VIOLATES if violates else SAFE
-    value = _probability(choice.get("logprobs"), label)
-    if value is None:
-        value = 1.0 if violates else 0.0
+    evidence = _evidence(choice, message)
+    value = 1.0 if evidence.violates else 0.0
+    if evidence.logit is not None:
+        value = sigmoid(evidence.logit)
     rationale = _trace(message)[:MAX_RATIONALE_CHARS] or None
-    return Score(value, Tier.REMOTE, False, rationale, _n_tokens(answer.get("usage")), latency_ms)
+    n_tokens = _n_tokens(answer.get("usage"))
+    return Score(value, Tier.REMOTE, False, rationale, n_tokens, latency_ms, evidence=evidence)
 
 
-def _verdict(choice: dict[str, Any], message: dict[str, Any]) -> bool:
+def _evidence(choice: dict[str, Any], message: dict[str, Any]) -> Evidence:
+    """What the answer says, which is a verdict."""
     if message.get("tool_calls") or message.get("function_call"):
         raise verdict_error(Kind.TASK)
     finish_reason = choice.get("finish_reason")
@@ -58,7 +62,8 @@ def _verdict(choice: dict[str, Any], message: dict[str, Any]) -> bool:
     evidence = read_trace(_trace(message), content or "", cut=finish_reason == "length")
     if evidence.violates is None:
         raise verdict_error(evidence.kind)
-    return evidence.violates
+    label = VIOLATES if evidence.violates else SAFE
+    return replace(evidence, logit=_log_odds(choice.get("logprobs"), label))
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -104,8 +109,8 @@ def _n_tokens(usage: Any) -> int:
     return n_tokens if isinstance(n_tokens, int) and n_tokens >= 0 else 0
 
 
-def _probability(logprobs: Any, label: str) -> float | None:
-    """Probability of `VIOLATES` among the labels, at the last token that is the label; None where it is not known."""
+def _log_odds(logprobs: Any, label: str) -> float | None:
+    """Log-odds of `VIOLATES` against `SAFE`, at the last token that is the label; None where they are not known."""
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(tokens, list):
         return None
@@ -128,7 +133,7 @@ def _probability(logprobs: Any, label: str) -> float | None:
     if not math.isfinite(highest):
         return None
     violates, safe = (sum(math.exp(logprob - highest) for logprob in found[name]) for name in (VIOLATES, SAFE))
-    return violates / (violates + safe)
+    return log_odds(violates / (violates + safe))
 
 
 def _spelling(token: Any) -> str | None:

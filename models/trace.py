@@ -29,10 +29,9 @@ import math
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from models.errors import GuardEmpty, GuardRanTask, GuardRefused, GuardRunaway, VerdictError
+from models.evidence import Evidence, Kind
 from models.prompt import SAFE, VIOLATES
 
 LONG_TRACE_CHARS = 4_000
@@ -48,45 +47,6 @@ _REPEATED_RATIO = 0.15
 
 _HEAD_CHARS = 300
 _SHORT_ANSWER_CHARS = 400
-
-
-class Kind(StrEnum):
-    """What an answer is."""
-
-    VERDICT = "verdict"
-    REFUSAL = "refusal"
-    TASK = "task"
-    EMPTY = "empty"
-    RUNAWAY = "runaway"
-    MALFORMED = "malformed"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What was read from one answer. Holds no text of it.
-
-    Attributes:
-        kind: What the answer is.
-        violates: The verdict; None for every kind but `Kind.VERDICT`.
-        n_chars: Length of the trace.
-        n_tokens: The same in tokens; None where nobody counted them.
-        runaway: The trace is over-long or goes round in circles. With a verdict: one that is worth little.
-        n_drift_words: How often the trace speaks of OpenAI's policy, of refusing or complying.
-        names_label: Whether the trace names one of the labels that it was to choose from.
-    """
-
-    kind: Kind
-    violates: bool | None
-    n_chars: int
-    n_tokens: int | None
-    runaway: bool
-    n_drift_words: int
-    names_label: bool
-
-    @property
-    def leans_to_violation(self) -> bool:
-        """Whether the answer speaks for a violation: its verdict, or a refusal or an executed task in place of one."""
-        return self.violates is True or self.kind in (Kind.REFUSAL, Kind.TASK)
 
 
 def read_trace(

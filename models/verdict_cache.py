@@ -10,9 +10,10 @@ A *flight* is one call of the guard. It runs in a task of its own, so that it ou
 anybody else waits for it; when the last one leaves, it is cancelled. It has the deadline of the asker who began it.
 **Errors are nobody's but the asker's who began the flight**: they are not remembered, and who joined asks again.
 
-What is kept is hashes and numbers. The hash is keyed with a secret of this process, so that nobody can try out texts
-on a memory dump, and covers lengths, so that no two lists of passages share an encoding. Rationales are dropped: they
-quote the content, and thousands of them would be large; they are in the verdict that was worked for.
+What is kept is hashes and numbers, the evidence behind a score among them, so that a map that is fitted later holds for
+what is remembered too. The hash is keyed with a secret of this process, so that nobody can try out texts on a memory
+dump, and covers lengths, so that no two lists of passages share an encoding. Rationales are dropped: they quote the
+content, and thousands of them would be large; they are in the verdict that was worked for.
 
 Not ready is not ready: while the guard has not passed its canaries, or is gone, nothing is answered from memory.
 """
@@ -123,6 +124,11 @@ class CachedEngine:
     def last_error(self) -> str | None:
         """The guard's."""
         return self.inner.last_error
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether the guard is."""
+        return self.inner.is_incremental
 
     @property
     def pid(self) -> int | None:
@@ -264,7 +270,7 @@ class CachedEngine:
         if known is None:
             if len(self._policy_hashes) >= _KNOWN_POLICIES:
                 self._policy_hashes.clear()
-            parts = [policy.revision, policy.text, policy.category, policy.summary]
+            parts = [policy.revision, policy.text, policy.category, policy.summary, policy.reason_band]
             known = self._policy_hashes[policy] = self._hash(repr(parts).encode("utf-8", "backslashreplace"))
         return known
 
@@ -298,4 +304,4 @@ def _is_real(entry: Score | EngineError | None) -> TypeGuard[Score]:
 
 def _again(score: Score) -> Score:
     """A verdict as those get it who did not cause it: without the work, which was not done for them, and without text."""
-    return Score(score.value, score.tier, score.calibrated, cached=True)
+    return Score(score.value, score.tier, score.calibrated, cached=True, evidence=score.evidence)

@@ -26,6 +26,7 @@ import orjson
 
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ERRORS_BY_CODE, EngineError
+from models.evidence import Evidence, Kind
 from models.specs import LocalSpec
 
 Message = dict[str, Any]
@@ -100,7 +101,7 @@ def load_message(spec: LocalSpec, path: str, verified: str | None) -> Message:
 def read_spec(message: Message) -> LocalSpec:
     """The spec of a ``load`` message."""
     fields = message["spec"]
-    return LocalSpec(**{**fields, "effort": Effort(fields["effort"])})
+    return LocalSpec(**{**fields, "effort": Effort(fields["effort"]), "reason_band": tuple(fields["reason_band"])})
 
 
 class PolicySender:
@@ -160,7 +161,8 @@ class PolicyReceiver:
         if message["forget"]:
             self._policies.clear()
         for number, fields in message["new"].items():
-            self._policies[int(number)] = GuardPolicy(**fields)
+            band = fields["reason_band"]
+            self._policies[int(number)] = GuardPolicy(**{**fields, "reason_band": band and tuple(band)})
         passages = [Passage(surface, text, context) for surface, text, context in message["passages"]]
         return passages, [self._policies[number] for number in message["policies"]]
 
@@ -192,10 +194,33 @@ def _read_entry(fields: Any) -> Entry:
     try:
         if "error" in fields:
             return ERRORS_BY_CODE.get(fields["error"], EngineError)(str(fields["message"]))
-        score = Score(**{**fields, "tier": Tier(fields["tier"]), "value": float(fields["value"])})
+        score = Score(
+            **{
+                **fields,
+                "tier": Tier(fields["tier"]),
+                "value": float(fields["value"]),
+                "evidence": _read_evidence(fields.get("evidence")),
+            }
+        )
     except (TypeError, ValueError, KeyError):
         return EngineError("the guard process gave an entry that cannot be read")
     # NaN becomes null in JSON and fails above; infinities and anything outside fail here
     if isinstance(fields["value"], bool) or not math.isfinite(score.value) or not 0.0 <= score.value <= 1.0:
         return EngineError("the guard process gave a score outside [0, 1]")
     return score
+
+
+def _read_evidence(fields: Any) -> Evidence | None:
+    """The evidence of an entry.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is not one.
+    """
+    if fields is None:
+        return None
+    optional = {"logit": (float, int), "violates": (bool,), "n_tokens": (int,)}
+    given = {"n_chars": (int,), "n_drift_words": (int,), "runaway": (bool,), "names_label": (bool,)}
+    for name, types in (optional | given).items():
+        if type(fields[name]) not in types and not (fields[name] is None and name in optional):
+            raise TypeError(f"{name} is of another type")
+    return Evidence(**{**fields, "kind": Kind(fields["kind"])})

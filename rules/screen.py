@@ -112,22 +112,25 @@ class Screener:
     ) -> list[Verdict]:
         """Ask the guards of rules that share guards and scope: each guard in turn, those that escalate go on."""
         read = content.within(rules[0].scope)
+        guards = rules[0].guards
         try:
-            passages = await asyncio.to_thread(read.passages) if _is_large(read) else read.passages()
+            by_manner = {
+                manner: await _passages(read, from_start=manner)
+                for manner in {self.engines[guard].is_incremental for guard in guards}
+            }
         except TooMuchToDecode:
             return [Verdict(rule, error=TOO_MUCH_TO_DECODE) for rule in rules]
-        if not passages:
+        if not any(not passage.context for passages in by_manner.values() for passage in passages):
             return [Verdict(rule, score=0.0, calibrated=True) for rule in rules]
-        passages = [*context, *passages]
         deadline = time.monotonic() + GUARD_TIMEOUT_S if deadline is None else deadline
         verdicts: list[Verdict | None] = [None] * len(rules)
-        guards = rules[0].guards
         for step, guard in enumerate(guards):
             open_ = [i for i, v in enumerate(verdicts) if v is None]
             if not open_:
                 break
             engine = self.engines[guard]
             try:
+                passages = [*context, *by_manner[engine.is_incremental]]
                 scores = await engine.judge(passages, [rules[i].policy.for_guard() for i in open_], deadline=deadline)
             except Exception:  # an engine that breaks its promise not to raise has not judged either
                 scores = []
@@ -141,6 +144,14 @@ class Screener:
         return [
             v if v is not None else Verdict(r, error=EngineError.code) for v, r in zip(verdicts, rules, strict=True)
         ]
+
+
+async def _passages(content: Content, *, from_start: bool) -> list[Passage]:
+    """What a guard reads, worked out in a thread where it is much."""
+    n_chars = sum(len(leaf.text) + len(leaf.before) * from_start for leaf in content.leaves)
+    if n_chars > DETECT_IN_THREAD_CHARS:
+        return await asyncio.to_thread(content.passages, from_start=from_start)
+    return content.passages(from_start=from_start)
 
 
 def _is_large(content: Content) -> bool:

@@ -54,6 +54,7 @@ def test_one_pass_serves_every_category(judge: EncoderJudge) -> None:
     assert len(scores) == len(policies)
     assert len({s.n_tokens for s in scores}) == 1
     assert all(s.tier is Tier.ENCODER and s.calibrated and 0 <= s.value <= 1 for s in scores)
+    assert len({s.evidence.logit for s in scores if s.evidence is not None}) == len(policies)
 
 
 def test_an_attack_scores_high_and_an_everyday_request_low(judge: EncoderJudge) -> None:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from models.errors import ERRORS_BY_CODE, VerdictError
-from models.labels import Float32Array, LabelError, label_mass, read_score, violation_score
+from models.labels import (
+    MAX_LOG_ODDS,
+    Float32Array,
+    LabelError,
+    label_mass,
+    log_odds,
+    read_score,
+    sigmoid,
+    violation_score,
+)
 
 
 def logits(*values: float) -> Float32Array:
@@ -48,6 +57,18 @@ def test_a_model_that_wants_to_say_something_else_gives_no_score() -> None:
     with pytest.raises(VerdictError):
         read_score(logits(20, 0, 3), 1, 2)
     assert read_score(logits(0, 0, 3), 1, 2) < 0.1
+
+
+@pytest.mark.parametrize("odds", [-35.0, -2.5, 0.0, 1e-9, 7.0, 30.0])
+def test_log_odds_undo_the_logistic_function(odds: float) -> None:
+    assert log_odds(sigmoid(odds)) == pytest.approx(odds, rel=1e-2, abs=1e-9)
+
+
+def test_log_odds_of_certainty_are_finite_and_of_what_is_no_probability_an_error() -> None:
+    assert (log_odds(0.0), log_odds(1.0), log_odds(5e-324)) == (-MAX_LOG_ODDS, MAX_LOG_ODDS, -MAX_LOG_ODDS)
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="probability"):
+            log_odds(wrong)
 
 
 def test_a_label_error_crosses_the_process_boundary_as_no_verdict() -> None:

@@ -16,6 +16,7 @@ from aiohttp import web
 from models.breaker import Breaker
 from models.engine import Canary, GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, VerdictError
+from models.evidence import Evidence, Kind
 from models.prompt import OUTPUT_SECTION
 from models.remote import MAX_ANSWER_BYTES, RemoteEngine, Waits
 from models.remote_answer import read_answer
@@ -181,6 +182,10 @@ def test_the_score_is_the_probability_of_one_label_among_the_two() -> None:
     assert score.value == pytest.approx(expected)
     assert (score.tier, score.calibrated, score.rationale) == (Tier.REMOTE, False, "trace")
     assert (score.n_tokens, score.latency_ms) == (7, 12.5)
+    evidence = score.evidence
+    assert evidence is not None
+    assert evidence.logit == pytest.approx(1.3)
+    assert (evidence.kind, evidence.violates, evidence.n_chars) == (Kind.VERDICT, True, len("trace"))
 
 
 def test_spellings_of_a_label_with_spaces_are_summed() -> None:
@@ -219,7 +224,8 @@ def test_digits_in_the_trace_are_not_the_verdict() -> None:
     ],
 )
 def test_without_both_log_probabilities_the_label_decides(logprobs: Any) -> None:
-    assert read_answer(raw(answer("1", logprobs=logprobs)), 0).value == 1.0
+    score = read_answer(raw(answer("1", logprobs=logprobs)), 0)
+    assert (score.value, score.evidence) == (1.0, Evidence(violates=True, logit=None))
     changed = json.loads(json.dumps(logprobs).replace('"1"', '"#"').replace('"0"', '"1"').replace('"#"', '"0"'))
     assert read_answer(raw(answer("0", logprobs=changed)), 0).value == 0.0
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pytest
 
 from models.errors import ERRORS_BY_CODE, VerdictError
-from models.trace import Evidence, Kind, classify, goes_in_circles, is_refusal, length_score, read_trace, verdict_error
+from models.evidence import Evidence, Kind
+from models.trace import classify, goes_in_circles, is_refusal, length_score, read_trace, verdict_error
 
 REFUSALS = (
     "I'm sorry, but I can't help with that.",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, EngineUnavailable, VerdictError
+from models.evidence import Evidence
 from models.verdict_cache import CachedEngine
 from tests.fakes import FakeEngine
 
@@ -66,7 +67,8 @@ class Gate:
 
 
 def score(value: float) -> Score:
-    return Score(value, Tier.REASONED, rationale="It says so.", n_tokens=9, latency_ms=3.5)
+    evidence = Evidence(logit=2.5, violates=True, n_chars=11, n_tokens=9)
+    return Score(value, Tier.REASONED, rationale="It says so.", n_tokens=9, latency_ms=3.5, evidence=evidence)
 
 
 def user(*texts: str) -> list[Passage]:
@@ -107,7 +109,7 @@ async def test_the_same_content_is_judged_once_per_policy() -> None:
     assert (cache.counts.hits, cache.counts.misses, cache.counts.joins, len(cache)) == (2, 4, 0, 4)
 
 
-async def test_what_is_remembered_says_so_and_holds_no_text() -> None:
+async def test_what_is_remembered_says_so_and_holds_evidence_but_no_text() -> None:
     inner = Judge(answer=lambda _, __: [score(0.7)])
     cache = CachedEngine(inner)
     assert await ask(cache, "x") == [score(0.7)]

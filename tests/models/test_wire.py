@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import pytest
 
 from models import wire
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ERRORS_BY_CODE, EngineError, EngineTimeout
+from models.evidence import Evidence, Kind
 from models.specs import LocalSpec
 
 POLICIES = [GuardPolicy(f"p{i}", f"r{i}", f"text {i}", category="hate" if i else None) for i in range(3)]
@@ -114,3 +118,58 @@ def test_an_entry_that_cannot_be_read_becomes_an_error(entry: object) -> None:
 def test_an_answer_needs_one_entry_per_policy(entries: object) -> None:
     with pytest.raises(wire.WireError):
         wire.read_entries({"type": "answer", "id": 1, "entries": entries}, 1)
+
+
+EVIDENCE = Evidence(
+    logit=-2.5, kind=Kind.RUNAWAY, violates=None, n_chars=90, n_tokens=20, runaway=True, n_drift_words=3
+)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        pytest.param(Evidence(logit=3.0), id="encoder"),
+        pytest.param(EVIDENCE, id="trace"),
+        pytest.param(Evidence(violates=True, names_label=True), id="label-alone"),
+        pytest.param(None, id="none"),
+    ],
+)
+def test_evidence_survives_the_crossing(evidence: Evidence | None) -> None:
+    score = Score(0.5, Tier.REASONED, evidence=evidence)
+    (message,) = frames(wire.pack(wire.answer_message(1, [score])))
+    assert wire.read_entries(message, 1) == [score]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"logit": "high"}, id="text-for-a-number"),
+        pytest.param({"logit": True}, id="truth-for-a-number"),
+        pytest.param({"kind": "oracle"}, id="unknown-kind"),
+        pytest.param({"kind": None}, id="no-kind"),
+        pytest.param({"violates": 1}, id="number-for-a-truth"),
+        pytest.param({"n_chars": -1}, id="negative-length"),
+        pytest.param({"n_chars": None}, id="no-length"),
+        pytest.param({"n_chars": 2.5}, id="half-a-character"),
+        pytest.param({"n_drift_words": -1}, id="negative-count"),
+        pytest.param({"runaway": None}, id="no-truth"),
+        pytest.param({"text": "what the model said"}, id="another-field"),
+    ],
+)
+def test_evidence_that_cannot_be_read_makes_the_entry_an_error(broken: dict[str, Any]) -> None:
+    entry = asdict(Score(0.5, Tier.REASONED)) | {"evidence": asdict(EVIDENCE) | broken}
+    (message,) = frames(wire.pack({"type": "answer", "id": 1, "entries": [entry]}))
+    assert isinstance(wire.read_entries(message, 1)[0], EngineError)
+
+
+@pytest.mark.parametrize("missing", sorted(asdict(EVIDENCE)))
+def test_evidence_without_one_of_its_fields_makes_the_entry_an_error(missing: str) -> None:
+    fields = {name: value for name, value in asdict(EVIDENCE).items() if name != missing}
+    entry = asdict(Score(0.5, Tier.REASONED)) | {"evidence": fields}
+    assert isinstance(wire.read_entries({"type": "answer", "entries": [entry]}, 1)[0], EngineError)
+
+
+@pytest.mark.parametrize("logit", [float("nan"), float("inf"), float("-inf")])
+def test_evidence_holds_no_number_that_is_not_finite(logit: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Evidence(logit=logit)

@@ -62,7 +62,7 @@ def test_the_next_check_shows_what_is_held_and_as_much_of_what_has_left() -> Non
     passes(held)
     add(held, "abcdefghij")
     assert judged(held) == ["2345678 abcdefghij"]
-    assert [p.text for p in held.check().context] == ["0 "]
+    assert [leaf.before for leaf in held.check().content.leaves] == ["0 "]
     assert passes(held) == [("a", "678 abcdef")]
 
 
