@@ -114,6 +114,11 @@ class PatientEngine:
         """The guard's."""
         return self._inner.last_error
 
+    @property
+    def is_incremental(self) -> bool:
+        """Whether the guard is."""
+        return self._inner.is_incremental
+
     async def start(self) -> None:
         """Start the guard."""
         await self._inner.start()

@@ -191,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
             case "screen":
                 from proxy.batch.command import screen
 
-                return asyncio.run(screen(config_path(args.config), args))
+                return screen(config_path(args.config), args)
             case "doctor":
                 return asyncio.run(commands.doctor(args))
             case "config":

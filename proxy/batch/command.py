@@ -50,7 +50,7 @@ class _Batch:
     """None for standard input, which cannot be read twice."""
 
 
-async def screen(path: Path, args: argparse.Namespace) -> int:
+def screen(path: Path, args: argparse.Namespace) -> int:
     """``safeguard screen``.
 
     Raises:
@@ -64,13 +64,13 @@ async def screen(path: Path, args: argparse.Namespace) -> int:
             _resume(output, args, batch)
         before, seconds = output.tally.rows, 0.0
         if not (isinstance(output, File) and output.is_complete):
-            seconds = await _run(output, args, batch)
+            seconds = asyncio.run(_run(output, args, batch))
         _report(output.tally, args, rows_now=output.tally.rows - before, seconds=seconds)
         return output.tally.exit_code
     except (InputError, OutputError, GuardLost) as e:
         where = {InputError: f"{args.input}: ", GuardLost: f"{path}: "}.get(type(e), "")
         raise ConfigError(f"{where}{e}{_how_far(output, batch)}") from None
-    except asyncio.CancelledError:
+    except KeyboardInterrupt:
         sys.stderr.write(f"stopped{_how_far(output, batch)}\n")
         raise
     finally:
@@ -110,8 +110,11 @@ def _survey(args: argparse.Namespace, reading: Reading) -> Survey | None:
     """Read the input once: what it is, and whether all of it can be judged."""
     if args.input == "-":
         return None
+    path = Path(args.input)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ConfigError(f"{path}: is no file, which would be read twice; give a pipe as standard input, -")
     try:
-        found = survey(Path(args.input), reading)
+        found = survey(path, reading)
     except InputError as e:
         raise ConfigError(f"{args.input}: {e}") from None
     except OSError as e:
@@ -164,7 +167,8 @@ def _run_state(args: argparse.Namespace, batch: _Batch) -> dict[str, Any]:
         "--keep-text": args.keep_text,
         "--on-bad-row": args.on_bad_row,
     }
-    return {"the input (sha256)": batch.survey and batch.survey.sha256, **how, "the policy set": batch.route.policy_set}
+    rules = revision_of(batch.route.policy_set, *(repr(rule.policy.for_guard()) for rule in batch.screener.rules))
+    return {"the input (sha256)": batch.survey and batch.survey.sha256, **how, "the rule set": rules}
 
 
 async def _run(output: File | Stream, args: argparse.Namespace, batch: _Batch) -> float:
@@ -176,7 +180,7 @@ async def _run(output: File | Stream, args: argparse.Namespace, batch: _Batch) -
     async with started(batch.config, engines):
         if isinstance(output, File):
             models = {name: _identity(batch.loaded.engines[name]) for name in engines}
-            output.begin(_run_state(args, batch) | {"the guards": models})
+            output.begin(_run_state(args, batch) | {"the guard set": models})
         total = batch.survey.n_rows if batch.survey is not None else None
         began, before = time.monotonic(), output.tally.rows
         with progress("rows", total, before) as shown, _source(args, batch, before) as (source, rows):

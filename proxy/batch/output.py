@@ -150,7 +150,9 @@ class File:
         for name, value in run.items():
             if name in state and state[name] != value:
                 said = f"{_short(value)}, was {_short(state[name])}"
-                raise OutputError(f"{self.path}: {name} is not what it was ({said}); --restart begins anew")
+                raise OutputError(
+                    f"{self.path}: {name} differs from that of the run that began it ({said}); --restart begins anew"
+                )
 
     def _read_lines(self) -> None:
         """Count what is there, and cut off what is torn."""

@@ -128,10 +128,17 @@ def test_a_run_that_is_over_is_not_judged_again(shell: Shell, guard: ScriptedSer
 @pytest.mark.parametrize(
     ("change", "args", "said"),
     [
-        pytest.param("in.jsonl", (), "the input (sha256) is not what it was", id="input"),
-        pytest.param("config.yaml", (), "the policy set is not what it was", id="configuration"),
-        pytest.param("", ("--route", "words"), "--route is not what it was (words, was one)", id="route"),
-        pytest.param("", ("--keep-text",), "--keep-text is not what it was (true, was false)", id="option"),
+        pytest.param("in.jsonl", (), "the input (sha256) differs from that of the run that began it", id="input"),
+        pytest.param("config.yaml", (), "the rule set differs from that of the run that began it", id="configuration"),
+        pytest.param(
+            "", ("--route", "words"), "--route differs from that of the run that began it (words, was one)", id="route"
+        ),
+        pytest.param(
+            "",
+            ("--keep-text",),
+            "--keep-text differs from that of the run that began it (true, was false)",
+            id="option",
+        ),
     ],
 )
 def test_another_input_or_configuration_does_not_go_on(

@@ -34,6 +34,7 @@ class Scripted:
     model: str = "m"
     ready: bool = True
     last_error: str | None = None
+    is_incremental: bool = False
     asked: list[list[str]] = field(default_factory=list)
     time_given_s: list[float] = field(default_factory=list)
     n_waits: int = 0

@@ -28,6 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         pytest.param(("no.jsonl", "-o", "o"), "no.jsonl: cannot be read: No such file or directory", id="no-input"),
         pytest.param((".", "-o", "o", "--format", "csv"), ".: cannot be read: Is a directory", id="folder"),
+        pytest.param(("/dev/null", "-o", "o"), "/dev/null: is no file, which would be read twice", id="pipe"),
         pytest.param(("in.jsonl", "-o", "in.jsonl"), "-o in.jsonl: is the input", id="same-file"),
         pytest.param(("in.jsonl", "-o", "config.yaml"), "-o config.yaml: is the configuration", id="over-config"),
         pytest.param(("in.jsonl", "-o", "no/out"), "-o no/out: cannot be written: No such file", id="no-folder"),
@@ -77,7 +78,7 @@ def test_an_input_that_changes_while_it_is_read_is_noticed(
     assert capsys.readouterr().err.startswith("in.jsonl: was changed while it was read; --restart judges it anew")
     monkeypatch.setattr(command, "survey", survey)
     assert main(["screen", "in.jsonl", "-o", "out.jsonl"]) == 2
-    assert "out.jsonl: the input (sha256) is not what it was" in capsys.readouterr().err
+    assert "out.jsonl: the input (sha256) differs from that of the run that began it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "code"), [("fine", 0), ("MARK", 1)])

@@ -67,9 +67,15 @@ def test_a_run_that_is_over_says_so_and_counts_what_it_found(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        pytest.param({"input": "xyz"}, "input is not what it was (xyz, was abc)", id="input"),
-        pytest.param({"--stage": "output"}, "--stage is not what it was (output, was input)", id="option"),
-        pytest.param({"--text-field": "body"}, "--text-field is not what it was (body, was null)", id="option-given"),
+        pytest.param({"input": "xyz"}, "input differs from that of the run that began it (xyz, was abc)", id="input"),
+        pytest.param(
+            {"--stage": "output"}, "--stage differs from that of the run that began it (output, was input)", id="option"
+        ),
+        pytest.param(
+            {"--text-field": "body"},
+            "--text-field differs from that of the run that began it (body, was null)",
+            id="option-given",
+        ),
     ],
 )
 def test_a_run_with_other_inputs_is_not_gone_on_with(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
@@ -84,7 +90,7 @@ def test_a_run_with_other_inputs_is_not_gone_on_with(tmp_path: Path, changed: di
 def test_other_guards_are_noticed_once_they_are_known(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     write(path, 3, finish=False)
-    with opened(path) as file, pytest.raises(OutputError, match="guards is not what it was"):
+    with opened(path) as file, pytest.raises(OutputError, match="guards differs from that of the run that began it"):
         file.begin(RUN | {"guards": {"g": "another"}})
 
 
