@@ -23,7 +23,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr("proxy.progress.time.monotonic", lambda: now)
     with progress.progress("rows", 200, before=100) as shown:
         for _ in range(100):
             now += 1.0
