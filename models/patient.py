@@ -158,7 +158,8 @@ class PatientEngine:
             self._learn(answers, began)
             if any(isinstance(answer, EngineTimeout) for answer in answers):
                 n_late = self._waits.n_late if alone else n_late + 1
-            n_gone += self._last_verdict >= began
+            if any(isinstance(answer, EngineUnavailable) for answer in answers):
+                n_gone += self._last_verdict >= began
             asked = [i for i in asked if self._is_worth_a_try(entries[i], n_late, n_gone)]
             if not asked:
                 return entries

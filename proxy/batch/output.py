@@ -200,7 +200,10 @@ class File:
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # content that is kept can have numbers of more than 64 bits
+        return json.dumps(record).encode() + b"\n"
 
 
 def _write(descriptor: int, data: bytes) -> None:

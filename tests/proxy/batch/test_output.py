@@ -178,3 +178,14 @@ def test_every_record_is_with_the_operating_system_when_it_is_written(tmp_path: 
         for number in (1, 2, 3):
             file.write(record(number))
             assert path.read_bytes().count(b"\n") == number
+
+
+def test_content_that_is_kept_is_written_whatever_numbers_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    kept = {"input": {"messages": [{"role": "user", "content": "é", "n": 2**80}]}}
+    with opened(path) as file:
+        file.begin(RUN)
+        file.write(record(1) | kept)
+    assert json.loads(path.read_bytes()) == record(1) | kept
+    with opened(path) as file:
+        assert file.tally.rows == 1
