@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from llama_cpp import llama_cpp as native
 
+from models.attention import DEFAULT_ATTENTION, Attention, FlashAttention, KvType
 from models.cutting import TextCutter
 from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
@@ -45,6 +46,18 @@ _KNOWN_PIECES = 512
 """Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
+_KV_TYPES = {
+    KvType.F32: native.GGML_TYPE_F32,
+    KvType.F16: native.GGML_TYPE_F16,
+    KvType.BF16: 30,  # ggml.h; the binding has no name for it
+    KvType.Q8_0: native.GGML_TYPE_Q8_0,
+    KvType.Q4_0: native.GGML_TYPE_Q4_0,
+}
+_FLASH_ATTENTION = {
+    FlashAttention.AUTO: native.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    FlashAttention.ON: native.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    FlashAttention.OFF: native.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -371,6 +384,8 @@ class Part:
     tokens: Sequence[int] | Int32Array = field(repr=False)
     want_logits: bool
     """After the last of the tokens."""
+    lasting: bool = False
+    """Whether the sequence may later be cut back into these tokens, or copied from within them."""
 
 
 class Context(_Handle):
@@ -380,6 +395,11 @@ class Context(_Handle):
     attention does not walk over the others' cells. It is full-size also for sliding-window layers (``swa_full``): with the
     small window cache, copies of a prefix run out of cells, and a sequence that was cut back gives wrong logits without a
     word.
+
+    Full-size is not enough: llama.cpp (``llama_kv_cache::find_slot``) gives cells to others that one sequence alone holds, once
+    they lie outside of the window behind that sequence's end. So whoever is to be cut back further than to there, or copied
+    from there, needs a second holder of its cells: `Part.lasting` tokens are also held by a *keeper*, a sequence that nobody
+    decodes. Whether the window before a new end is whole is checked at every cut and copy: llama.cpp would not say.
     """
 
     def __init__(
@@ -391,6 +411,8 @@ class Context(_Handle):
         n_threads: int,
         n_batch: int = _N_BATCH,
         unified: bool = True,
+        keeps: bool = False,
+        attention: Attention = DEFAULT_ATTENTION,
     ) -> None:
         """Make a cache.
 
@@ -402,22 +424,31 @@ class Context(_Handle):
             n_threads: Threads for inference.
             n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
             unified: Whether sequences share cells.
+            keeps: Whether parts may be lasting, if it is unified; sequences that are not share no cells that could be taken.
+            attention: How attention is computed, and the type of what is kept for it.
 
         Raises:
             ModelLoadError: There is no memory for it, or llama.cpp refuses.
         """
-        if not 1 <= n_sequences <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
+        if attention.complaint is not None:
+            raise ModelLoadError(f"impossible context: kv_type {attention.complaint}")
+        keeps = keeps and unified
+        n_native = n_sequences * (2 if keeps else 1)
+        if not 1 <= n_native <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
             raise ModelLoadError(f"impossible context: {n_cells} cells, {n_sequences} sequences, {n_threads} threads")
         super().__init__(
             model,
             n_batch,
             n_ctx=n_cells,
-            n_seq_max=n_sequences,
+            n_seq_max=n_native,
             n_threads=n_threads,
             n_threads_batch=n_threads,
-            n_outputs_max=n_sequences,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
+            n_outputs_max=n_native,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
             swa_full=True,
             kv_unified=unified,
+            flash_attn_type=_FLASH_ATTENTION[attention.flash],
+            type_k=_KV_TYPES[attention.kv_type],
+            type_v=_KV_TYPES[attention.kv_type],
         )
         self._usage = model.usage
         self._memory: Any = native.llama_get_memory(self._pointer)
@@ -425,6 +456,8 @@ class Context(_Handle):
             self.close()
             raise ModelLoadError("the model has no KV cache")
         self._unified = unified
+        self._kept: list[int] | None = [0] * n_sequences if keeps else None
+        """By sequence: up to where its keeper holds cells."""
         self._n_ctx_seq = int(native.llama_n_ctx_seq(self._pointer))
         self._n_window = int(native.llama_model_n_swa(model.pointer))
         self._ledger = KvLedger(int(native.llama_n_ctx(self._pointer)), n_sequences)
@@ -514,12 +547,20 @@ class Context(_Handle):
             for part, length in zip(parts, lengths, strict=True):
                 self._cut(part.sequence, length)
             raise
-        for part in parts:
+        for part, length in zip(parts, lengths, strict=True):
             self._ledger.append(part.sequence, len(part.tokens))
+            if part.lasting:
+                self._keep(part.sequence, length)
         return logits
 
-    def copy(self, source: int, target: int, n_tokens: int | None = None) -> None:
+    def copy(self, source: int, target: int, n_tokens: int | None = None, *, lasting: bool = False) -> None:
         """Make an empty sequence a copy of another, or of its first tokens; the cells are shared, nothing is computed.
+
+        Args:
+            source: Which.
+            target: The empty one.
+            n_tokens: How many; None: all.
+            lasting: As `Part.lasting`, for all of them. Not needed as long as the source stays as it is.
 
         Raises:
             ValueError: The target is not empty, one of the two does not exist or is shorter, or sequences do not share cells.
@@ -529,11 +570,14 @@ class Context(_Handle):
         n_tokens = self.length(source) if n_tokens is None else n_tokens
         self._ledger.copy(source, target, n_tokens)
         native.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
+        self._check_window(target, n_tokens)
+        if lasting:
+            self._keep(target, 0)
 
     def remove(self, sequence: int) -> None:
         """Empty a sequence. Copies of it stay whole."""
         self._ledger.clear(sequence)
-        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        self._cut(sequence, 0)
 
     def save(self, sequence: int) -> bytes:
         """The state of a sequence, for `restore`.
@@ -588,11 +632,34 @@ class Context(_Handle):
         """
         self._ledger.cut(sequence, n_tokens)
         self._cut(sequence, n_tokens)
+        self._check_window(sequence, n_tokens)
 
     def _cut(self, sequence: int, n_tokens: int) -> None:
         """Have llama.cpp forget what stands from a position on. The whole cache is kept (``swa_full``): it always can."""
         if not native.llama_memory_seq_rm(self._memory, sequence, n_tokens, -1):
             raise RuntimeError(f"llama.cpp cannot shorten sequence {sequence} to {n_tokens} tokens")
+        if self._kept is not None and self._kept[sequence] > n_tokens:
+            native.llama_memory_seq_rm(self._memory, self._keeper(sequence), n_tokens, -1)
+            self._kept[sequence] = n_tokens
+
+    def _keep(self, sequence: int, start: int) -> None:
+        """Have the keeper hold what stands from a position on too."""
+        if self._kept is not None:
+            self._kept[sequence] = self.length(sequence)
+            native.llama_memory_seq_cp(self._memory, sequence, self._keeper(sequence), start, self._kept[sequence])
+
+    def _keeper(self, sequence: int) -> int:
+        return self._ledger.n_sequences + sequence
+
+    def _check_window(self, sequence: int, n_tokens: int) -> None:
+        """Whether all is there that the next token of a sequence will look at.
+
+        Raises:
+            RuntimeError: It is not; what the model would say from here on is worth nothing.
+        """
+        first = native.llama_memory_seq_pos_min(self._memory, sequence)
+        if n_tokens and not 0 <= first <= max(0, n_tokens - self._n_window + 1):
+            raise RuntimeError(f"sequence {sequence} lost what stands before position {n_tokens}")
 
     def _decode(self, batch: Any, stop: Callable[[], bool]) -> None:
         status: int | None = None

@@ -24,6 +24,7 @@ from typing import Any
 
 import orjson
 
+from models.attention import FlashAttention, KvType
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ERRORS_BY_CODE, EngineError
 from models.evidence import Evidence, Kind
@@ -101,7 +102,13 @@ def load_message(spec: LocalSpec, path: str, verified: str | None) -> Message:
 def read_spec(message: Message) -> LocalSpec:
     """The spec of a ``load`` message."""
     fields = message["spec"]
-    return LocalSpec(**{**fields, "effort": Effort(fields["effort"]), "reason_band": tuple(fields["reason_band"])})
+    typed = {
+        "effort": Effort(fields["effort"]),
+        "reason_band": tuple(fields["reason_band"]),
+        "flash_attention": FlashAttention(fields["flash_attention"]),
+        "kv_type": KvType(fields["kv_type"]),
+    }
+    return LocalSpec(**{**fields, **typed})
 
 
 class PolicySender:

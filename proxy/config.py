@@ -6,8 +6,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from models.attention import MAX_SEQUENCES, Attention, FlashAttention, KvType
 from models.engine import Effort
 from models.verdict_cache import DEFAULT_ENTRIES
 from proxy.hold import StreamMode
@@ -156,7 +157,7 @@ class LlamaGuard(Section):
     least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``."""
-    max_kept: Annotated[int, Field(ge=0, le=128)] = 16
+    max_kept: Annotated[int, Field(ge=0, le=96)] = 8
     """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
     what is new gets read; they never take room that is needed. ``0``: none."""
     kv_tokens: Annotated[int, Field(ge=512)] | None = None
@@ -166,6 +167,17 @@ class LlamaGuard(Section):
     policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
+    batch_tokens: Annotated[int, Field(ge=32, le=8192)] = 512
+    """Most tokens that are computed together. On a CPU 128 to 2048 were equally fast, and more take more memory; it is for GPUs
+    that are not busy with 512."""
+    flash_attention: FlashAttention = FlashAttention.AUTO
+    """Attention without a table of all scores in memory; ``auto``: wherever it can be done, which every CPU can. ``off`` takes
+    more memory, for the 20b model 1 GiB for each cache of 8192 tokens, and was slower on a CPU (reading policies and full
+    batches by 10 to 30 %) but for single contents of less than 64 tokens."""
+    kv_type: KvType = KvType.F16
+    """Type of the numbers in the caches. ``q8_0`` takes about half the memory of ``f16``, ``q4_0`` a quarter; both need flash
+    attention, read half to three quarters as fast on a CPU (``q4_0``: a third to a half) and give other scores: of the test
+    model's by up to 0.03, and with ``q4_0`` by up to 0.8. ``f32`` needs ``flash_attention: off``."""
     timeout_s: Seconds = 60
     """Longest time for judging one content."""
     max_queue: Annotated[int, Field(ge=1)] = 256
@@ -181,6 +193,21 @@ class LlamaGuard(Section):
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
     check_memory: bool = True
     """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
+
+    @field_validator("max_kept")
+    @classmethod
+    def _are_sequences_of_one_cache(cls, value: int, info: ValidationInfo) -> int:
+        if value + info.data.get("max_sequences", 0) >= MAX_SEQUENCES:  # one more is the policy's
+            raise ValueError(f"must be less than {MAX_SEQUENCES} together with max_sequences")
+        return value
+
+    @field_validator("kv_type")
+    @classmethod
+    def _goes_with_flash_attention(cls, value: KvType, info: ValidationInfo) -> KvType:
+        flash = info.data.get("flash_attention")  # missing where it was wrong itself, which is said then
+        if flash is not None and (complaint := Attention(flash, value).complaint) is not None:
+            raise ValueError(complaint)
+        return value
 
 
 class OpenAIGuard(Section):

@@ -505,6 +505,9 @@ def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard, n_policies:
         "max_sequences": guard.max_sequences,
         "max_kept": guard.max_kept,
         "kv_tokens": guard.kv_tokens,
+        "batch_tokens": guard.batch_tokens,
+        "flash_attention": guard.flash_attention,
+        "kv_type": guard.kv_type,
         "prefix_cache": guard.prefix_cache and str(source.path.parent / Path(guard.prefix_cache).expanduser()),
     }
 

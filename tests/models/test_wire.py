@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from models import wire
+from models.attention import FlashAttention, KvType
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ERRORS_BY_CODE, EngineError, EngineTimeout
 from models.evidence import Evidence, Kind
@@ -59,11 +60,13 @@ def test_a_message_over_the_limit_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_spec_survives_the_crossing() -> None:
     spec = LocalSpec(
-        "g", "llama", "m.gguf", effort=Effort.HIGH, gpu_layers=7, threads=2, sha256="0" * 64, check_memory=False
-    )
+        "g", "llama", "m.gguf", effort=Effort.HIGH, gpu_layers=7, threads=2, sha256="0" * 64, check_memory=False,
+        batch_tokens=64, flash_attention=FlashAttention.OFF, kv_type=KvType.BF16,
+    )  # fmt: skip
     (message,) = frames(wire.pack(wire.load_message(spec, "/m.gguf", None)))
     assert wire.read_spec(message) == spec
     assert isinstance(wire.read_spec(message).effort, Effort)
+    assert isinstance(wire.read_spec(message).kv_type, KvType)
 
 
 def test_a_policy_crosses_once_and_is_then_a_number() -> None:
