@@ -11,6 +11,8 @@ from proxy.batch import command
 from proxy.batch.rows import Reading, Survey, survey
 from tests.proxy.configs import SMALL
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -88,3 +90,22 @@ def test_the_exit_code_says_whether_something_was_found(
     (folder / "in.jsonl").write_text(f'{{"text": "{text}"}}\n')
     assert main(["screen", "in.jsonl", "-o", "out.jsonl"]) == code
     assert "out.jsonl: 1 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "rows"),
+    [
+        pytest.param("screen_prompts.jsonl", (), 12, id="texts"),
+        pytest.param("screen_chats.jsonl", ("--stage", "output"), 4, id="chats"),
+        pytest.param("screen_comments.csv", ("--text-field", "comment"), 4, id="columns"),
+    ],
+)
+def test_the_examples_of_the_documentation_can_be_screened(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, args: tuple[str, ...], rows: int
+) -> None:
+    (folder / "config.yaml").write_text(
+        SMALL + "    output:\n      - {policy: marker, refuse: 0.5}\n", encoding="utf-8"
+    )
+    assert main(["screen", str(EXAMPLES / name), "-o", "out.jsonl", *args]) == 0
+    assert len((folder / "out.jsonl").read_bytes().splitlines()) == rows
+    assert f"screen examples/{name} " in (EXAMPLES.parent / "docs" / "commands.md").read_text(encoding="utf-8")
