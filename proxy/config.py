@@ -286,6 +286,9 @@ class PolicyEntry(Section):
     """The policy itself, in plain language."""
     detector: Literal["patterns", "secrets", "pii"] | None = None
     """A named detector."""
+    examples: str | None = None
+    """File of examples, looked up as ``file`` is: what ``safeguard test`` asks, and what canaries are taken from. Left out: for
+    ``NAME.md`` the ``NAME.examples.yaml`` beside it, if there is one."""
     category: str | None = None
     """Which output of an encoder judges it; left out: the file's own, or the pair (policy, content)."""
     summary: str | None = None
