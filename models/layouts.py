@@ -175,8 +175,8 @@ class Contexts:
                 n_sequences=self.shape.n_sequences + 1,
                 n_threads=self._n_threads,
                 n_batch=self.shape.n_batch,
-                keeps=True,
                 attention=self._attention,
+                keeps=True,
             )
         return self._contexts[lane]
 

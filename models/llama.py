@@ -39,6 +39,7 @@ from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadE
 from models.labels import Float32Array
 from models.ledger import KvLedger
 from models.prompt import Control, Piece
+from models.usage import Usage
 
 _KEPT_LOG_LINES = 4
 _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
@@ -233,21 +234,11 @@ class Vocabulary:
         return ids[:n]
 
 
-@dataclass(slots=True)
-class Usage:
-    """What a model's contexts have computed so far; for metrics and benchmarks."""
-
-    n_calls: int = 0
-    n_tokens: int = 0
-    seconds: float = 0.0
-    """Inside of llama.cpp, aborted and failed calls included."""
-
-
 class Model:
     """A loaded GGUF.
 
     Attributes:
-        usage: What its contexts have decoded.
+        usage: What its contexts have computed.
         architecture: ``general.architecture`` of the file, e.g. ``gpt-oss``.
         vocabulary: Its tokeniser.
         n_ctx_train: Longest sequence that it was made for.
@@ -321,6 +312,7 @@ class _Handle:
         if not self._pointer:
             raise ModelLoadError(f"llama.cpp cannot make a context: {log}")
         self._n_vocab = model.vocabulary.n_tokens
+        self._usage = model.usage
         self._stop: Callable[[], bool] = _never
         self._abort = native.ggml_abort_callback(lambda _: self._stop())
         native.llama_set_abort_callback(self._pointer, self._abort, ctypes.c_void_p(0))
@@ -375,6 +367,20 @@ class _Handle:
             logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
+    def _call(self, function: Callable[[Any, Any], int], batch: Any, stop: Callable[[], bool]) -> int | None:
+        """A native call over a batch that ``stop`` may end, counted: its status; None: it did not begin."""
+        if stop():
+            return None
+        self._stop = stop
+        began = time.perf_counter()
+        try:
+            return int(function(self._pointer, batch))
+        finally:
+            self._stop = _never
+            self._usage.n_calls += 1
+            self._usage.n_tokens += batch.n_tokens
+            self._usage.seconds += time.perf_counter() - began
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -411,8 +417,8 @@ class Context(_Handle):
         n_threads: int,
         n_batch: int = _N_BATCH,
         unified: bool = True,
-        keeps: bool = False,
         attention: Attention = DEFAULT_ATTENTION,
+        keeps: bool = False,
     ) -> None:
         """Make a cache.
 
@@ -424,8 +430,8 @@ class Context(_Handle):
             n_threads: Threads for inference.
             n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
             unified: Whether sequences share cells.
-            keeps: Whether parts may be lasting, if it is unified; sequences that are not share no cells that could be taken.
             attention: How attention is computed, and the type of what is kept for it.
+            keeps: Whether parts may be lasting, if it is unified; sequences that are not share no cells that could be taken.
 
         Raises:
             ModelLoadError: There is no memory for it, or llama.cpp refuses.
@@ -450,7 +456,6 @@ class Context(_Handle):
             type_k=_KV_TYPES[attention.kv_type],
             type_v=_KV_TYPES[attention.kv_type],
         )
-        self._usage = model.usage
         self._memory: Any = native.llama_get_memory(self._pointer)
         if not self._memory:
             self.close()
@@ -662,25 +667,14 @@ class Context(_Handle):
             raise RuntimeError(f"sequence {sequence} lost what stands before position {n_tokens}")
 
     def _decode(self, batch: Any, stop: Callable[[], bool]) -> None:
-        status: int | None = None
-        if not stop():
-            self._stop = stop
-            began = time.perf_counter()
-            try:
-                status = native.llama_decode(self._pointer, batch)
-            finally:
-                self._stop = _never
-                self._usage.n_calls += 1
-                self._usage.n_tokens += batch.n_tokens
-                self._usage.seconds += time.perf_counter() - began
-        match status:
+        match self._call(native.llama_decode, batch, stop):
             case 0:
                 return
             case None | 2:  # llama.h: aborted
                 raise DecodeStopped("the deadline passed while the model was reading")
             case 1:  # llama.h: no room in the cache
                 raise ContextFull(f"{batch.n_tokens} tokens do not fit into the KV cache")
-            case _:
+            case status:
                 raise DecodeFailed(f"llama.cpp could not decode {batch.n_tokens} tokens (status {status})")
 
     def _logits(self, index: int) -> Float32Array:
@@ -730,12 +724,8 @@ class Classifier(_Handle):
         """
         batch = self._batch([(tokens, 0, 0)])
         self._wanted[: len(tokens)] = 1
-        self._stop = stop or _never
-        try:
-            status = _ABORTED if self._stop() else native.llama_encode(self._pointer, batch)
-        finally:
-            self._stop = _never
-        if status == _ABORTED:
+        status = self._call(native.llama_encode, batch, stop or _never)
+        if status in (None, _ABORTED):
             raise DecodeStopped("the deadline passed while the model was reading")
         if status != 0:
             raise DecodeFailed(f"llama.cpp could not encode {len(tokens)} tokens (status {status})")

@@ -35,7 +35,7 @@ from models.gathering import Call, Finding, Part, Window
 from models.judge import Stop
 from models.labels import MIN_LABEL_MASS, Float32Array, label_margin, label_mass, sigmoid
 from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
-from models.llama import DecodeStopped, Model, Usage, has_gpu, library
+from models.llama import DecodeStopped, Model, has_gpu, library
 from models.prefix_store import PrefixStore
 from models.prompt import (
     ANALYSIS,
@@ -49,6 +49,7 @@ from models.prompt import (
 )
 from models.scheduler import PREFIX_CHUNK, Scheduler
 from models.trace import goes_in_circles, read_trace, verdict_error
+from models.usage import Usage
 from models.windows import windows
 
 ARCHITECTURE = "gpt-oss"
@@ -192,7 +193,7 @@ class SafeguardJudge:
 
     @property
     def usage(self) -> Usage:
-        """What was decoded so far."""
+        """What was computed so far."""
         return self._loaded.usage
 
     def submit(

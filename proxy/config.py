@@ -191,7 +191,7 @@ class LlamaGuard(Section):
     least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``."""
-    max_kept: Annotated[int, Field(ge=0, le=96)] = 8
+    max_kept: Annotated[int, Field(ge=0, le=96, validate_default=True)] = 8
     """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
     what is new gets read; they never take room that is needed. ``0``: none."""
     kv_tokens: Annotated[int, Field(ge=512)] | None = None
@@ -230,9 +230,10 @@ class LlamaGuard(Section):
 
     @field_validator("max_kept")
     @classmethod
-    def _are_sequences_of_one_cache(cls, value: int, info: ValidationInfo) -> int:
-        if value + info.data.get("max_sequences", 0) >= MAX_SEQUENCES:  # one more is the policy's
-            raise ValueError(f"must be less than {MAX_SEQUENCES} together with max_sequences")
+    def _fits_into_a_context(cls, value: int, info: ValidationInfo) -> int:
+        n_others = info.data.get("max_sequences", 0) + 1  # the policy's; and each has a keeper (`models.llama.Context`)
+        if info.data.get("layout") != "streams" and 2 * (value + n_others) > MAX_SEQUENCES:
+            raise ValueError(f"max_sequences and max_kept ({value}) must be at most {MAX_SEQUENCES // 2 - 1} together")
         return value
 
     @field_validator("kv_type")
@@ -285,6 +286,9 @@ class PolicyEntry(Section):
     """The policy itself, in plain language."""
     detector: Literal["patterns", "secrets", "pii"] | None = None
     """A named detector."""
+    examples: str | None = None
+    """File of examples, looked up as ``file`` is: what ``safeguard test`` asks, and what canaries are taken from. Left out: for
+    ``NAME.md`` the ``NAME.examples.yaml`` beside it, if there is one."""
     category: str | None = None
     """Which output of an encoder judges it; left out: the file's own, or the pair (policy, content)."""
     summary: str | None = None

@@ -29,8 +29,15 @@ from proxy.yaml_file import YamlError, YamlFile, parse_yaml
 from rules.content import Surface, show_path
 from rules.detectors import build_detector
 from rules.errors import PolicyError
-from rules.examples import canary_of, read_examples
-from rules.policy import DEFAULT_REFUSAL_TEXT, Policy, find_policy_file, revision_of, text_policy
+from rules.examples import ExampleFile, beside, canary_of, read_example_file
+from rules.policy import (
+    DEFAULT_REFUSAL_TEXT,
+    Policy,
+    find_policy_file,
+    revision_of,
+    split_front_matter,
+    text_policy,
+)
 from rules.rule import Action, Mode, RewriteWith, Rule, Stage
 from rules.screen import Screener
 
@@ -85,19 +92,22 @@ class _Source:
         )
 
 
-def load_config(path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True) -> Loaded:
+def load_config(
+    path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True, also_guard: str | None = None
+) -> Loaded:
     """Read, check and build a configuration.
 
     Args:
         path: The YAML file.
         environ: Where variables and keys are looked up.
         canaries: Whether the guards have to pass their canaries, where the configuration wants it.
+        also_guard: A guard that is wanted for all policies, whether or not a rule names it.
 
     Raises:
         ConfigError: Anything in it is unusable.
     """
     source, config = _read(path, environ)
-    return _build(source, config, environ, canaries=canaries)
+    return _build(source, config, environ, canaries=canaries, also_guard=also_guard)
 
 
 def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, Policy]]:
@@ -121,6 +131,45 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         ConfigError: Something in it is unusable.
     """
     return _read(path, environ)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """A policy as its author wrote it.
+
+    Attributes:
+        name: Its name in the configuration.
+        file: Where its text stands: a policy file, or the configuration.
+        line: Where in the file the text begins; for a text in the configuration, where its key stands.
+        text: What a guard reads; None for detectors.
+        examples: Its examples; None where there is no file of them.
+    """
+
+    name: str
+    file: Path
+    line: int
+    text: str | None = field(repr=False)
+    examples: ExampleFile | None = field(repr=False)
+
+
+def policy_sources(path: Path, environ: Mapping[str, str] = os.environ) -> list[PolicySource]:
+    """The policies of a configuration with their examples, to be tested and looked over.
+
+    Raises:
+        ConfigError: Something in it is unusable.
+    """
+    source, config = _read(path, environ)
+    found = []
+    for name, entry in config.policies.items():
+        file, line, text = source.path, source.file.line_of(("policies", name, "text")), entry.text
+        if entry.file is not None:
+            _policy(source, name, entry)  # complains about what is wrong with it
+            file = find_policy_file(entry.file, source.path.parent)
+            whole = file.read_text(encoding="utf-8")
+            text = split_front_matter(whole)[1]
+            line = whole.count("\n", 0, len(whole) - len(text)) + 1
+        found.append(PolicySource(name, file, line, text, _examples(source, name, entry)))
+    return found
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
@@ -190,7 +239,9 @@ def _similar(key: str, source: _Source, path: KeyPath) -> str:
     return f"; known here: {', '.join(model.model_fields)}"  # type: ignore[attr-defined]  # all are pydantic models
 
 
-def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool) -> Loaded:
+def _build(
+    source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool, also_guard: str | None
+) -> Loaded:
     default_guard = _default_guard(source, config)
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
@@ -223,7 +274,11 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
     used_by = {
         name: {r.policy.name for _, given, back in parts for r in (*given, *back) if name in r.guards} for name in used
     }
-    specs = {name: _spec(source, name, config.guards[name], environ, len(used_by[name])) for name in sorted(used)}
+    if also_guard is not None:
+        if also_guard not in config.guards:
+            raise source.error(("guards",), f"no guard is called {also_guard!r}{_known(config.guards)}")
+        used_by[also_guard] = {name for name, policy in policies.items() if policy.detector is None}
+    specs = {name: _spec(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
     rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
     pairs = _canaries(source, config, policies, rules)
     engines = {
@@ -496,16 +551,27 @@ def _canaries(
     for name, entry in config.policies.items():
         asked = {g for r in rules if r.policy.name == name and r.mode is not Mode.OFF for g in r.guards}
         asked = {guard for guard in asked if config.guards[guard].canaries}
-        if entry.file is None or not asked:
+        if not asked or (file := _examples(source, name, entry)) is None:
             continue
-        try:
-            examples = read_examples(find_policy_file(entry.file, source.path.parent))
-        except PolicyError as e:
-            raise source.error(("policies", name, "file"), str(e)) from None
-        if (canary := canary_of(policies[name], examples)) is not None:
+        if (canary := canary_of(policies[name], file.examples)) is not None:
             for guard in asked:
                 found[guard].append(canary)
     return found
+
+
+def _examples(source: _Source, name: str, entry: PolicyEntry) -> ExampleFile | None:
+    """The examples of a policy: of the file that the configuration names, else of the one beside the policy, if any."""
+    key = "file" if entry.examples is None else "examples"
+    try:
+        if entry.examples is not None:
+            return read_example_file(find_policy_file(entry.examples, source.path.parent))
+        if entry.file is not None:
+            return read_example_file(beside(find_policy_file(entry.file, source.path.parent)))
+    except FileNotFoundError:
+        return None
+    except PolicyError as e:
+        raise source.error(("policies", name, key), str(e)) from None
+    return None
 
 
 def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -> str:
