@@ -30,7 +30,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rules.content import Content, Leaf, LeafKind, Path, Surface
+from rules.content import CONTEXT_CHARS, Content, Leaf, LeafKind, Path, Surface
 from rules.decision import Decision
 from rules.detectors import Edit, apply_edits
 from rules.rule import Action
@@ -165,11 +165,13 @@ class Hold:
         mode: When text leaves.
         window_chars: So much unjudged text asks for a verdict.
         overlap_chars: So much judged text stays behind.
+        context_chars: So much of what stands before a window is given along with it, for guards.
     """
 
     mode: StreamMode
     window_chars: int
     overlap_chars: int
+    context_chars: int = CONTEXT_CHARS
     channels: dict[Hashable, Channel] = field(default_factory=dict, repr=False)
     factor: float = 1.0
     _loose: dict[Loose, None] = field(default_factory=dict, repr=False)
@@ -225,7 +227,8 @@ class Hold:
             start = max(0, min(channel.judged, channel.sent) - self.overlap_chars)
             start = channel.gap_before(start, 0) or (0 if start <= MAX_WORD_CHARS else start)
             text = channel.since(start)[: end - start]
-            leaves.append(Leaf(channel.path, channel.surface, text, before=channel.whole()[:start]))
+            before = channel.before(start, self.context_chars)
+            leaves.append(Leaf(channel.path, channel.surface, text, before=before))
             channels.append((key, start, end))
         loose = self.unjudged_loose
         covered = tuple((leaf.surface, leaf.text, leaf.is_unknown) for leaf in loose)
@@ -262,7 +265,9 @@ class Hold:
                 out.append((name, channel.release(upto, [e for e in changes if e.end <= upto])))
             elif changes and self.mode is not StreamMode.WINDOW:
                 raise TooLate
-            channel.let_go(min(channel.judged, channel.sent) - self.overlap_chars - MAX_WORD_CHARS)
+            channel.let_go(
+                min(channel.judged, channel.sent) - self.overlap_chars - max(self.context_chars, MAX_WORD_CHARS)
+            )
         return out
 
     @property
