@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.audit import options as audit_options
-from proxy.loading import ConfigError
+from proxy.config_error import ConfigError
 
 DEFAULT_CONFIG = Path("config.yaml")
 EXAMPLE_CONFIG = Path("config.example.yaml")

@@ -30,7 +30,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rules.content import CONTEXT_CHARS, Content, Leaf, LeafKind, Path, Surface
+from rules.content import Content, Leaf, LeafKind, Path, Surface
 from rules.decision import Decision
 from rules.detectors import Edit, apply_edits
 from rules.rule import Action
@@ -165,13 +165,14 @@ class Hold:
         mode: When text leaves.
         window_chars: So much unjudged text asks for a verdict.
         overlap_chars: So much judged text stays behind.
-        context_chars: So much of what stands before a window is given along with it, for guards.
+        before_chars: So much of what stands before a window is shown with it; None: all, which costs a copy of the text
+            so far at every check.
     """
 
     mode: StreamMode
     window_chars: int
     overlap_chars: int
-    context_chars: int = CONTEXT_CHARS
+    before_chars: int | None = None
     channels: dict[Hashable, Channel] = field(default_factory=dict, repr=False)
     factor: float = 1.0
     _loose: dict[Loose, None] = field(default_factory=dict, repr=False)
@@ -227,12 +228,14 @@ class Hold:
             start = max(0, min(channel.judged, channel.sent) - self.overlap_chars)
             start = channel.gap_before(start, 0) or (0 if start <= MAX_WORD_CHARS else start)
             text = channel.since(start)[: end - start]
-            before = channel.before(start, self.context_chars)
-            leaves.append(Leaf(channel.path, channel.surface, text, before=before))
+            leaves.append(Leaf(channel.path, channel.surface, text, before=self._before(channel, start)))
             channels.append((key, start, end))
         loose = self.unjudged_loose
         covered = tuple((leaf.surface, leaf.text, leaf.is_unknown) for leaf in loose)
         return Check(Content((*leaves, *loose)), tuple(channels), covered)
+
+    def _before(self, channel: Channel, start: int) -> str:
+        return channel.whole()[:start] if self.before_chars is None else channel.before(start, self.before_chars)
 
     def passed(self, check: Check, edits: Mapping[int, Sequence[Edit]]) -> list[tuple[Hashable, str]]:
         """A check has passed: gives what leaves, per channel.
@@ -265,9 +268,8 @@ class Hold:
                 out.append((name, channel.release(upto, [e for e in changes if e.end <= upto])))
             elif changes and self.mode is not StreamMode.WINDOW:
                 raise TooLate
-            channel.let_go(
-                min(channel.judged, channel.sent) - self.overlap_chars - max(self.context_chars, MAX_WORD_CHARS)
-            )
+            kept_chars = self.overlap_chars + MAX_WORD_CHARS + (self.before_chars or 0)
+            channel.let_go(min(channel.judged, channel.sent) - kept_chars)
         return out
 
     @property

@@ -29,9 +29,6 @@ GUARD_TIMEOUT_S = 60.0
 DETECT_IN_THREAD_CHARS = 100_000
 """Longer contents are read by detectors, and decoded for guards, off the event loop."""
 
-MAX_BEFORE_CHARS = 1_000_000
-"""So much of a text that goes on is shown again to a guard that reads on; it would not read more at once."""
-
 TOO_MUCH_TO_DECODE = "too_much_to_decode"
 """Error of a verdict where nobody could read all that the content says."""
 
@@ -50,8 +47,6 @@ class Screener:
     """Whether any rule is judged by a guard, which needs to be shown the context."""
     has_shadow: bool = field(init=False)
     """Whether any rule is in shadow."""
-    context_chars: int = field(init=False)
-    """How much of what stands before a part of a text its guards make use of; see `Content.passages`."""
     _enforced: tuple[Rule, ...] = field(init=False, repr=False)
     _shadowed: tuple[Rule, ...] = field(init=False, repr=False)
 
@@ -59,11 +54,16 @@ class Screener:
         shadowed = tuple(rule for rule in self.rules if rule.mode is Mode.SHADOW)
         object.__setattr__(self, "asks_guards", any(rule.guards for rule in self.rules))
         object.__setattr__(self, "has_shadow", bool(shadowed))
-        asked = {guard for rule in self.rules for guard in rule.guards}
-        reads_on = any(self.engines[guard].is_incremental for guard in asked if guard in self.engines)
-        object.__setattr__(self, "context_chars", MAX_BEFORE_CHARS if reads_on else CONTEXT_CHARS if asked else 0)
         object.__setattr__(self, "_enforced", tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE))
         object.__setattr__(self, "_shadowed", shadowed)
+
+    @property
+    def before_chars(self) -> int | None:
+        """How much of what stands before a leaf in the same text its guards read; None: all of it."""
+        guards = {guard for rule in (*self._enforced, *self._shadowed) for guard in rule.guards}
+        if any(self.engines[guard].is_incremental for guard in guards):
+            return None
+        return CONTEXT_CHARS if guards else 0
 
     async def screen(self, content: Content, context: Sequence[Passage] = ()) -> Decision:
         """Judge one content by every enforced rule.
