@@ -180,9 +180,14 @@ def main(argv: list[str] | None = None) -> int:
     """
     _open_closed_streams()
     args = build_parser().parse_args(argv)
-    from proxy import commands  # after the arguments are known to be right: `--help` answers at once
-
+    # imported after the arguments are known to be right, `--help` answers at once; and no more than the command needs
     try:
+        if args.command == "audit":
+            from proxy.audit.command import audit
+
+            return audit(None if args.folder is not None else config_path(args.config), args)
+        from proxy import commands
+
         match args.command:
             case "serve":
                 return commands.serve(config_path(args.config), args)
@@ -198,8 +203,6 @@ def main(argv: list[str] | None = None) -> int:
                 return screen(config_path(args.config), args)
             case "doctor":
                 return asyncio.run(commands.doctor(args))
-            case "audit":
-                return commands.audit(None if args.folder is not None else config_path(args.config), args)
             case "config":
                 return commands.config_check(config_path(args.config), as_json=args.json)
             case _:

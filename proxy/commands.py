@@ -19,7 +19,6 @@ from models import catalog
 from models.errors import EngineError
 from proxy.app import build_app
 from proxy.app import serve as run_app
-from proxy.audit.command import audit
 from proxy.audit.store import AuditError
 from proxy.config import Admin, Section
 from proxy.config_error import ConfigError
@@ -34,8 +33,6 @@ from proxy.strict_json import check_text
 from rules.content import Content, Leaf, Surface
 from rules.decision import Cause, decide
 from rules.rule import Action, Stage
-
-__all__ = ["audit", "check", "config_check", "doctor", "models", "serve"]
 
 log = structlog.get_logger()
 

@@ -20,7 +20,8 @@ from tests.end_to_end.servers import MARK, Received, ScriptedServer, judges_mark
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "models" / "weights" / "embedded.gguf"
-N_KILLS = 20
+N_KILLS = int(os.environ.get("SAFEGUARD_KILLS", "6"))
+"""How often one run is killed; see `tests.end_to_end.test_audit`."""
 
 CONFIG = """\
 upstreams: {default: {base_url: demo}}
@@ -82,13 +83,14 @@ def rows(n: int) -> Iterator[dict[str, Any]]:
         yield {"id": f"row-{i}", "text": f"Text {i}{word}."}
 
 
-def test_killed_twenty_times_anywhere_no_row_is_lost_or_doubled(shell: Shell, guard: ScriptedServer) -> None:
+def test_killed_again_and_again_anywhere_no_row_is_lost_or_doubled(shell: Shell, guard: ScriptedServer) -> None:
     seed = random.randrange(10**6)
     chance = random.Random(seed)
-    shell.write("in.jsonl", *rows(300))
+    n_rows = 25 * N_KILLS  # a killed run gets a third as far
+    shell.write("in.jsonl", *rows(n_rows))
     assert shell.run("in.jsonl", "-o", "whole.jsonl")[0] == 1
     whole = (shell.folder / "whole.jsonl").read_bytes()
-    assert [r["id"] for r in shell.records("whole.jsonl")] == [f"row-{i}" for i in range(300)]
+    assert [r["id"] for r in shell.records("whole.jsonl")] == [f"row-{i}" for i in range(n_rows)]
     out = shell.folder / "out.jsonl"
     sizes = []
     for _ in range(N_KILLS):
@@ -102,11 +104,11 @@ def test_killed_twenty_times_anywhere_no_row_is_lost_or_doubled(shell: Shell, gu
         sizes.append(left.count(b"\n"))
         assert whole.startswith(left), f"seed {seed}, kill {len(sizes)}"
     assert sizes == sorted(sizes), f"seed {seed}: a run took back what an earlier one had written"
-    assert 0 < sizes[-1] < 300, f"seed {seed}: {sizes}"
+    assert 0 < sizes[-1] < n_rows, f"seed {seed}: {sizes}"
     code, summary, _ = shell.run("in.jsonl", "-o", "out.jsonl", "--json")
     assert (code, out.read_bytes() == whole) == (1, True), f"seed {seed}"
-    assert json.loads(summary)["rows"] == 300
-    assert json.loads(summary)["rows_now"] == 300 - sizes[-1]
+    assert json.loads(summary)["rows"] == n_rows
+    assert json.loads(summary)["rows_now"] == n_rows - sizes[-1]
 
 
 def test_a_run_that_is_over_is_not_judged_again(shell: Shell, guard: ScriptedServer) -> None:
