@@ -16,7 +16,7 @@ from models.commands import Batch, Branch, Cut, Open, Reading, Row, Says, Shape,
 from models.errors import EngineError, EngineOverloaded, VerdictError
 from models.lane import LEAST_KEPT
 from models.ledger import KvLedger
-from models.scheduler import PREFIX_CHUNK, Scheduler
+from models.scheduler import PREFIX_CHUNK, Scheduler, _length_of_row
 
 SHAPE = Shape(n_lanes=2, n_slots=2, n_cells=100, n_batch=64)
 IN_PLACE = Shape(n_lanes=3, n_slots=1, n_cells=100, n_batch=64, in_place=True)
@@ -147,6 +147,23 @@ def test_a_long_content_is_read_in_several_batches_while_traces_go_on() -> None:
         [(1, 1, Want.TOKEN), (2, 63, Want.NOTHING)],
         [(1, 1, Want.TOKEN), (2, 37, Want.VERDICT)],
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_pending", "room", "n_left", "alone", "expected"),
+    [
+        pytest.param(67, 62, 512, True, 67, id="a-small-remainder-is-taken-along"),
+        pytest.param(67, 40, 512, True, 40, id="a-large-one-is-not"),
+        pytest.param(67, 62, 60, True, 60, id="a-call-is-never-too-large"),
+        pytest.param(67, 80, 512, False, 67, id="a-row-more-that-fits"),
+        pytest.param(67, 62, 512, False, 62, id="a-good-part-of-a-row-more"),
+        pytest.param(67, 13, 512, False, 0, id="a-scrap-of-a-row-more"),
+        pytest.param(5, 13, 512, False, 5, id="a-short-row-more"),
+        pytest.param(67, -5, 512, False, 0, id="no-room"),
+    ],
+)
+def test_batches_are_cut_where_it_pays(n_pending: int, room: int, n_left: int, alone: bool, expected: int) -> None:
+    assert _length_of_row(n_pending, room, n_left, alone=alone) == expected
 
 
 def test_the_earliest_deadline_goes_first() -> None:
@@ -481,14 +498,16 @@ def test_admission_knows_what_need_not_be_read() -> None:
 # More than one way to a verdict
 
 
-def test_a_reading_may_be_followed_by_another_of_the_same_content() -> None:
-    s = scheduler(ROOMY)
-    submit(s, 1, of([1, 2]))
-    again = Reading("a", (1, 2, 3), (1, 2, 4, 5), budget=2, closing=(9,), n_content=2)
+@pytest.mark.parametrize("shape", [ROOMY, replace(ROOMY, n_kept=0)], ids=["keeps", "forgets"])
+def test_a_reading_may_be_followed_by_another_of_the_same_content(shape: Shape) -> None:
+    s = scheduler(shape)
+    content = range(LEAST_KEPT)
+    submit(s, 1, of(content))
+    again = Reading("a", (1, 2, 3), (*content, 4, 5), budget=2, closing=(9,), n_content=LEAST_KEPT)
     assert s.take(batch(s), [again], QUICK) == []
     command = batch(s)
-    assert command.edits == (Cut(0, 1, 5),)
-    assert rows(command) == [(0, 1, [4, 5], 5, Want.TOKEN)]
+    assert command.edits == (Cut(0, 1, 3 + LEAST_KEPT),)
+    assert rows(command) == [(0, 1, [4, 5], 3 + LEAST_KEPT, Want.TOKEN)]
     assert s.take(command, [None], QUICK) == []
     assert s.take(batch(s), ["no"], QUICK) == [Verdict(1, 0, "no")]
     assert len(s) == 0
