@@ -1,0 +1,166 @@
+"""From a guard's evidence to a probability: small monotone maps that were fitted on labelled data, and their files.
+
+A map is a logistic function of a few *features* of the evidence, each turned so that more of it speaks more for a
+violation, with weights that are never negative. So whatever the labels were, more evidence never lowers a score::
+
+    logit      what the model itself says (see `models.evidence`), within ±20
+    verdict    1 if the answer leans to a violation, else 0
+    doubt      how long it took to say "safe", in [0, 1]; 1 if the answer leans to a violation
+    certainty  how little it took to say "violation", in [0, 1]; 0 if the answer says "safe"
+
+The last three rank answers like `models.trace.length_score`: a violation above no violation, a short trace surer than a
+long one. A map holds for one revision of a policy, one model (name and hash), one tier and one effort, and for nothing
+else: another text, other weights or more room to think give other evidence.
+
+A file holds the maps of one policy, beside the policy's text (`path_beside`); `safeguard calibrate` writes it, with
+hash and size of the data and with figures that were measured out of fold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.engine import Effort, Tier
+from models.evidence import Evidence
+from models.labels import sigmoid
+from models.trace import length_score
+
+MAX_LOGIT = 20.0
+"""Beyond it a logit says no more; a float rounds to certainty at 37."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class CalibrationError(ValueError):
+    """A file of calibrations cannot be used; the message is one line with file, field and reason."""
+
+
+class Unmappable(Exception):
+    """The evidence lacks what a map was fitted on."""
+
+
+def _logit(evidence: Evidence) -> float:
+    if evidence.logit is None:
+        raise Unmappable
+    return min(MAX_LOGIT, max(-MAX_LOGIT, evidence.logit))
+
+
+def _doubt(evidence: Evidence) -> float:
+    return 1.0 if evidence.leans_to_violation else 2 * length_score(False, evidence.n_chars)
+
+
+def _certainty(evidence: Evidence) -> float:
+    return 1.0 - 2 * length_score(False, evidence.n_chars) if evidence.leans_to_violation else 0.0
+
+
+FEATURES: Mapping[str, Callable[[Evidence], float]] = {
+    "logit": _logit,
+    "verdict": lambda evidence: float(evidence.leans_to_violation),
+    "doubt": _doubt,
+    "certainty": _certainty,
+}
+"""What a map may weigh. A function raises `Unmappable` where the evidence does not have it."""
+
+FeatureName = Literal["logit", "verdict", "doubt", "certainty"]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Data(_Closed):
+    """What a map was fitted on."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of the rows' contents and labels, in no order."""
+    rows: Annotated[int, Field(ge=1)]
+    violations: Annotated[int, Field(ge=1)]
+
+
+class Calibration(_Closed):
+    """One map, and what it holds for."""
+
+    policy: str
+    revision: str
+    model: str
+    """Name and revision of the guard's model."""
+    tier: Tier = Field(strict=False)
+    effort: Effort | None = Field(default=None, strict=False)
+    """How long the model could think; None where it is not known, or there is nothing to think."""
+    intercept: Finite
+    weights: Annotated[dict[FeatureName, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)]
+    data: Data
+    figures: dict[str, Finite]
+    """Measured out of fold, for people."""
+
+    def probability(self, evidence: Evidence) -> float:
+        """The probability of a violation. Takes microseconds.
+
+        Raises:
+            Unmappable: The evidence lacks what the map weighs.
+        """
+        return sigmoid(self.intercept + sum(w * FEATURES[name](evidence) for name, w in self.weights.items()))
+
+    def holds_for(self, revision: str, model: str, tier: Tier, effort: Effort | None) -> bool:
+        """Whether it was fitted for exactly this."""
+        return (self.revision, self.model, self.tier, self.effort) == (revision, model, tier, effort)
+
+
+class _File(_Closed):
+    format: Literal[1] = 1
+    calibrations: tuple[Calibration, ...] = Field(strict=False)
+
+
+def path_beside(policy_file: Path) -> Path:
+    """Where the calibrations of a policy file lie: ``hate.calibration.json`` beside ``hate.md``."""
+    return policy_file.with_name(policy_file.stem + ".calibration.json")
+
+
+def read_calibrations(path: Path) -> tuple[Calibration, ...]:
+    """Read a file of calibrations.
+
+    Raises:
+        CalibrationError: It cannot be read, or a field of it is not what it must be.
+        FileNotFoundError: There is none.
+    """
+    try:
+        return _File.model_validate(json.loads(path.read_text(encoding="utf-8"))).calibrations
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise CalibrationError(f"{path}: cannot be read: {e.strerror}") from None
+    except ValidationError as e:
+        first = e.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CalibrationError(f"{path}: {where}: {first['msg']}") from None
+    except (ValueError, RecursionError):  # not UTF-8, or not JSON
+        raise CalibrationError(f"{path}: is not JSON") from None
+
+
+def write_calibration(path: Path, new: Calibration) -> None:
+    """Put a map into a file, in place of the one that holds for the same, if there is one.
+
+    Raises:
+        CalibrationError: What is in the file already cannot be used: it is not overwritten.
+        OSError: The file cannot be written.
+    """
+    try:
+        old = read_calibrations(path)
+    except FileNotFoundError:
+        old = ()
+    same = (new.revision, new.model, new.tier, new.effort)
+    kept = [c for c in old if not c.holds_for(*same)]
+    file = _File(calibrations=tuple(sorted([*kept, new], key=lambda c: (c.model, c.tier, c.effort or "", c.revision))))
+    partial = path.with_name(path.name + f".{os.getpid()}.partial")
+    try:
+        partial.write_text(file.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
