@@ -57,6 +57,8 @@ class GuardPolicy:
     """The encoder output that judges it; None: the encoder judges the pair (summary, content)."""
     summary: str | None = field(default=None, repr=False)
     """One-line form for the encoder's pair output; None: the beginning of ``text``."""
+    reason_band: tuple[float, float] | None = None
+    """Direct scores between these, ends included, are thought about; None: what the guard says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Timings:
 
 _NOT_IN_A_VERDICT = frozenset(
     {"name", "model", "timeout_s", "max_queue", "threads", "sha256", "check_memory"}
-    | {"n_at_once", "n_policies", "prefix_cache"}
+    | {"n_at_once", "n_policies", "prefix_cache", "max_kept", "kv_tokens"}
 )
 """Fields of a spec that change no verdict, or are in `LocalEngine.model`; whatever else there is counts."""
 

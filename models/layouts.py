@@ -1,6 +1,6 @@
 """How policies lie in memory: carries out the commands of `models.scheduler` with llama.cpp. One thread at a time.
 
-A layout is chosen by name and says its `models.scheduler.Shape`; nothing else knows where a sequence is.
+A layout is chosen by name and says its `models.commands.Shape`; nothing else knows where a sequence is.
 
 ``contexts``: every lane is a llama.cpp context with a unified cache. Sequence 0 holds the policy, the slots are copies of
 it that share its cells. A context is made when its lane is first used, and emptied for another policy, never freed. On a
@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from models.commands import Batch, Branch, Cut, Open, Row, Shape, Want
 from models.errors import ModelLoadError
 from models.labels import Float32Array
 from models.llama import Context, Model, Part, has_gpu
 from models.prefix_store import PrefixStore
-from models.scheduler import Batch, Open, Row, Shape, Want
 
 _N_BATCH = 512
 
@@ -68,7 +68,8 @@ def make_layout(
     *,
     max_policies: int,
     max_sequences: int,
-    n_ctx: int,
+    max_kept: int,
+    n_cells: int,
     n_threads: int,
     on_gpu: bool,
     store: PrefixStore | None,
@@ -80,7 +81,8 @@ def make_layout(
         model: Stays loaded as long as the layout lives.
         max_policies: Contexts, or streams.
         max_sequences: Readings at once in a context.
-        n_ctx: Tokens of a context, or of a stream.
+        max_kept: Contents that stay in a context once they were read; in a stream its own stays, unless this is 0.
+        n_cells: Tokens of a context, or of a stream.
         n_threads: Threads for inference.
         on_gpu: Whether layers are to lie on a GPU, if there is one.
         store: Where prefixes are kept that were read; None: nowhere.
@@ -92,10 +94,10 @@ def make_layout(
         name = "streams" if on_gpu and has_gpu() else "contexts"
     match name:
         case "contexts":
-            shape = Shape(max_policies, max_sequences, n_ctx, _N_BATCH)
+            shape = Shape(max_policies, max_sequences, n_cells, _N_BATCH, n_kept=max_kept)
             return Contexts(model, shape, n_threads=n_threads, store=store)
         case "streams":
-            shape = Shape(max_policies, 1, n_ctx, _N_BATCH, in_place=True)
+            shape = Shape(max_policies, 1, n_cells, _N_BATCH, in_place=True, n_kept=max_kept)
             return Streams(model, shape, n_threads=n_threads, store=store)
         case _:
             raise ModelLoadError(f"there is no layout {name!r}, use auto, contexts or streams")
@@ -125,18 +127,20 @@ class Contexts:
     def open(self, command: Open) -> int:
         """See `Layout.open`."""
         context = self._context(command.lane)
-        for sequence in range(self.shape.n_slots + 1):
+        for sequence in range(self.shape.n_sequences + 1):
             context.remove(sequence)
         return self._kept.restore(command, context, 0)
 
     def run(self, batch: Batch, stop: Callable[[], bool]) -> list[Float32Array]:
         """See `Layout.run`."""
-        for lane, slot in batch.clear:
-            self._contexts[lane].remove(slot)
-        for lane, slot in batch.branch:
-            self._contexts[lane].copy(0, slot)
         (lane,) = {row.lane for row in batch.rows}
         context = self._contexts[lane]
+        for edit in batch.edits:
+            match edit:
+                case Cut(_, slot, length):
+                    context.cut(slot, length)
+                case Branch(_, source, slot, length):
+                    context.copy(source, slot, length)
         logits = _decode(context, [(row.slot, row) for row in batch.rows], stop)
         if any(row.slot == 0 for row in batch.rows):
             self._kept.save(lane, context, 0)
@@ -153,7 +157,7 @@ class Contexts:
             self._contexts[lane] = Context(
                 self._model,
                 n_cells=self.shape.n_cells,
-                n_sequences=self.shape.n_slots + 1,
+                n_sequences=self.shape.n_sequences + 1,
                 n_threads=self._n_threads,
                 n_batch=self.shape.n_batch,
             )
@@ -176,7 +180,6 @@ class Streams:
     def __init__(self, model: Model, shape: Shape, *, n_threads: int, store: PrefixStore | None = None) -> None:
         self.shape = shape
         self._kept = _KeptPrefixes(store)
-        self._n_prefix = [0] * shape.n_lanes
         self._context = Context(
             model,
             n_cells=shape.n_lanes * shape.n_cells,
@@ -189,13 +192,14 @@ class Streams:
     def open(self, command: Open) -> int:
         """See `Layout.open`."""
         self._context.remove(command.lane)
-        self._n_prefix[command.lane] = len(command.prefix)
         return self._kept.restore(command, self._context, command.lane)
 
     def run(self, batch: Batch, stop: Callable[[], bool]) -> list[Float32Array]:
         """See `Layout.run`."""
-        for lane, _ in batch.clear:
-            self._context.cut(lane, self._n_prefix[lane])
+        for edit in batch.edits:
+            if not isinstance(edit, Cut):
+                raise RuntimeError(f"lane {edit.lane} is a stream, of which there are no copies")
+            self._context.cut(edit.lane, edit.length)
         logits = _decode(self._context, [(row.lane, row) for row in batch.rows], stop)
         for row in batch.rows:
             if row.slot == 0:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 
 class _Run:
-    """Cells that were decoded together; shared by every sequence that was copied afterwards."""
+    """Cells that lie together in every sequence that holds them."""
 
-    def __init__(self, n_tokens: int) -> None:
+    def __init__(self, n_tokens: int, n_holders: int = 1) -> None:
         self.n_tokens = n_tokens
-        self.n_holders = 1
+        self.n_holders = n_holders
 
 
 class KvLedger:
@@ -56,20 +56,24 @@ class KvLedger:
 
     def append(self, sequence: int, n_tokens: int) -> None:
         """Note tokens that were decoded at the end of a sequence."""
-        self._runs[self.checked(sequence)].append(_Run(n_tokens))
+        runs = self._runs[self.checked(sequence)]
+        if runs and runs[-1].n_holders == 1:
+            runs[-1].n_tokens += n_tokens
+        else:
+            runs.append(_Run(n_tokens))
         self._lengths[sequence] += n_tokens
         self._n_held += n_tokens
 
-    def copy(self, source: int, target: int) -> None:
-        """Note that an empty sequence became a copy of another.
+    def copy(self, source: int, target: int, n_tokens: int) -> None:
+        """Note that an empty sequence became a copy of the first tokens of another.
 
         Raises:
-            ValueError: The target is not empty, or is the source.
+            ValueError: The target is not empty, or is the source, or the source is shorter.
         """
         if source == target or self._runs[self.checked(target)]:
             raise ValueError(f"sequence {target} is not empty")
-        self._runs[target] = list(self._runs[self.checked(source)])
-        self._lengths[target] = self._lengths[source]
+        self._runs[target] = self._runs[source][: self._border(source, n_tokens)]
+        self._lengths[target] = n_tokens
         for run in self._runs[target]:
             run.n_holders += 1
 
@@ -78,20 +82,36 @@ class KvLedger:
         self.cut(sequence, 0)
 
     def cut(self, sequence: int, n_tokens: int) -> None:
-        """Note that a sequence was shortened to its first tokens, at a border between two decodes.
+        """Note that a sequence was shortened to its first tokens; cells that others share stay.
 
         Raises:
-            ValueError: There is no such border.
+            ValueError: It is shorter.
         """
-        runs = self._runs[self.checked(sequence)]
-        n_kept, length = len(runs), self._lengths[sequence]
-        while length > n_tokens:
-            n_kept -= 1
-            length -= runs[n_kept].n_tokens
-        if length != n_tokens:
-            raise ValueError(f"sequence {sequence} has no border at {n_tokens} tokens")
+        n_kept = self._border(sequence, n_tokens)
+        runs = self._runs[sequence]
         for run in runs[n_kept:]:
             run.n_holders -= 1
             self._n_held -= 0 if run.n_holders else run.n_tokens
         del runs[n_kept:]
-        self._lengths[sequence] = length
+        self._lengths[sequence] = n_tokens
+
+    def _border(self, sequence: int, n_tokens: int) -> int:
+        """How many runs make up the first tokens of a sequence; a run is split where they end within it."""
+        runs, length = self._runs[self.checked(sequence)], self._lengths[sequence]
+        if not 0 <= n_tokens <= length:
+            raise ValueError(f"sequence {sequence} has {length} tokens, not {n_tokens}")
+        n_before = len(runs)
+        while length > n_tokens:
+            n_before -= 1
+            length -= runs[n_before].n_tokens
+        if length == n_tokens:
+            return n_before
+        self._split(runs[n_before], n_tokens - length)
+        return n_before + 1
+
+    def _split(self, run: _Run, n_tokens: int) -> None:
+        rest = _Run(run.n_tokens - n_tokens, run.n_holders)
+        run.n_tokens = n_tokens
+        for runs in self._runs:
+            if run in runs:
+                runs.insert(runs.index(run) + 1, rest)

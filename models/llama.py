@@ -510,16 +510,17 @@ class Context(_Handle):
             self._ledger.append(part.sequence, len(part.tokens))
         return logits
 
-    def copy(self, source: int, target: int) -> None:
-        """Make an empty sequence a copy of another; the cells are shared, nothing is computed.
+    def copy(self, source: int, target: int, n_tokens: int | None = None) -> None:
+        """Make an empty sequence a copy of another, or of its first tokens; the cells are shared, nothing is computed.
 
         Raises:
-            ValueError: The target is not empty, one of the two does not exist, or sequences do not share cells.
+            ValueError: The target is not empty, one of the two does not exist or is shorter, or sequences do not share cells.
         """
         if not self._unified:
             raise ValueError(f"sequence {target} shares no cells with others")
-        self._ledger.copy(source, target)
-        native.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        n_tokens = self.length(source) if n_tokens is None else n_tokens
+        self._ledger.copy(source, target, n_tokens)
+        native.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
 
     def remove(self, sequence: int) -> None:
         """Empty a sequence. Copies of it stay whole."""

@@ -35,7 +35,7 @@ class Need:
         """One line for a guard that does not fit."""
         return (
             f"guard {guard} needs {self.estimate} of memory, and {self.available_text} are available: "
-            "take a smaller model, n_ctx or max_policies, put layers on a GPU, or set check_memory to false"
+            "take a smaller model, n_ctx, kv_tokens or max_policies, put layers on a GPU, or set check_memory to false"
         )
 
 
@@ -63,12 +63,13 @@ def layout_of(spec: LocalSpec, shape: Shape) -> Layout:
     """The contexts that a guard makes (`models.safeguard`, `models.encoder`)."""
     if spec.engine == "encoder":
         return Layout(n_cells=shape.n_ctx_train, n_sequences=1, n_batch=shape.n_ctx_train)
-    n_ctx = min(spec.n_ctx, shape.n_ctx_train)
+    n_cells = max(min(spec.n_ctx, shape.n_ctx_train), spec.kv_tokens or 0)
     on_gpu = spec.gpu_layers != 0 and may_have_gpu()
     if spec.layout == "streams" or (spec.layout == "auto" and on_gpu):
-        return Layout(n_cells=spec.max_policies * n_ctx, n_sequences=spec.max_policies)
+        return Layout(n_cells=spec.max_policies * n_cells, n_sequences=spec.max_policies)
     n_contexts = min(spec.max_policies, spec.n_policies or spec.max_policies)
-    return Layout(n_cells=n_ctx, n_sequences=spec.max_sequences + 1, n_contexts=n_contexts)
+    n_sequences = spec.max_sequences + spec.max_kept + 1
+    return Layout(n_cells=n_cells, n_sequences=n_sequences, n_contexts=n_contexts)
 
 
 def gpu_share(gpu_layers: int | None, n_layers: int, has_gpu: bool) -> float:

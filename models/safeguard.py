@@ -1,18 +1,21 @@
 """Engine ``llama``: gpt-oss-safeguard models, which read a policy and judge a content by it.
 
-Two tiers. *Direct* (effort ``none``) forces the final channel open and reads the two verdict logits: one pass, no
-answer is generated, so the content cannot talk the model into another one. *Reasoned* (``low``, ``medium``, ``high``)
-lets the model think in its analysis channel up to a budget, then forces the final channel in the same way: there is
-always a verdict, also when the trace had to be cut.
+Two tiers. *Direct* forces the final channel open and reads the two verdict logits: one pass, no answer is generated, so the
+content cannot talk the model into another one. *Reasoned* (effort ``low``, ``medium``, ``high``) lets the model think in its
+analysis channel up to a budget of tokens and of time, then forces the final channel in the same way: there is always a
+verdict, also when the trace had to be cut. With an effort, the direct verdict comes first and is the last word unless it lies
+in the policy's band of uncertainty (``reason_band``); a band of ``[0, 1]`` reasons always.
 
 The score is the probability of ``1`` among the two labels; it is not calibrated. After a trace that probability is
 nearly always close to 0 or 1, and the length of the trace says more (AUROC 0.98 against 0.80 on public traces):
-`Score.n_tokens` carries it, for calibration to use.
+`Score.evidence` carries it, for calibration to use. Where hardly any probability lies on the labels, the model was about to
+say something else: it may say the beginning of that, and `models.trace` tells what it is: a refusal, the content's task, …
 
 A content that is longer than what fits beside the policy is judged in overlapping windows; the highest score counts.
 
 Calls are judged together: each becomes readings, one for every window and policy, which `models.scheduler` puts into batches
-and `models.layouts` computes. The content is tokenised once for all policies.
+and `models.layouts` computes. The content is tokenised once for all policies, and what was read of a conversation or a stream
+before is not read again (`models.lane`).
 """
 
 from __future__ import annotations
@@ -21,14 +24,15 @@ import itertools
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from models.engine import Effort, GuardPolicy, Passage, Score, Tier
+from models.commands import Batch, Open, Reading, Row, Says, Verdict, Want
+from models.engine import Effort, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
-from models.evidence import Evidence
+from models.evidence import Kind
+from models.gathering import Call, Finding, Part, Window
 from models.judge import Stop
-from models.labels import Float32Array, log_odds, read_score
+from models.labels import MIN_LABEL_MASS, Float32Array, label_margin, label_mass, sigmoid
 from models.layouts import make_layout
 from models.llama import DecodeStopped, Model, Usage, library
 from models.prefix_store import PrefixStore
@@ -42,7 +46,8 @@ from models.prompt import (
     prefix_pieces,
     render_content,
 )
-from models.scheduler import PREFIX_CHUNK, Batch, Open, Reading, Row, Scheduler, Verdict, Want
+from models.scheduler import PREFIX_CHUNK, Scheduler
+from models.trace import goes_in_circles, read_trace, verdict_error
 from models.windows import windows
 
 ARCHITECTURE = "gpt-oss"
@@ -50,46 +55,23 @@ ARCHITECTURE = "gpt-oss"
 TRACE_BUDGET = {Effort.NONE: 0, Effort.LOW: 256, Effort.MEDIUM: 1024, Effort.HIGH: 4096}
 """Tokens that the model may think before its verdict is asked for."""
 
+ALWAYS = (0.0, 1.0)
+"""The band of uncertainty in which every score lies."""
+
 Answer = tuple[int, list[Score | EngineError]]
 
 _N_KNOWN_PREFIXES = 256
 _MIN_WINDOW_TOKENS = 32
 _OVERLAP = 8
 """Windows share one part in so many."""
+_N_ANSWER = 32
+"""Tokens of an answer that is no label: enough to tell a refusal from a task."""
+_LAST_WORD = 0.15
+"""Share of a call's time that is kept for the verdict, however long the model would like to think."""
 _OVERTIME_S = 0.5
 """A batch that still runs so long after somebody's deadline is stopped: the proxy takes silence for a hang."""
 _TOKENISE_S = 0.1
 """Longest time for new contents between two batches, one content being the least."""
-
-
-class _Call:
-    """A call under way."""
-
-    def __init__(self, policies: Sequence[GuardPolicy], stop: Stop) -> None:
-        self.policies = policies
-        self.stop = stop
-        self.started = time.perf_counter()
-        self.entries: list[Score | EngineError | None] = [None] * len(policies)
-        self.parts: list[_Part] = []
-        """By number of the reading: which part it belongs to."""
-
-    def answer(self, missing: EngineError) -> list[Score | EngineError]:
-        return [missing if entry is None else entry for entry in self.entries]
-
-    @property
-    def over(self) -> bool:
-        return None not in self.entries
-
-
-class _Part:
-    """One policy of a call: gathers the verdicts of all windows."""
-
-    def __init__(self, index: int, n_windows: int, n_read: int) -> None:
-        self.index = index
-        self.n_left = n_windows
-        self.n_read = n_read
-        self.best: tuple[float, Sequence[int]] | None = None
-        self.failure: EngineError | None = None
 
 
 class SafeguardJudge:
@@ -99,13 +81,19 @@ class SafeguardJudge:
         path: First file of the model.
         name: What `model` returns: the model's name and revision.
         effort: How long the model may think.
-        n_ctx: Tokens of one sequence: policy, window and trace; also of each policy's cache.
+        reason_band: Direct scores in this range, ends included, are thought about; policies may have a band of their own.
+        reason_tokens: Longest trace; None: as `TRACE_BUDGET` says.
+        reason_s: Longest time from a call to the end of its traces; None: what the call's deadline allows.
+        n_ctx: Tokens of one sequence: policy, window and trace.
         n_threads: Threads for inference.
         max_content_tokens: More is `ContentTooLong`.
         gpu_layers: Layers to put on the GPU; None: all of them, if there is one.
         layout: How policies lie in memory; see `models.layouts.make_layout`.
-        max_policies: Policies that are kept ready, each in a cache of ``n_ctx`` tokens.
+        n_cells: Tokens of each policy's cache: the policy once, and all that is read against it or kept; None: ``n_ctx``.
+        max_policies: Policies that are kept ready, each in a cache of its own.
         max_sequences: Contents that are read against one policy at once.
+        max_kept: Contents per policy that stay in its cache, so that a conversation or a stream that goes on is read from where
+            it ended; 0: none.
         max_jobs: Calls at once; one more is `EngineOverloaded`.
         prefix_cache: Folder for policies that were read; None: they are read again after a restart.
         identity: What identifies the model's file; with ``prefix_cache`` only.
@@ -120,19 +108,27 @@ class SafeguardJudge:
         *,
         name: str,
         effort: Effort,
+        reason_band: tuple[float, float] = ALWAYS,
+        reason_tokens: int | None = None,
+        reason_s: float | None = None,
         n_ctx: int,
         n_threads: int,
         max_content_tokens: int,
         gpu_layers: int | None = None,
         layout: str = "auto",
+        n_cells: int | None = None,
         max_policies: int = 8,
         max_sequences: int = 8,
+        max_kept: int = 16,
         max_jobs: int = 256,
         prefix_cache: Path | None = None,
         identity: str = "",
     ) -> None:
         self._name = name
         self._effort = effort
+        self._band = reason_band
+        self._budget = 0 if effort is Effort.NONE else reason_tokens or TRACE_BUDGET[effort]
+        self._reason_s = reason_s
         self._max_content_tokens = max_content_tokens
         self._loaded = Model(path, gpu_layers)
         try:
@@ -156,7 +152,8 @@ class SafeguardJudge:
                 self._loaded,
                 max_policies=max_policies,
                 max_sequences=max_sequences,
-                n_ctx=self._n_ctx,
+                max_kept=max_kept,
+                n_cells=max(self._n_ctx, n_cells or 0),
                 n_threads=n_threads,
                 on_gpu=gpu_layers != 0,
                 store=store,
@@ -164,10 +161,12 @@ class SafeguardJudge:
         except EngineError:
             self._loaded.close()
             raise
-        self._scheduler: Scheduler[float] = Scheduler(self._layout.shape, max_jobs)
+        self._scheduler: Scheduler[float] = Scheduler(
+            self._layout.shape, max_jobs, is_enough=lambda trace: goes_in_circles(self._vocabulary.text(trace))
+        )
         self._prefixes: OrderedDict[tuple[str, str], list[int]] = OrderedDict()
-        self._arrived: deque[tuple[int, Sequence[Passage], _Call, str]] = deque()
-        self._calls: dict[int, _Call] = {}
+        self._arrived: deque[tuple[int, Sequence[Passage], Call, str]] = deque()
+        self._calls: dict[int, Call] = {}
         self._lone_ids = itertools.count(-1, -1)
 
     @property
@@ -189,7 +188,7 @@ class SafeguardJudge:
         self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop, key: str = ""
     ) -> None:
         """Take a call; see `models.judge.SteppedJudge.submit`."""
-        call = self._calls[job_id] = _Call(policies, stop)
+        call = self._calls[job_id] = Call(policies, stop)
         self._arrived.append((job_id, passages, call, key))
 
     def step(self) -> list[Answer]:
@@ -199,7 +198,7 @@ class SafeguardJudge:
         """
         self._take_in()
         answers = self._give_up()
-        match self._scheduler.next():
+        match self._scheduler.next(time.monotonic()):
             case Open() as command:
                 self._open(command)
             case Batch() as batch:
@@ -250,14 +249,13 @@ class SafeguardJudge:
             except EngineError as error:
                 call.entries = [error] * len(call.policies)
 
-    def _plan(self, job_id: int, content: list[int], call: _Call, key: str) -> None:
+    def _plan(self, job_id: int, content: list[int], call: Call, key: str) -> None:
         """Make readings of a content and hand them to the scheduler."""
         readings: list[Reading] = []
-        reasoned = self._effort is not Effort.NONE
         for index, policy in enumerate(call.policies):
             try:
                 prefix = self._prefix(policy)
-                size = self._n_ctx - len(prefix) - self._n_answer
+                size = self._n_ctx - len(prefix) - self._n_behind
                 if size < _MIN_WINDOW_TOKENS:
                     raise EngineError(
                         f"policy {policy.name} and the room to reason leave {size} of {self._n_ctx} tokens for the content: "
@@ -266,24 +264,35 @@ class SafeguardJudge:
             except EngineError as error:
                 call.entries[index] = error
                 continue
-            spans = windows(len(content), size, size - size // _OVERLAP)
-            part = _Part(index, len(spans), sum(end - start for start, end in spans))
+            spans = windows(len(content), size, size - size // _OVERLAP, full=False)
+            part = Part(index, len(spans), sum(end - start for start, end in spans))
+            band = policy.reason_band or self._band
             for start, end in spans:
-                readings.append(
-                    Reading(
-                        policy=(policy.revision, policy.text),
-                        prefix=prefix,
-                        opening=content[start:end] + (self._to_analysis if reasoned else self._to_final),
-                        budget=TRACE_BUDGET[self._effort],
-                        closing=self._after_analysis if reasoned else (),
-                    )
-                )
-                call.parts.append(part)
+                policy_key = (policy.revision, policy.text)
+                thinks = self._budget > 0 and band == ALWAYS
+                window = Window(part, policy_key, prefix, content[start:end], band, thinks)
+                call.windows.append(window)
+                readings.append(self._reading(window, call))
         if not readings:
             return
         refusal = self._scheduler.submit(job_id, readings, deadline=call.stop.deadline, now=time.monotonic(), key=key)
         if refusal is not None:
             call.entries = [refusal] * len(call.policies)
+
+    def _reading(self, window: Window, call: Call) -> Reading:
+        """How a window is read: with thinking, or without."""
+        now = time.monotonic()
+        until = call.stop.deadline - _LAST_WORD * max(0.0, call.stop.deadline - now)
+        return Reading(
+            policy=window.key,
+            prefix=window.prefix,
+            opening=[*window.content, *(self._to_analysis if window.thinks else self._to_final)],
+            budget=self._budget if window.thinks else 0,
+            closing=self._after_analysis if window.thinks else (),
+            n_content=len(window.content),
+            n_answer=_N_ANSWER,
+            think_until=until if self._reason_s is None else min(until, now + self._reason_s),
+        )
 
     def _prefix(self, policy: GuardPolicy) -> list[int]:
         key = (policy.revision, policy.text)
@@ -333,54 +342,52 @@ class SafeguardJudge:
         latest = min(call.stop.deadline for call in self._calls.values()) + _OVERTIME_S
         return lambda: time.monotonic() >= latest or all(stop() for stop in stops)
 
-    def _read(self, row: Row, logits: Float32Array) -> float | int | EngineError | None:
-        if row.want is Want.VERDICT:
-            try:
-                return read_score(logits, self._violating, self._safe)
-            except VerdictError as error:
-                return error
+    def _read(self, row: Row, logits: Float32Array) -> float | int | EngineError | Says | Reading | None:
+        """What the scheduler is to know of a row's logits; see `Scheduler.take`."""
+        if row.want is not Want.VERDICT:
+            return self._next_token(logits)
+        assert row.reader is not None
+        job, index = row.reader
+        call = self._calls[job]
+        window = call.windows[index]
+        try:
+            if label_mass(logits, self._violating, self._safe) < MIN_LABEL_MASS:
+                return Says(self._next_token(logits))
+            margin = label_margin(logits, self._violating, self._safe)
+        except VerdictError as error:
+            return error
+        if self._budget and not window.thinks and window.band[0] <= sigmoid(margin) <= window.band[1]:
+            window.thinks = True
+            return self._reading(window, call)
+        return margin
+
+    def _next_token(self, logits: Float32Array) -> int | None:
         token = int(logits.argmax())
         return None if self._vocabulary.special[token] or self._vocabulary.is_end(token) else token
 
     def _note(self, verdict: Verdict[float]) -> None:
         """A window was judged; with the last of a policy there is an entry."""
         call = self._calls[verdict.job]
-        part = call.parts[verdict.index]
-        part.n_left -= 1
-        if isinstance(verdict.value, EngineError):
-            part.failure = verdict.value
-        elif part.best is None or verdict.value > part.best[0]:
-            part.best = (verdict.value, verdict.trace)
-        if part.n_left == 0:
-            call.entries[part.index] = self._entry(part, call)
+        window = call.windows[verdict.index]
+        if window.part.note(self._finding(verdict, window)):
+            best = window.part.best
+            call.settle(window.part, self._vocabulary.text(best.trace).strip() if best is not None else "")
 
-    def _entry(self, part: _Part, call: _Call) -> Score | EngineError:
-        # A window without verdict makes the answer "no verdict", unless another window is against the policy anyway:
-        # otherwise a provoked refusal at the end could hide the violation before it.
-        if part.best is None or (part.failure is not None and part.best[0] < 0.5):
-            return part.failure or VerdictError("nothing was judged")
-        value, trace = part.best
-        reasoned = self._effort is not Effort.NONE
-        rationale = self._vocabulary.text(trace).strip() if reasoned else None
-        evidence = Evidence(logit=log_odds(value))
-        if rationale is not None:
-            evidence = replace(evidence, violates=value >= 0.5, n_chars=len(rationale), n_tokens=len(trace))
-        return Score(
-            value=value,
-            tier=Tier.REASONED if reasoned else Tier.DIRECT,
-            calibrated=False,
-            rationale=rationale,
-            n_tokens=len(trace) if reasoned else part.n_read,
-            latency_ms=(time.perf_counter() - call.started) * 1000,
-            evidence=evidence,
-        )
+    def _finding(self, verdict: Verdict[float], window: Window) -> Finding | EngineError:
+        if isinstance(verdict.value, EngineError):
+            return verdict.value
+        if verdict.value is not None:
+            return Finding(verdict.value, window.thinks, verdict.trace)
+        said = read_trace(self._vocabulary.text(verdict.trace), self._vocabulary.text(verdict.answer))
+        if said.kind is Kind.VERDICT:  # a label in another spelling, of which the logits say nothing
+            return verdict_error(Kind.MALFORMED)
+        return verdict_error(said.kind)
 
     @property
-    def _n_answer(self) -> int:
+    def _n_behind(self) -> int:
         """Tokens that must fit behind the content."""
-        if self._effort is Effort.NONE:
-            return len(self._to_final)
-        return len(self._to_analysis) + TRACE_BUDGET[self._effort] + len(self._after_analysis)
+        direct, reasoned = len(self._to_final), len(self._to_analysis) + self._budget + len(self._after_analysis)
+        return (max(direct, reasoned) if self._budget else direct) + _N_ANSWER
 
     def _one_token(self, label: str) -> int:
         ids = self._vocabulary.encode_text(label)

@@ -19,6 +19,12 @@ class LocalSpec:
     """A name of `models.catalog`, ``embedded``, or a path to a ``.gguf``."""
     effort: Effort = Effort.LOW
     """For ``llama``: how long the model may reason."""
+    reason_band: tuple[float, float] = (0.0, 1.0)
+    """For ``llama``: direct scores in this range, ends included, are reasoned about."""
+    reason_tokens: int | None = None
+    """For ``llama``: longest trace; None: what ``effort`` says."""
+    reason_s: float | None = None
+    """For ``llama``: longest time to the end of a trace; None: what the deadline allows."""
     gpu_layers: int | None = None
     """Layers to put on the GPU; None: all that fit."""
     n_ctx: int = 8192
@@ -34,11 +40,15 @@ class LocalSpec:
     layout: str = "auto"
     """For ``llama``: ``contexts``, ``streams`` or ``auto`` (`models.layouts`)."""
     max_policies: int = 8
-    """For ``llama``: policies that are kept ready, each in a cache of ``n_ctx`` tokens."""
+    """For ``llama``: policies that are kept ready, each in a cache of its own."""
     n_policies: int | None = None
     """For ``llama``: policies that will be asked about, as far as is known; no more contexts will be made."""
     max_sequences: int = 8
     """For ``llama``: contents that are read against one policy at once."""
+    max_kept: int = 16
+    """For ``llama``: contents that stay in a policy's cache for those that go on."""
+    kv_tokens: int | None = None
+    """For ``llama``: tokens of each policy's cache; None: ``n_ctx``."""
     prefix_cache: str | None = None
     """For ``llama``: folder for policies that were read; None: they are read again after a restart."""
     max_content_tokens: int = 32768

@@ -265,7 +265,7 @@ class CachedEngine:
         if known is None:
             if len(self._policy_hashes) >= _KNOWN_POLICIES:
                 self._policy_hashes.clear()
-            parts = [policy.revision, policy.text, policy.category, policy.summary]
+            parts = [policy.revision, policy.text, policy.category, policy.summary, policy.reason_band]
             known = self._policy_hashes[policy] = self._hash(repr(parts).encode("utf-8", "backslashreplace"))
         return known
 

@@ -101,7 +101,7 @@ def load_message(spec: LocalSpec, path: str, verified: str | None) -> Message:
 def read_spec(message: Message) -> LocalSpec:
     """The spec of a ``load`` message."""
     fields = message["spec"]
-    return LocalSpec(**{**fields, "effort": Effort(fields["effort"])})
+    return LocalSpec(**{**fields, "effort": Effort(fields["effort"]), "reason_band": tuple(fields["reason_band"])})
 
 
 class PolicySender:
@@ -161,7 +161,8 @@ class PolicyReceiver:
         if message["forget"]:
             self._policies.clear()
         for number, fields in message["new"].items():
-            self._policies[int(number)] = GuardPolicy(**fields)
+            band = fields["reason_band"]
+            self._policies[int(number)] = GuardPolicy(**{**fields, "reason_band": band and tuple(band)})
         passages = [Passage(surface, text, context) for surface, text, context in message["passages"]]
         return passages, [self._policies[number] for number in message["policies"]]
 

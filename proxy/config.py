@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.engine import Effort
 from models.verdict_cache import DEFAULT_ENTRIES
@@ -88,6 +88,16 @@ def check_http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _in_order(band: tuple[float, float]) -> tuple[float, float]:
+    if band[0] > band[1]:
+        raise ValueError("must have the lower score first")
+    return band
+
+
+Band = Annotated[tuple[Threshold, Threshold], AfterValidator(_in_order)]
+"""Two scores, the lower one first."""
+
+
 class EncoderGuard(Section):
     """A GGUF classifier: built-in categories in one pass, custom policies as pairs."""
 
@@ -123,7 +133,16 @@ class LlamaGuard(Section):
     model: str
     """``gpt-oss-safeguard-20b``, ``gpt-oss-safeguard-120b`` (see ``safeguard models list``) or a path to a ``.gguf``."""
     effort: Effort = Effort.LOW
-    """How much the model may reason: ``none`` reads the verdict in one forward pass."""
+    """How much the model may reason, where its first verdict is uncertain: ``none`` always reads the verdict in one forward
+    pass; ``low``, ``medium`` and ``high`` may reason for 256, 1024 and 4096 tokens."""
+    reason_band: Band = (0.01, 0.99)
+    """Scores of the first forward pass in this range, ends included, are uncertain and reasoned about; ``[0, 1]``: all are.
+    A policy may have a range of its own."""
+    reason_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
+    """Longest reasoning, in tokens; then the verdict is asked for. Left out: what ``effort`` says."""
+    reason_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] | None = None
+    """Longest time until the verdict is asked for, in seconds from when the guard takes the content; left out: 85 % of the time
+    that there is."""
     gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """Layers to put on the GPU; ``auto``: all."""
     n_ctx: Annotated[int, Field(ge=512)] = 8192
@@ -137,6 +156,11 @@ class LlamaGuard(Section):
     least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``."""
+    max_kept: Annotated[int, Field(ge=0, le=128)] = 16
+    """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
+    what is new gets read; they never take room that is needed. ``0``: none."""
+    kv_tokens: Annotated[int, Field(ge=512)] | None = None
+    """Tokens of each policy's cache; left out: ``n_ctx``. More keeps more conversations."""
     prefix_cache: str | None = None
     """Folder in which policies are kept once they were read, so that a restart does not read them again (about 48 MB for a
     policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""
@@ -212,6 +236,8 @@ class PolicyEntry(Section):
     advisory: str | None = None
     """For ``rewrite_with: advisory``: what the upstream is told in a system message; left out: the file's own, or a
     sentence with the policy's title."""
+    reason_band: Band | None = None
+    """Scores of a ``llama`` guard's first forward pass that are reasoned about; left out: the guard's ``reason_band``."""
     patterns: tuple[str, ...] = ()
     """For ``patterns``: regular expressions of a linear-time engine (RE2)."""
     literals: tuple[str, ...] = ()
@@ -236,6 +262,8 @@ class PolicyEntry(Section):
             raise ValueError("category and summary belong to a policy with file or text")
         if self.detector is not None and (self.rewrite_text or self.advisory):
             raise ValueError("rewrite_text and advisory belong to a policy with file or text; a detector's rule masks")
+        if self.detector is not None and self.reason_band is not None:
+            raise ValueError("reason_band belongs to a policy with file or text; a detector does not reason")
         return self
 
 

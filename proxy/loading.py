@@ -307,6 +307,7 @@ def _policy(source: _Source, name: str, entry: PolicyEntry) -> Policy:
             summary=entry.summary,
             rewrite_text=entry.rewrite_text,
             advisory=entry.advisory,
+            reason_band=entry.reason_band,
         )
     except PolicyError as e:
         raise source.error((*at, "file") if entry.file else at, str(e)) from None
@@ -438,12 +439,17 @@ def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard, n_policies:
         return {"effort": Effort.NONE}
     return {
         "effort": guard.effort,
+        "reason_band": guard.reason_band,
+        "reason_tokens": guard.reason_tokens,
+        "reason_s": guard.reason_s,
         "n_ctx": guard.n_ctx,
         "n_at_once": guard.max_queue + 1,  # they wait in the process, which knows who can still be in time
         "layout": guard.layout,
         "max_policies": guard.max_policies,
         "n_policies": n_policies,
         "max_sequences": guard.max_sequences,
+        "max_kept": guard.max_kept,
+        "kv_tokens": guard.kv_tokens,
         "prefix_cache": guard.prefix_cache and str(source.path.parent / Path(guard.prefix_cache).expanduser()),
     }
 

@@ -59,6 +59,7 @@ class Policy:
         surfaces: What a rule reads if it names no scope; None: everything.
         rewrite_text: What replaces a text that is against this policy; None: the refusal text.
         advisory: What the upstream is told about content that is near this policy. Empty for detectors.
+        reason_band: Scores that a guard that can reason reasons about; None: what the guard says.
     """
 
     name: str
@@ -72,10 +73,11 @@ class Policy:
     surfaces: frozenset[Surface] | None = None
     rewrite_text: str | None = None
     advisory: str = ""
+    reason_band: tuple[float, float] | None = None
 
     def for_guard(self) -> GuardPolicy:
         """The policy as an engine needs it."""
-        return GuardPolicy(self.name, self.revision, self.text, self.category, self.summary)
+        return GuardPolicy(self.name, self.revision, self.text, self.category, self.summary, self.reason_band)
 
 
 def revision_of(*parts: str) -> str:
@@ -96,6 +98,7 @@ def text_policy(
     summary: str | None = None,
     rewrite_text: str | None = None,
     advisory: str | None = None,
+    reason_band: tuple[float, float] | None = None,
 ) -> Policy:
     """Build a policy from the content of a policy file, or from a text in the configuration.
 
@@ -107,6 +110,7 @@ def text_policy(
         summary: From the configuration; wins over the front matter.
         rewrite_text: From the configuration; wins over the front matter.
         advisory: From the configuration; wins over the front matter.
+        reason_band: From the configuration.
 
     Raises:
         PolicyError: The front matter is wrong, or there is no text.
@@ -126,6 +130,7 @@ def text_policy(
         surfaces=None if front.surfaces is None else frozenset(front.surfaces),
         rewrite_text=rewrite_text or front.rewrite_text,
         advisory=advisory or front.advisory or DEFAULT_ADVISORY.format(name=front.title or name),
+        reason_band=reason_band,
     )
 
 

@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models.commands import Batch, Row, Want
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
-from models.errors import ContentTooLong, EngineOverloaded, EngineTimeout, ModelLoadError
+from models.errors import (
+    ContentTooLong,
+    EngineOverloaded,
+    EngineTimeout,
+    GuardEmpty,
+    GuardRanTask,
+    GuardRefused,
+    ModelLoadError,
+    VerdictError,
+)
 from models.judge import Stop
 from models.labels import Float32Array, sigmoid
 from models.prefix_store import PrefixStore
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
-from models.scheduler import Batch, Speed
+from models.scheduler import Speed
 from tests.models.gguf_fixtures import write_bert
 
 RIGHT = 0.94
@@ -355,3 +366,251 @@ def no_memory(*_: object, **__: object) -> None:
 def test_a_layout_that_does_not_exist_is_a_load_error() -> None:
     with pytest.raises(ModelLoadError, match="layout"):
         load(layout="pages")
+
+
+# Nothing twice
+
+TALK = [
+    "Shall we take the tram to the lake on Sunday, or is it too cold for that?",
+    "I would rather walk, the weather is fine and the dog needs to get out.",
+    "Then let us meet at the old bridge at ten and bring something to read.",
+    "Good. My brother may come too, he has not seen the lake since spring.",
+    "We should be back by six, because the band plays in the park tonight.",
+    "In that case I bring a pear and two plums, and you bring the tickets.",
+]
+
+
+def turns(n: int) -> list[Passage]:
+    return [Passage("assistant" if i % 2 else "user", TALK[i]) for i in range(n)]
+
+
+def n_decoded(judge: SafeguardJudge, passages: Sequence[Passage], *policies: GuardPolicy) -> tuple[int, list[float]]:
+    """Tokens that a call costs, and its scores."""
+    before = judge.usage.n_tokens
+    entries = judge.judge(passages, policies, later())
+    assert all(isinstance(e, Score) for e in entries), entries
+    return judge.usage.n_tokens - before, [e.value for e in entries if isinstance(e, Score)]
+
+
+@LAYOUTS
+def test_a_turn_of_a_conversation_costs_its_new_messages(layout: str) -> None:
+    keeping, forgetting = load(layout=layout), load(layout=layout, max_kept=0)
+    try:
+        for judge in (keeping, forgetting):
+            n_decoded(judge, turns(4), FRUIT, MUSIC)
+        n_new, kept = n_decoded(keeping, turns(6), FRUIT, MUSIC)
+        n_all, right = n_decoded(forgetting, turns(6), FRUIT, MUSIC)
+    finally:
+        keeping.close()
+        forgetting.close()
+    assert n_new < 0.5 * n_all
+    assert kept == pytest.approx(right, abs=0.02)
+
+
+@LAYOUTS
+def test_a_changed_earlier_message_is_judged_anew(layout: str) -> None:
+    judge, fresh = load(layout=layout), load(layout=layout, max_kept=0)
+    changed = [turns(6)[0], Passage("assistant", "She bought a banana and an apple."), *turns(6)[2:5]]
+    try:
+        n_decoded(judge, turns(5), FRUIT, MUSIC)
+        n_changed, scores_of_changed = n_decoded(judge, changed, FRUIT, MUSIC)
+        _, first = n_decoded(judge, turns(5), FRUIT, MUSIC)
+        _, right = n_decoded(fresh, changed, FRUIT, MUSIC)
+        _, right_first = n_decoded(fresh, turns(5), FRUIT, MUSIC)
+    finally:
+        judge.close()
+        fresh.close()
+    assert scores_of_changed == pytest.approx(right, abs=0.02)
+    assert first == pytest.approx(right_first, abs=0.02)
+    assert n_changed > 50, "whatever stands behind the change was read again"
+
+
+@LAYOUTS
+def test_a_stream_that_is_judged_as_it_grows_costs_each_token_once(layout: str) -> None:
+    judge, fresh = load(layout=layout), load(layout=layout, max_kept=0)
+    text = " ".join(TALK)
+    ends = [*range(60, len(text), 40), len(text)]
+    try:
+        scores(judge, "Hello.", FRUIT, MUSIC)
+        scores(fresh, "Hello.", FRUIT, MUSIC)
+        costs = [n_decoded(judge, [Passage("assistant", text[:end])], FRUIT, MUSIC) for end in ends]
+        again = [n_decoded(fresh, [Passage("assistant", text[:end])], FRUIT, MUSIC) for end in ends]
+    finally:
+        judge.close()
+        fresh.close()
+    n_text = len(fresh_tokens(text))
+    n_behind = len(judge._to_final)
+    n_first = len(fresh_tokens(text[:300]))  # what is short is not kept: the first checks read it again
+    assert sum(n for n, _ in costs) <= 2 * (n_text + len(ends) * (n_behind + 6) + 4 * n_first)
+    assert sum(n for n, _ in costs) < 0.6 * sum(n for n, _ in again)
+    for (_, kept), (_, right) in zip(costs, again, strict=True):
+        assert kept == pytest.approx(right, abs=0.04)  # pieces of other sizes round otherwise, again and again
+
+
+def fresh_tokens(text: str) -> list[int]:
+    judge = load()
+    try:
+        return judge._vocabulary.encode_text(text)
+    finally:
+        judge.close()
+
+
+def test_a_long_conversation_that_is_judged_in_windows_goes_on_too() -> None:
+    judge, fresh = load(n_ctx=600, n_cells=4000), load(n_ctx=600, n_cells=4000, max_kept=0)
+    long = [Passage("user" if i % 2 else "assistant", TALK[i % 6]) for i in range(60)]
+    try:
+        for each in (judge, fresh):
+            n_decoded(each, long[:-1], FRUIT)
+        n_new, kept = n_decoded(judge, long, FRUIT)
+        n_all, right = n_decoded(fresh, long, FRUIT)
+    finally:
+        judge.close()
+        fresh.close()
+    assert n_new < 0.5 * n_all
+    assert kept == pytest.approx(right, abs=0.02)
+
+
+# Effort where it pays
+
+
+def spy(judge: SafeguardJudge, change: Callable[[Row, Float32Array], None]) -> list[Row]:
+    """See, and change, what the model says; the rows that wanted something."""
+    seen: list[Row] = []
+    run = judge._layout.run
+
+    def changed(batch: Batch, stop: Callable[[], bool]) -> list[Float32Array]:
+        rows = [row for row in batch.rows if row.want is not Want.NOTHING]
+        logits = run(batch, stop)
+        for row, numbers in zip(rows, logits, strict=True):
+            seen.append(row)
+            change(row, numbers)
+        return logits
+
+    judge._layout.run = changed  # type: ignore[method-assign]
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("value", "tier"),
+    [
+        pytest.param(0.0, Tier.DIRECT, id="surely-safe"),
+        pytest.param(1.0, Tier.DIRECT, id="surely-not"),
+        pytest.param(0.5, Tier.REASONED, id="uncertain"),
+    ],
+)
+@pytest.mark.parametrize("effort", [Effort.LOW, Effort.MEDIUM])
+def test_only_an_uncertain_score_is_reasoned_about(value: float, tier: Tier, effort: Effort) -> None:
+    judge = load(effort, n_ctx=2048, reason_band=(0.1, 0.9))
+
+    def decide(row: Row, logits: Float32Array) -> None:
+        if row.want is Want.VERDICT and row.position + len(row.tokens) < 400:
+            logits[judge._violating] = logits[judge._safe] + 20 * (value - 0.5)
+
+    try:
+        seen = spy(judge, decide)
+        (score,) = scores(judge, "A pear.", FRUIT)
+    finally:
+        judge.close()
+    assert score.tier is tier
+    assert any(row.want is Want.TOKEN for row in seen) == (tier is Tier.REASONED)
+    assert score.evidence is not None
+    assert (score.evidence.n_chars > 0) == (tier is Tier.REASONED)
+
+
+def test_a_policy_may_have_a_band_of_its_own() -> None:
+    judge = load(Effort.LOW, n_ctx=2048, reason_band=(0.5, 0.5))
+    try:
+        (plain, eager) = scores(judge, "A pear.", FRUIT, replace(FRUIT, name="eager", reason_band=(0.0, 1.0)))
+    finally:
+        judge.close()
+    assert (plain.tier, eager.tier) == (Tier.DIRECT, Tier.REASONED)
+
+
+def test_what_is_reasoned_about_is_not_read_again() -> None:
+    judge = load(Effort.LOW, n_ctx=2048, reason_band=(0.0, 0.9999999), reason_tokens=8)
+    try:
+        scores(judge, "Rain.", FRUIT)
+        n, _ = n_decoded(judge, user(" ".join(TALK)), MUSIC, FRUIT)
+        n_content = len(judge._vocabulary.encode_text(" ".join(TALK)))
+        n_prefix = len(judge._prefix(MUSIC))
+    finally:
+        judge.close()
+    assert n <= n_prefix + 2 * (n_content + 2 * 8 + 3 * len(judge._after_analysis))
+
+
+def test_thinking_ends_in_time_for_a_verdict() -> None:
+    judge = load(Effort.HIGH, n_ctx=6000, reason_s=0.0)
+    never_ends = judge._vocabulary.encode_text("and")[0]
+
+    def ramble(row: Row, logits: Float32Array) -> None:
+        if row.want is Want.TOKEN:
+            logits[never_ends] = 1000
+        elif row.want is Want.VERDICT:  # after nonsense the tiny model answers nonsense
+            logits[judge._violating] = logits.max() + 5
+
+    try:
+        spy(judge, ramble)
+        (score,) = scores(judge, "A pear.", FRUIT)
+        assert (score.tier, score.n_tokens) == (Tier.REASONED, 0)
+        judge._reason_s = 0.3
+        (score,) = scores(judge, "A plum.", FRUIT)
+        assert 0 < score.n_tokens < TRACE_BUDGET[Effort.HIGH]
+        judge._reason_s = None
+        (score,) = [e for e in judge.judge(user("A band."), [FRUIT], later(0.6)) if isinstance(e, Score)]
+        assert 0 < score.n_tokens < TRACE_BUDGET[Effort.HIGH]
+    finally:
+        judge.close()
+
+
+def test_a_trace_that_goes_in_circles_is_cut_and_said_to_be_worth_little() -> None:
+    judge = load(Effort.HIGH, n_ctx=6000)
+    same = judge._vocabulary.encode_text(" reasoning")
+
+    def ramble(row: Row, logits: Float32Array) -> None:
+        if row.want is Want.TOKEN:
+            logits[same[0]] = 1000
+
+    try:
+        spy(judge, ramble)
+        (score,) = scores(judge, "A pear.", FRUIT)
+    finally:
+        judge.close()
+    assert score.n_tokens < TRACE_BUDGET[Effort.HIGH] / 2
+    assert score.evidence is not None
+    assert score.evidence.runaway
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        pytest.param("I'm sorry, but I can't help with that.", GuardRefused, id="refusal"),
+        pytest.param("Once upon a time there was a king who had three daughters, and the", GuardRanTask, id="task"),
+        pytest.param("", GuardEmpty, id="empty"),
+        pytest.param("The content does not violate the policy.", VerdictError, id="prose"),
+        pytest.param(" 0", VerdictError, id="a-label-elsewhere"),
+    ],
+)
+@pytest.mark.parametrize("effort", [Effort.NONE, Effort.LOW])
+def test_an_answer_that_is_no_verdict_is_named_and_never_a_score(
+    answer: str, error: type[VerdictError], effort: Effort
+) -> None:
+    judge = load(effort, n_ctx=1024)
+    script = judge._vocabulary.encode_text(answer)
+    n_said = 0
+
+    def say(row: Row, logits: Float32Array) -> None:
+        nonlocal n_said
+        if row.want in (Want.VERDICT, Want.ANSWER):
+            logits[:] = 0
+            token = script[n_said] if n_said < len(script) else judge._vocabulary.control("<|return|>")
+            logits[token] = 1000
+            n_said += 1
+
+    try:
+        spy(judge, say)
+        (entry,) = judge.judge(user("A pear."), [FRUIT], later())
+    finally:
+        judge.close()
+    assert type(entry) is error
+    assert n_said > 1 or not script
+    assert not any(word in str(entry) for word in ("king", "sorry"))
