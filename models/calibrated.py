@@ -16,7 +16,7 @@ from dataclasses import replace
 import structlog
 
 from models.calibration import Calibration, Unmappable
-from models.engine import Effort, Engine, GuardPolicy, Passage, Score, Tier
+from models.engine import Engine, GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError
 from models.trace import length_score
 
@@ -41,7 +41,7 @@ class CalibratedEngine:
         *,
         guard: str,
         calibrations: Mapping[str, Sequence[Calibration]],
-        effort: Effort | None = None,
+        effort: str | None = None,
     ) -> None:
         self._engine = engine
         self._guard = guard
@@ -99,7 +99,7 @@ class CalibratedEngine:
 
 
 def find(
-    calibrations: Sequence[Calibration], revision: str, model: str, tier: Tier, effort: Effort | None
+    calibrations: Sequence[Calibration], revision: str, model: str, tier: Tier, effort: str | None
 ) -> Calibration | None:
     """The map that holds for exactly this, if there is one."""
     effort = effort if tier is Tier.REASONED else None

@@ -10,7 +10,8 @@ violation, with weights that are never negative. So whatever the labels were, mo
 
 The last three rank answers like `models.trace.length_score`: a violation above no violation, a short trace surer than a
 long one. A map holds for one revision of a policy, one model (name and hash), one tier and one effort, and for nothing
-else: another text, other weights or more room to think give other evidence.
+else: another text, other weights or more room to think give other evidence. (A direct verdict's logit is the same whether
+or not uncertain ones are reasoned about, so its map has no effort.)
 
 A file holds the maps of one policy, beside the policy's text (`path_beside`); `safeguard calibrate` writes it, with
 hash and size of the data and with figures that were measured out of fold.
@@ -26,7 +27,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.engine import Effort, Tier
+from models.engine import Tier
 from models.evidence import Evidence
 from models.labels import sigmoid
 from models.trace import length_score
@@ -92,8 +93,8 @@ class Calibration(_Closed):
     model: str
     """Name and revision of the guard's model."""
     tier: Tier = Field(strict=False)
-    effort: Effort | None = Field(default=None, strict=False)
-    """How long the model could think; None where it is not known, or there is nothing to think."""
+    effort: str | None = None
+    """For how long the model could think, in the guard's own words; None where it did not, or nobody here knows."""
     intercept: Finite
     weights: Annotated[dict[FeatureName, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)]
     data: Data
@@ -108,7 +109,7 @@ class Calibration(_Closed):
         """
         return sigmoid(self.intercept + sum(w * FEATURES[name](evidence) for name, w in self.weights.items()))
 
-    def holds_for(self, revision: str, model: str, tier: Tier, effort: Effort | None) -> bool:
+    def holds_for(self, revision: str, model: str, tier: Tier, effort: str | None) -> bool:
         """Whether it was fitted for exactly this."""
         return (self.revision, self.model, self.tier, self.effort) == (revision, model, tier, effort)
 

@@ -236,6 +236,9 @@ class PolicyEntry(Section):
     advisory: str | None = None
     """For ``rewrite_with: advisory``: what the upstream is told in a system message; left out: the file's own, or a
     sentence with the policy's title."""
+    calibration: str | None = None
+    """File with this policy's calibrations, which ``safeguard calibrate`` writes; looked up beside the configuration. Left out:
+    for a policy in a file, ``NAME.calibration.json`` beside ``NAME.md``, if there is one."""
     reason_band: Band | None = None
     """Scores of a ``llama`` guard's first forward pass that are reasoned about; left out: the guard's ``reason_band``."""
     patterns: tuple[str, ...] = ()
@@ -262,6 +265,8 @@ class PolicyEntry(Section):
             raise ValueError("category and summary belong to a policy with file or text")
         if self.detector is not None and (self.rewrite_text or self.advisory):
             raise ValueError("rewrite_text and advisory belong to a policy with file or text; a detector's rule masks")
+        if self.detector is not None and self.calibration is not None:
+            raise ValueError("calibration belongs to a policy with file or text; a detector's score is 0 or 1")
         if self.detector is not None and self.reason_band is not None:
             raise ValueError("reason_band belongs to a policy with file or text; a detector does not reason")
         return self

@@ -15,6 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from models.calibrated import CalibratedEngine
+from models.calibration import Calibration, CalibrationError, path_beside, read_calibrations
 from models.catalog import resolve
 from models.engine import Canary, Effort, Engine
 from models.errors import ModelLoadError
@@ -62,6 +64,19 @@ class Loaded:
     revision: str
     """Hash over all routes' policy sets: 16 hexadecimal digits."""
     admin_token: str | None = field(repr=False, default=None)
+    calibrations: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
+    """All maps there are, by name of the policy; whether one holds for a guard is seen when the guard judges."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGuard:
+    """One guard by itself, not started, with the verdicts that it gives: without cache, canaries and calibrations."""
+
+    name: str
+    engine: Engine = field(repr=False)
+    effort: str | None
+    settings: str
+    """Hash over everything in its section that can change a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +120,75 @@ def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[
     """
     source, config = _read(path, environ)
     return config, {name: _policy(source, name, entry) for name, entry in config.policies.items()}
+
+
+def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[str, str] = os.environ) -> LoadedGuard:
+    """Build one guard of a configuration, whether or not a rule uses it.
+
+    Args:
+        path: The YAML file.
+        name: The guard; None: the one that rules get which name none.
+        n_policies: How many policies it will be asked about.
+        environ: Where variables and keys are looked up.
+
+    Raises:
+        ConfigError: There is no such guard, or it is unusable.
+    """
+    source, config = _read(path, environ)
+    name = name or _default_guard(source, config)
+    if name is None or name not in config.guards:
+        raise ConfigError(f"{path}: guards: no guard is called {name!r}{_known(config.guards)}")
+    guard = config.guards[name]
+    engine = build_engine(_spec(source, name, guard, environ, n_policies), cache_entries=0)
+    settings = guard.model_dump_json(exclude=_NOT_IN_A_VERDICT)
+    return LoadedGuard(name, engine, effort_of(guard), revision_of(settings))
+
+
+_NOT_IN_A_VERDICT = {
+    *(
+        "timeout_s",
+        "max_queue",
+        "threads",
+        "cache_entries",
+        "canaries",
+        "check_memory",
+        "max_policies",
+        "max_sequences",
+    ),
+    *("max_kept", "kv_tokens", "prefix_cache", "max_connections", "api_key_env"),
+}
+"""Keys of a guard that change no verdict."""
+
+
+def effort_of(guard: Guard) -> str | None:
+    """For how long a guard may think, in words that calibrations are compared by; None where it is not for us to say."""
+    if not isinstance(guard, LlamaGuard):
+        return None
+    return guard.effort.value + (f" {guard.reason_tokens}" if guard.reason_tokens is not None else "")
+
+
+def calibration_path(config_path: Path, entry: PolicyEntry) -> Path | None:
+    """Where the calibrations of a policy lie, or would lie; None: nowhere, unless the configuration says where.
+
+    Raises:
+        PolicyError: The policy's file is not there.
+    """
+    if entry.calibration is not None:
+        return config_path.parent / Path(entry.calibration).expanduser()
+    return None if entry.file is None else path_beside(find_policy_file(entry.file, config_path.parent))
+
+
+def _calibrations(source: _Source, name: str, entry: PolicyEntry) -> tuple[Calibration, ...]:
+    key: KeyPath = ("policies", name, "calibration") if entry.calibration is not None else ("policies", name)
+    try:
+        path = calibration_path(source.path, entry)
+        return read_calibrations(path) if path is not None else ()
+    except FileNotFoundError:
+        if entry.calibration is None:
+            return ()
+        raise source.error(key, f"no such file: {entry.calibration}; `safeguard calibrate` writes it") from None
+    except (CalibrationError, PolicyError) as e:
+        raise source.error(key, str(e)) from None
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
@@ -178,6 +262,7 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
     default_guard = _default_guard(source, config)
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
+    calibrations = {name: _calibrations(source, name, entry) for name, entry in config.policies.items()}
     names = [route.name for route in config.routes]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -212,19 +297,23 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
         name: build_engine(spec, canaries=pairs[name], cache_entries=config.guards[name].cache_entries)
         for name, spec in specs.items()
     }
+    judges = {
+        name: CalibratedEngine(engine, guard=name, calibrations=calibrations, effort=effort_of(config.guards[name]))
+        for name, engine in engines.items()
+    }
     routes = tuple(
         LoadedRoute(
             config=route,
             upstream=config.upstreams[route.upstream],
             upstream_key=keys[route.upstream],
-            input=Screener(Stage.INPUT, given, share(engines, route.name), route.opaque),
-            output=Screener(Stage.OUTPUT, back, share(engines, route.name), route.opaque),
-            policy_set=_policy_set(given, back, route),
+            input=Screener(Stage.INPUT, given, share(judges, route.name), route.opaque),
+            output=Screener(Stage.OUTPUT, back, share(judges, route.name), route.opaque),
+            policy_set=_policy_set(given, back, route, calibrations),
         )
         for route, given, back in parts
     )
     revision = revision_of(*(r.config.name + r.policy_set for r in routes))
-    return Loaded(config, routes, engines, policies, revision, admin_token)
+    return Loaded(config, routes, engines, policies, revision, admin_token, calibrations)
 
 
 def _known(names: Mapping[str, object]) -> str:
@@ -474,10 +563,13 @@ def _canaries(
     return found
 
 
-def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -> str:
+def _policy_set(
+    given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route, calibrations: Mapping[str, tuple[Calibration, ...]]
+) -> str:
     lines = [
         f"{stage} {r.policy.name} {r.policy.revision} {r.guards} {sorted(r.thresholds.items())} {r.mode} {r.on_error} "
         f"{sorted(r.scope) if r.scope is not None else '*'}{_rewrite_line(r)}"
+        f"{''.join(f' {c.model_dump_json()}' for c in calibrations[r.policy.name])}"
         for stage, rules in ((Stage.INPUT, given), (Stage.OUTPUT, back))
         for r in rules
     ]
