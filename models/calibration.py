@@ -1,31 +1,30 @@
 """From a guard's evidence to a probability: small monotone maps that were fitted on labelled data, and their files.
 
-A map is a logistic function of a few *features* of the evidence, each turned so that more of it speaks more for a
-violation, with weights that are never negative. So whatever the labels were, more evidence never lowers a score::
+A map adds up one curve for each *feature* of the evidence and takes the logistic function of the sum. Features are turned
+so that more of one speaks more for a violation, and curves never fall. So whatever the labels were, more evidence never
+lowers a score::
 
-    logit      what the model itself says (see `models.evidence`), within ±20
-    verdict    1 if the answer leans to a violation, else 0
-    doubt      how long it took to say "safe", in [0, 1]; 1 if the answer leans to a violation
-    certainty  how little it took to say "violation", in [0, 1]; 0 if the answer says "safe"
+    logit    what the model itself says (see `models.evidence`), within ±20
+    trace    `models.trace.length_score`: the verdict, and how sure the length of the trace makes it, in [0, 1]
 
-The last three rank answers like `models.trace.length_score`: a violation above no violation, a short trace surer than a
-long one. A map holds for one revision of a policy, one model (name and hash), one tier and one effort, and for nothing
-else: another text, other weights or more room to think give other evidence. (A direct verdict's logit is the same whether
-or not uncertain ones are reasoned about, so its map has no effort.)
+A map holds for one revision of a policy, one model (name and hash), one tier and one effort, and for nothing else: another
+text, other weights or more room to think give other evidence. (A direct verdict's logit is the same whether or not
+uncertain ones are reasoned about, so its map has no effort.)
 
-A file holds the maps of one policy, beside the policy's text (`path_beside`); `safeguard calibrate` writes it, with
-hash and size of the data and with figures that were measured out of fold.
+A file holds the maps of one policy, beside the policy's text (`path_beside`); `safeguard calibrate` writes it, with hash
+and size of the data and with figures that were measured out of fold.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from models.engine import Tier
 from models.evidence import Evidence
@@ -53,23 +52,34 @@ def _logit(evidence: Evidence) -> float:
     return min(MAX_LOGIT, max(-MAX_LOGIT, evidence.logit))
 
 
-def _doubt(evidence: Evidence) -> float:
-    return 1.0 if evidence.leans_to_violation else 2 * length_score(False, evidence.n_chars)
+FeatureName = Literal["logit", "trace"]
 
-
-def _certainty(evidence: Evidence) -> float:
-    return 1.0 - 2 * length_score(False, evidence.n_chars) if evidence.leans_to_violation else 0.0
-
-
-FEATURES: Mapping[str, Callable[[Evidence], float]] = {
+FEATURES: Mapping[FeatureName, Callable[[Evidence], float]] = {
     "logit": _logit,
-    "verdict": lambda evidence: float(evidence.leans_to_violation),
-    "doubt": _doubt,
-    "certainty": _certainty,
+    "trace": lambda evidence: length_score(evidence.leans_to_violation, evidence.n_chars),
 }
 """What a map may weigh. A function raises `Unmappable` where the evidence does not have it."""
 
-FeatureName = Literal["logit", "verdict", "doubt", "certainty"]
+
+def _rising(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    for (x, y), (next_x, next_y) in pairwise(points):
+        if next_x <= x:
+            raise ValueError("points must be in order, each at another place")
+        if next_y < y:
+            raise ValueError("must not fall: more evidence would lower the score")
+    return points
+
+
+Curve = Annotated[tuple[tuple[Finite, Finite], ...], Field(min_length=2, strict=False), AfterValidator(_rising)]
+"""Points of a function that never falls: straight between them, level beyond them."""
+
+
+def height(curve: Sequence[tuple[float, float]], x: float) -> float:
+    """The value of a curve at a place."""
+    for (left, low), (right, high) in pairwise(curve):
+        if x < right:
+            return low if x <= left else low + (high - low) * (x - left) / (right - left)
+    return curve[-1][1]
 
 
 class _Closed(BaseModel):
@@ -96,7 +106,8 @@ class Calibration(_Closed):
     effort: str | None = None
     """For how long the model could think, in the guard's own words; None where it did not, or nobody here knows."""
     intercept: Finite
-    weights: Annotated[dict[FeatureName, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)]
+    """Log-odds to which the curves add."""
+    curves: Annotated[dict[FeatureName, Curve], Field(min_length=1)]
     data: Data
     figures: dict[str, Finite]
     """Measured out of fold, for people."""
@@ -107,11 +118,18 @@ class Calibration(_Closed):
         Raises:
             Unmappable: The evidence lacks what the map weighs.
         """
-        return sigmoid(self.intercept + sum(w * FEATURES[name](evidence) for name, w in self.weights.items()))
+        return probability(self.intercept, self.curves, evidence)
 
     def holds_for(self, revision: str, model: str, tier: Tier, effort: str | None) -> bool:
         """Whether it was fitted for exactly this."""
         return (self.revision, self.model, self.tier, self.effort) == (revision, model, tier, effort)
+
+
+def probability(
+    intercept: float, curves: Mapping[FeatureName, Sequence[tuple[float, float]]], evidence: Evidence
+) -> float:
+    """See `Calibration.probability`."""
+    return sigmoid(intercept + sum(height(curve, FEATURES[name](evidence)) for name, curve in curves.items()))
 
 
 class _File(_Closed):

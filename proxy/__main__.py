@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from proxy.evaluation.arguments import add_calibrate, add_evaluate
 from proxy.loading import ConfigError
 
 DEFAULT_CONFIG = Path("config.yaml")
@@ -68,6 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--admin-token-env", metavar="NAME", help="environment variable with the admin port's token")
     doctor.add_argument("--timeout-s", type=_seconds, default=60.0, help="longest time for one answer (default: 60)")
+
+    add_evaluate(commands, common, as_json)
+    add_calibrate(commands, common, as_json)
 
     models = commands.add_parser("models", help="model files")
     model_commands = models.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
@@ -148,6 +152,10 @@ def main(argv: list[str] | None = None) -> int:
                 return asyncio.run(commands.check(config_path(args.config), args))
             case "doctor":
                 return asyncio.run(commands.doctor(args))
+            case "evaluate" | "calibrate":
+                from proxy import commands_evaluate
+
+                return commands_evaluate.run(args, config_path)
             case "config":
                 return commands.config_check(config_path(args.config), as_json=args.json)
             case _:

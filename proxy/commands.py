@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +21,8 @@ from proxy.config import Admin, Section
 from proxy.doctor import examine
 from proxy.loading import ConfigError, Loaded, load_config
 from proxy.logs import configure_logs
+from proxy.printing import console as _console
+from proxy.printing import print_json as _print_json
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
 from proxy.strict_json import check_text
@@ -251,12 +251,3 @@ def _models_verify(name: str, *, as_json: bool) -> int:
             table.add_row(str(r.path), r.sha256, "yes: the same" if r.recorded else "no: none was recorded")
         _console().print(table)
     return 0
-
-
-def _console() -> Console:
-    """Standard output: as wide as the terminal, or wide enough for a table in a file."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

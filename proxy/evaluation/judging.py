@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -130,14 +131,15 @@ async def judge_rows(
 async def _ask(judge: Judge, row: Row, subjects: Sequence[Subject], timeout_s: float) -> list[Outcome]:
     """Ask, and again where the guard is away for a moment."""
     policies = [subject.policy.for_guard() for subject in subjects]
-    for wait_s in (*_WAITS_S, None):
+    waits = iter(_WAITS_S)
+    while True:
         entries = await judge.guard.engine.judge(row.passages, policies, deadline=time.monotonic() + timeout_s)
         outcomes = [outcome(entry) for entry in entries]
+        wait_s = next(waits, None)
         if wait_s is None or not any(o.error in _PASSING for o in outcomes):
-            break
+            return outcomes
         await asyncio.sleep(wait_s)
         await judge.guard.engine.wait_ready(timeout_s)
-    return outcomes
 
 
 @dataclass(slots=True)
@@ -227,4 +229,4 @@ def data_hash(rows: Sequence[Row], subject: Subject) -> str:
     lines = sorted(
         f"{row.key} {row.violates(subject.label)}" for row in rows if row.violates(subject.label) is not None
     )
-    return revision_of(*lines, n_digits=64)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,11 +50,7 @@ def outcome(entry: Score | EngineError) -> Outcome:
         return Outcome(None, entry.code)
     if not 0.0 <= entry.value <= 1.0:
         return Outcome(None, EngineError.code)
-    return Outcome(
-        Score(
-            entry.value, entry.tier, entry.calibrated, None, entry.n_tokens, entry.latency_ms, evidence=entry.evidence
-        )
-    )
+    return Outcome(replace(entry, rationale=None, cached=False))
 
 
 class Results:

@@ -1,4 +1,6 @@
-"""Labelled rows: what is judged, and what is right. JSON lines or CSV (also ``.gz``), one row each::
+"""Labelled rows: what is judged, and what is right.
+
+They come as JSON lines or CSV (also ``.gz``), one row each::
 
     {"id": "t-1", "text": "…", "stage": "input", "label": 1}
     {"id": "t-2", "messages": [{"role": "user", "content": "…"}], "labels": {"hate": 0, "fraud": 1}}
