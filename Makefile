@@ -39,8 +39,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# `pytest tests/…` by hand runs in one process, which starts faster; this is for all of them.
 unit: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 
 CLIENTS := .venv-clients
 

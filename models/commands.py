@@ -141,6 +141,7 @@ class Row:
         position: Of the first token, counted from the beginning of the prefix.
         want: What to read after the last token.
         reader: Job and index of the reading; None for a prefix, which several may wait for.
+        lasting: Whether it is content to which the slot may be cut back later, and not so little that this is safe anyway.
     """
 
     lane: int
@@ -149,6 +150,7 @@ class Row:
     position: int
     want: Want
     reader: tuple[int, int] | None = None
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,11 @@ class Engine(Protocol):
         """Why the guard is not ready, in one line without content; None when it is."""
         ...
 
+    @property
+    def is_incremental(self) -> bool:
+        """Whether a content that goes on where an earlier one ended costs only what is new."""
+        ...
+
     async def start(self) -> None:
         """Begin loading. Returns at once; `ready` turns true when the guard can judge. Never raises for a bad model."""
         ...

@@ -153,6 +153,11 @@ class LocalEngine:
         return None if self.ready else self._last_error
 
     @property
+    def is_incremental(self) -> bool:
+        """See `models.engine.Engine.is_incremental`."""
+        return self._spec.engine == "llama" and self._spec.max_kept > 0
+
+    @property
     def pid(self) -> int | None:
         """Process id of the guard, if it runs."""
         return self._process.pid if self._process is not None else None

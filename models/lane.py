@@ -49,6 +49,7 @@ class Run:
     def again(self, reading: Reading) -> None:
         """Begin anew, with another reading of the same content; not in a lane."""
         self.reading = reading
+        self.content = reading.opening[: reading.n_content]
         self.n_fed = 0
         """Tokens behind the prefix that are in the cache."""
         self.n_expected = 0
@@ -106,7 +107,7 @@ class Slot:
 
     def content(self) -> Sequence[int]:
         """The content in the cache, behind the prefix."""
-        return self.tokens if self.run is None else self.run.reading.opening[: self.run.n_fed]
+        return self.tokens if self.run is None else self.run.content[: self.run.n_fed]
 
 
 class Lane:
@@ -157,14 +158,13 @@ class Lane:
 
     def put(self, run: Run, now: int) -> None:
         """Give a reading its slot, with as much of its content as is here already."""
-        content = run.reading.opening[: run.reading.n_content]
-        slot, common = self._slot_for(content)
+        slot, common = self._slot_for(run.content)
         n_common = common
         run.lane, run.slot = self, slot
         self.n_booked += run.reading.n_cells
         source = None
         if not self._shape.in_place:
-            n_common, source = self._best_source(slot, content, common)
+            n_common, source = self._best_source(slot, run.content, common)
         if source is not None:
             self._cut(slot, 0)
             self._branch(source.number, slot, n_common)
@@ -183,21 +183,19 @@ class Lane:
         assert slot is not None
         self.n_booked -= run.reading.n_cells
         slot.held = len(self.prefix) + run.n_fed
-        n_content = min(run.n_fed, run.reading.n_content)
-        is_kept = again or (n_content >= LEAST_KEPT and self._shape.n_kept > 0)
-        slot.tokens = run.reading.opening[:n_content] if is_kept else ()
+        kept = run.content[: run.n_fed]
+        slot.tokens = kept if again or (self._shape.n_kept and len(kept) >= LEAST_KEPT) else ()
         slot.run, slot.last_used = None, now
         run.lane, run.slot = None, None
         self._cut(slot, len(self.prefix) + len(slot.tokens) if slot.tokens else self._empty)
 
-    def n_known(self, reading: Reading) -> int:
+    def n_known(self, run: Run) -> int:
         """Tokens of a reading's content that would not have to be computed."""
-        content = reading.opening[: reading.n_content]
-        return max((common_length(slot.content(), content) for slot in self._slots), default=0)
+        return max((common_length(slot.content(), run.content) for slot in self._slots), default=0)
 
-    def n_continued(self, reading: Reading) -> int:
+    def n_continued(self, run: Run) -> int:
         """The same, if the slot where it would go on loses next to nothing by it; otherwise 0."""
-        slot, common = self._slot_for(reading.opening[: reading.n_content])
+        slot, common = self._slot_for(run.content)
         return common if len(slot.tokens) - common <= _SCRAP else 0
 
     def _slot_for(self, content: Sequence[int]) -> tuple[Slot, int]:
@@ -249,16 +247,18 @@ class Lane:
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the longest common beginning.
+    """Length of the longest common beginning of two sequences of one type.
 
-    >>> common_length([1, 2, 3, 4], [1, 2, 9]), common_length([], [1]), common_length([1, 2], (1, 2, 3))
+    >>> common_length([1, 2, 3, 4], [1, 2, 9]), common_length([], [1]), common_length([1, 2], [1, 2, 3])
     (2, 0, 2)
     """
     limit = min(len(a), len(b))
-    n, step = 0, 32
+    if not limit or a[0] != b[0]:
+        return 0
+    n, step = 1, 32
     while n < limit:  # slices are compared in C: steps that grow while they match, and shrink where they do not
         end = min(limit, n + step)
-        if list(a[n:end]) == list(b[n:end]):
+        if a[n:end] == b[n:end]:
             n, step = end, 2 * step
         elif end - n == 1:
             return n

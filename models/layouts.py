@@ -140,7 +140,7 @@ class Contexts:
                 case Cut(_, slot, length):
                     context.cut(slot, length)
                 case Branch(_, source, slot, length):
-                    context.copy(source, slot, length)
+                    context.copy(source, slot, length, lasting=source != 0)
         logits = _decode(context, [(row.slot, row) for row in batch.rows], stop)
         if any(row.slot == 0 for row in batch.rows):
             self._kept.save(lane, context, 0)
@@ -160,6 +160,7 @@ class Contexts:
                 n_sequences=self.shape.n_sequences + 1,
                 n_threads=self._n_threads,
                 n_batch=self.shape.n_batch,
+                keeps=True,
             )
         return self._contexts[lane]
 
@@ -249,5 +250,5 @@ def _decode(context: Context, rows: Sequence[tuple[int, Row]], stop: Callable[[]
     for sequence, row in rows:
         if context.length(sequence) != row.position:
             raise RuntimeError(f"sequence {sequence} has {context.length(sequence)} tokens, not {row.position}")
-    parts = [Part(sequence, row.tokens, row.want is not Want.NOTHING) for sequence, row in rows]
+    parts = [Part(sequence, row.tokens, row.want is not Want.NOTHING, row.lasting) for sequence, row in rows]
     return context.decode_together(parts, stop)

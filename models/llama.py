@@ -41,6 +41,8 @@ from models.prompt import Control, Piece
 
 _KEPT_LOG_LINES = 4
 _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
+_KNOWN_PIECES = 512
+"""Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
 
@@ -121,6 +123,7 @@ class Vocabulary:
         texts = [native.llama_vocab_get_text(pointer, int(token)) or b"" for token in np.flatnonzero(self.special)]
         self.special_spellings = tuple(text.decode("utf-8", "replace") for text in texts)
         self._cutter = TextCutter(self.special_spellings)
+        self._known: dict[str, list[int]] = {}
         self._forbidden = self.special
         if native.llama_vocab_type(pointer) == native.LLAMA_VOCAB_TYPE_WPM:
             # A BERT tokeniser answers [UNK] to characters that it does not know; that token gives no power.
@@ -143,12 +146,17 @@ class Vocabulary:
             ForgedControl: An id is a control token all the same.
         """
         ids: list[int] = []
-        known: dict[str, list[int]] = {}  # each call compiles a regular expression (0.7 ms): repeats are free
         for piece in self._cutter.pieces(text):
-            if (encoded := known.get(piece)) is None:
+            # each call compiles a regular expression (0.7 ms): repeats are free, and what a text that grew began with
+            if (encoded := self._known.get(piece)) is None:
                 if stop is not None and stop():
                     raise DecodeStopped("the deadline passed while the content was tokenised")
-                encoded = known[piece] = self._encode(piece, parse_special=False).tolist()
+                encoded = self._encode(piece, parse_special=False).tolist()
+                if len(self._known) >= _KNOWN_PIECES:
+                    del self._known[next(iter(self._known))]
+            else:
+                del self._known[piece]  # the oldest stands first
+            self._known[piece] = encoded
             ids += encoded
             if max_tokens is not None and len(ids) > max_tokens:
                 raise ContentTooLong(f"the content has more than {max_tokens} tokens, the most that this guard reads")
@@ -363,6 +371,8 @@ class Part:
     tokens: Sequence[int] | Int32Array = field(repr=False)
     want_logits: bool
     """After the last of the tokens."""
+    lasting: bool = False
+    """Whether the sequence may later be cut back into these tokens, or copied from within them."""
 
 
 class Context(_Handle):
@@ -372,6 +382,11 @@ class Context(_Handle):
     attention does not walk over the others' cells. It is full-size also for sliding-window layers (``swa_full``): with the
     small window cache, copies of a prefix run out of cells, and a sequence that was cut back gives wrong logits without a
     word.
+
+    Full-size is not enough: llama.cpp (``llama_kv_cache::find_slot``) gives cells to others that one sequence alone holds, once
+    they lie outside of the window behind that sequence's end. So whoever is to be cut back further than to there, or copied
+    from there, needs a second holder of its cells: `Part.lasting` tokens are also held by a *keeper*, a sequence that nobody
+    decodes. Whether the window before a new end is whole is checked at every cut and copy: llama.cpp would not say.
     """
 
     def __init__(
@@ -383,6 +398,7 @@ class Context(_Handle):
         n_threads: int,
         n_batch: int = _N_BATCH,
         unified: bool = True,
+        keeps: bool = False,
     ) -> None:
         """Make a cache.
 
@@ -394,20 +410,23 @@ class Context(_Handle):
             n_threads: Threads for inference.
             n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
             unified: Whether sequences share cells.
+            keeps: Whether parts may be lasting, if it is unified; sequences that are not share no cells that could be taken.
 
         Raises:
             ModelLoadError: There is no memory for it, or llama.cpp refuses.
         """
-        if not 1 <= n_sequences <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
+        keeps = keeps and unified
+        n_native = n_sequences * (2 if keeps else 1)
+        if not 1 <= n_native <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
             raise ModelLoadError(f"impossible context: {n_cells} cells, {n_sequences} sequences, {n_threads} threads")
         super().__init__(
             model,
             n_batch,
             n_ctx=n_cells,
-            n_seq_max=n_sequences,
+            n_seq_max=n_native,
             n_threads=n_threads,
             n_threads_batch=n_threads,
-            n_outputs_max=n_sequences,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
+            n_outputs_max=n_native,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
             swa_full=True,
             kv_unified=unified,
         )
@@ -417,6 +436,8 @@ class Context(_Handle):
             self.close()
             raise ModelLoadError("the model has no KV cache")
         self._unified = unified
+        self._kept: list[int] | None = [0] * n_sequences if keeps else None
+        """By sequence: up to where its keeper holds cells."""
         self._n_ctx_seq = int(native.llama_n_ctx_seq(self._pointer))
         self._n_window = int(native.llama_model_n_swa(model.pointer))
         self._ledger = KvLedger(int(native.llama_n_ctx(self._pointer)), n_sequences)
@@ -506,12 +527,20 @@ class Context(_Handle):
             for part, length in zip(parts, lengths, strict=True):
                 self._cut(part.sequence, length)
             raise
-        for part in parts:
+        for part, length in zip(parts, lengths, strict=True):
             self._ledger.append(part.sequence, len(part.tokens))
+            if part.lasting:
+                self._keep(part.sequence, length)
         return logits
 
-    def copy(self, source: int, target: int, n_tokens: int | None = None) -> None:
+    def copy(self, source: int, target: int, n_tokens: int | None = None, *, lasting: bool = False) -> None:
         """Make an empty sequence a copy of another, or of its first tokens; the cells are shared, nothing is computed.
+
+        Args:
+            source: Which.
+            target: The empty one.
+            n_tokens: How many; None: all.
+            lasting: As `Part.lasting`, for all of them. Not needed as long as the source stays as it is.
 
         Raises:
             ValueError: The target is not empty, one of the two does not exist or is shorter, or sequences do not share cells.
@@ -521,11 +550,14 @@ class Context(_Handle):
         n_tokens = self.length(source) if n_tokens is None else n_tokens
         self._ledger.copy(source, target, n_tokens)
         native.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
+        self._check_window(target, n_tokens)
+        if lasting:
+            self._keep(target, 0)
 
     def remove(self, sequence: int) -> None:
         """Empty a sequence. Copies of it stay whole."""
         self._ledger.clear(sequence)
-        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        self._cut(sequence, 0)
 
     def save(self, sequence: int) -> bytes:
         """The state of a sequence, for `restore`.
@@ -580,11 +612,34 @@ class Context(_Handle):
         """
         self._ledger.cut(sequence, n_tokens)
         self._cut(sequence, n_tokens)
+        self._check_window(sequence, n_tokens)
 
     def _cut(self, sequence: int, n_tokens: int) -> None:
         """Have llama.cpp forget what stands from a position on. The whole cache is kept (``swa_full``): it always can."""
         if not native.llama_memory_seq_rm(self._memory, sequence, n_tokens, -1):
             raise RuntimeError(f"llama.cpp cannot shorten sequence {sequence} to {n_tokens} tokens")
+        if self._kept is not None and self._kept[sequence] > n_tokens:
+            native.llama_memory_seq_rm(self._memory, self._keeper(sequence), n_tokens, -1)
+            self._kept[sequence] = n_tokens
+
+    def _keep(self, sequence: int, start: int) -> None:
+        """Have the keeper hold what stands from a position on too."""
+        if self._kept is not None:
+            self._kept[sequence] = self.length(sequence)
+            native.llama_memory_seq_cp(self._memory, sequence, self._keeper(sequence), start, self._kept[sequence])
+
+    def _keeper(self, sequence: int) -> int:
+        return self._ledger.n_sequences + sequence
+
+    def _check_window(self, sequence: int, n_tokens: int) -> None:
+        """Whether all is there that the next token of a sequence will look at.
+
+        Raises:
+            RuntimeError: It is not; what the model would say from here on is worth nothing.
+        """
+        first = native.llama_memory_seq_pos_min(self._memory, sequence)
+        if n_tokens and not 0 <= first <= max(0, n_tokens - self._n_window + 1):
+            raise RuntimeError(f"sequence {sequence} lost what stands before position {n_tokens}")
 
     def _decode(self, batch: Any, stop: Callable[[], bool]) -> None:
         status: int | None = None

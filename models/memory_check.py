@@ -68,7 +68,7 @@ def layout_of(spec: LocalSpec, shape: Shape) -> Layout:
     if spec.layout == "streams" or (spec.layout == "auto" and on_gpu):
         return Layout(n_cells=spec.max_policies * n_cells, n_sequences=spec.max_policies)
     n_contexts = min(spec.max_policies, spec.n_policies or spec.max_policies)
-    n_sequences = spec.max_sequences + spec.max_kept + 1
+    n_sequences = 2 * (spec.max_sequences + spec.max_kept + 1)  # each has a keeper, see `models.llama.Context`
     return Layout(n_cells=n_cells, n_sequences=n_sequences, n_contexts=n_contexts)
 
 

@@ -119,6 +119,11 @@ class RemoteEngine:
         """What is wrong with the canaries, or else the last failure; None after a success."""
         return self._complaint or self._last_error
 
+    @property
+    def is_incremental(self) -> bool:
+        """A server may keep prefixes or not; it is not relied on."""
+        return False
+
     async def start(self) -> None:
         """Allow calls, and begin to ask about the canaries, if there are any."""
         if self._started:

@@ -119,7 +119,7 @@ class SafeguardJudge:
         n_cells: int | None = None,
         max_policies: int = 8,
         max_sequences: int = 8,
-        max_kept: int = 16,
+        max_kept: int = 8,
         max_jobs: int = 256,
         prefix_cache: Path | None = None,
         identity: str = "",

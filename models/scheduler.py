@@ -31,7 +31,7 @@ from typing import Generic, TypeVar
 
 from models.commands import Batch, Edit, Open, Reading, Row, Says, Shape, Verdict, Want
 from models.errors import EngineError, EngineOverloaded
-from models.lane import Job, Lane, Run
+from models.lane import LEAST_KEPT, Job, Lane, Run
 
 V = TypeVar("V")
 
@@ -265,9 +265,7 @@ class Scheduler(Generic[V]):
     def _expect(self, run: Run) -> None:
         """Add to its job what a reading will probably cost."""
         reading = run.reading
-        run.n_expected = max(
-            (lane.n_known(reading) for lane in self._lanes if lane.policy == reading.policy), default=0
-        )
+        run.n_expected = max((lane.n_known(run) for lane in self._lanes if lane.policy == reading.policy), default=0)
         run.job.n_reading += len(reading.opening) - run.n_expected + len(reading.closing)
         run.job.n_thinking += min(reading.budget or math.inf, self._mean_trace)
 
@@ -306,7 +304,7 @@ class Scheduler(Generic[V]):
             if run.lane is not None or policy in full:
                 continue
             same = [lane for lane in self._lanes if lane.policy == policy and lane.policy is not None]
-            lane = self._choose(same, run.reading)
+            lane = self._choose(same, run)
             if lane is None and (not same or self._shape.in_place):
                 lane = self._idle(replica=bool(same))
                 if lane is not None:
@@ -319,13 +317,13 @@ class Scheduler(Generic[V]):
             else:
                 return
 
-    def _choose(self, same: Sequence[Lane], reading: Reading) -> Lane | None:
+    def _choose(self, same: Sequence[Lane], run: Run) -> Lane | None:
         """One of the lanes of a policy. A stream where another content rests only if there is none that was never used."""
-        fitting = [lane for lane in same if lane.fits(reading)]
+        fitting = [lane for lane in same if lane.fits(run.reading)]
         if not fitting or not self._shape.in_place:
             return fitting[0] if fitting else None
-        best = max(fitting, key=lambda lane: (lane.n_continued(reading), not lane.rests, -lane.last_used))
-        if best.rests and not best.n_continued(reading) and self._idle(replica=True) is not None:
+        best = max(fitting, key=lambda lane: (lane.n_continued(run), not lane.rests, -lane.last_used))
+        if best.rests and not best.n_continued(run) and self._idle(replica=True) is not None:
             return None
         return best
 
@@ -361,7 +359,8 @@ class Scheduler(Generic[V]):
                 tokens = run.pending[:room]
                 want = run.then if len(tokens) == len(run.pending) else Want.NOTHING
                 reader = (run.job.job_id, run.index)
-                row = Row(lane.number, run.slot.number, tokens, len(lane.prefix) + run.n_fed, want, reader)
+                lasting = run.n_fed < len(run.content) >= LEAST_KEPT
+                row = Row(lane.number, run.slot.number, tokens, len(lane.prefix) + run.n_fed, want, reader, lasting)
             else:
                 continue
             rows.append(row)

@@ -39,6 +39,10 @@ class _Share:
     def last_error(self) -> str | None:
         return self._engine.last_error
 
+    @property
+    def is_incremental(self) -> bool:
+        return self._engine.is_incremental
+
     async def start(self) -> None:
         await self._engine.start()
 

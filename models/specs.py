@@ -45,7 +45,7 @@ class LocalSpec:
     """For ``llama``: policies that will be asked about, as far as is known; no more contexts will be made."""
     max_sequences: int = 8
     """For ``llama``: contents that are read against one policy at once."""
-    max_kept: int = 16
+    max_kept: int = 8
     """For ``llama``: contents that stay in a policy's cache for those that go on."""
     kv_tokens: int | None = None
     """For ``llama``: tokens of each policy's cache; None: ``n_ctx``."""

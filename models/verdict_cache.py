@@ -126,6 +126,11 @@ class CachedEngine:
         return self.inner.last_error
 
     @property
+    def is_incremental(self) -> bool:
+        """Whether the guard is."""
+        return self.inner.is_incremental
+
+    @property
     def pid(self) -> int | None:
         """Process id of a local guard."""
         pid: int | None = getattr(self.inner, "pid", None)

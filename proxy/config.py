@@ -156,7 +156,7 @@ class LlamaGuard(Section):
     least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``."""
-    max_kept: Annotated[int, Field(ge=0, le=128)] = 16
+    max_kept: Annotated[int, Field(ge=0, le=96)] = 8
     """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
     what is new gets read; they never take room that is needed. ``0``: none."""
     kv_tokens: Annotated[int, Field(ge=512)] | None = None

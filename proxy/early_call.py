@@ -24,7 +24,6 @@ class EarlyCall:
         self._entering: asyncio.Task[Answer] = asyncio.create_task(  # noqa: TID251 - ended by `__aexit__`
             _enter(call), name="early call"
         )
-        self.is_wanted = False
 
     async def answer(self) -> Answer:
         """The upstream's answer.
@@ -32,7 +31,6 @@ class EarlyCall:
         Raises:
             HttpError: There is none.
         """
-        self.is_wanted = True
         return await self._entering
 
     async def __aenter__(self) -> EarlyCall:

@@ -30,7 +30,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from models.engine import Passage
 from rules.content import Content, Leaf, LeafKind, Path, Surface
 from rules.decision import Decision
 from rules.detectors import Edit, apply_edits
@@ -43,9 +42,6 @@ NEAR, FAR = 0.75, 0.25
 
 MAX_UNJUDGED_WINDOWS = 8
 """``deliver_first``: more than this many windows of a channel are never out unjudged, but for the piece that came last."""
-
-CONTEXT_CHARS = 2000
-"""How much of what has left a guard is shown as context of a window."""
 
 MAX_WORD_CHARS = 64
 """So far from where a check would begin or end, the gap between two words is sought."""
@@ -152,13 +148,11 @@ class Check:
 
     Attributes:
         content: The texts; the first leaves are the channels' in order.
-        context: What has left before them.
         channels: Per channel: its key, where its leaf begins and where it ended then.
         loose: The loose strings that are covered.
     """
 
     content: Content
-    context: tuple[Passage, ...] = field(repr=False)
     channels: tuple[tuple[Hashable, int, int], ...]
     loose: tuple[Loose, ...] = field(repr=False)
 
@@ -223,7 +217,6 @@ class Hold:
     def check(self) -> Check:
         """What must be judged for the text that has come so far to leave."""
         leaves: list[Leaf] = []
-        context: list[Passage] = []
         channels: list[tuple[Hashable, int, int]] = []
         for key, channel in self.channels.items():
             if channel.end == channel.judged == channel.sent:
@@ -231,13 +224,12 @@ class Hold:
             end = channel.gap_before(channel.end, channel.judged) or channel.end
             start = max(0, min(channel.judged, channel.sent) - self.overlap_chars)
             start = channel.gap_before(start, 0) or (0 if start <= MAX_WORD_CHARS else start)
-            if before := channel.before(start, CONTEXT_CHARS):
-                context.append(Passage(channel.surface.value, before, context=True))
-            leaves.append(Leaf(channel.path, channel.surface, channel.since(start)[: end - start]))
+            text = channel.since(start)[: end - start]
+            leaves.append(Leaf(channel.path, channel.surface, text, before=channel.whole()[:start]))
             channels.append((key, start, end))
         loose = self.unjudged_loose
         covered = tuple((leaf.surface, leaf.text, leaf.is_unknown) for leaf in loose)
-        return Check(Content((*leaves, *loose)), tuple(context), tuple(channels), covered)
+        return Check(Content((*leaves, *loose)), tuple(channels), covered)
 
     def passed(self, check: Check, edits: Mapping[int, Sequence[Edit]]) -> list[tuple[Hashable, str]]:
         """A check has passed: gives what leaves, per channel.
@@ -270,7 +262,7 @@ class Hold:
                 out.append((name, channel.release(upto, [e for e in changes if e.end <= upto])))
             elif changes and self.mode is not StreamMode.WINDOW:
                 raise TooLate
-            channel.let_go(min(channel.judged, channel.sent) - self.overlap_chars - CONTEXT_CHARS)
+            channel.let_go(min(channel.judged, channel.sent) - self.overlap_chars - MAX_WORD_CHARS)
         return out
 
     @property

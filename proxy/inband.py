@@ -52,16 +52,13 @@ def wish_of(body: Mapping[str, Any]) -> Wish | None:
 
 
 def stricter(route: LoadedRoute, wish: Wish) -> LoadedRoute:
-    """The route with the strictness that a request adds to it."""
-    return replace(
-        route,
-        input=_strict(route.input) if Stage.INPUT in wish.block else route.input,
-        output=_strict(route.output) if Stage.OUTPUT in wish.block else route.output,
-    )
+    """The route with the strictness that a request adds to it, and with the patience that its scores need."""
+    return replace(route, input=_asked(route.input, wish), output=_asked(route.output, wish))
 
 
-def _strict(screener: Screener) -> Screener:
-    return replace(screener, rules=tuple(map(_strict_rule, screener.rules)))
+def _asked(screener: Screener, wish: Wish) -> Screener:
+    rules = tuple(map(_strict_rule, screener.rules)) if screener.stage in wish.block else screener.rules
+    return replace(screener, rules=rules, waits_for_all=True)
 
 
 def _strict_rule(rule: Rule) -> Rule:

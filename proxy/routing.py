@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -86,8 +86,3 @@ def may_use(route: LoadedRoute, model: str) -> bool:
     """Whether a route takes requests for a model."""
     globs: Sequence[str] | None = route.config.match.models
     return globs is None or any(fnmatchcase(model, g) for g in globs)
-
-
-def known_endpoints(found: Iterable[Candidate], table: Mapping[str, object]) -> list[Candidate]:
-    """Those candidates whose endpoint is served."""
-    return [c for c in found if c.endpoint in table]

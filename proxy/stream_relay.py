@@ -142,9 +142,8 @@ class StreamRelay:
 
     def _judge(self, check: Check) -> Coroutine[Any, Any, Judged]:
         relay = self.relay
-        context = (*relay.context, *check.context)
         self._draft = relay.exchange.masker.draft()
-        return judge(relay.route.output, check.content, context, self._draft)
+        return judge(relay.route.output, check.content, relay.context, self._draft)
 
     def _passed(self, stream: AnswerStream, check: Check, judged: Judged) -> list[tuple[Hashable, str]]:
         """What leaves after a verdict about a window.

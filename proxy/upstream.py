@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from proxy.config import Upstream
-from proxy.errors import HttpError, bad_upstream, upstream_timeout, upstream_unreachable
+from proxy.errors import bad_upstream, upstream_timeout, upstream_unreachable
 
 FORWARDED_REQUEST_HEADERS = ("OpenAI-Organization", "OpenAI-Project", "OpenAI-Beta", "traceparent", "tracestate")
 """Client headers that reach the upstream, besides ``Authorization`` where the route has no key of its own."""
@@ -245,10 +245,3 @@ async def _segments(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         raise upstream_timeout() from None
     except (aiohttp.ClientError, OSError, ValueError):
         raise bad_upstream("The upstream's answer broke off.") from None
-
-
-def status_error(status: int) -> HttpError | None:
-    """What a status means that is neither success nor a client error to be passed on."""
-    if status in (200, 201) or 400 <= status < 600:
-        return None
-    return bad_upstream(f"The upstream answered with status {status}.")

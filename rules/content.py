@@ -55,6 +55,10 @@ def show_path(path: Path) -> str:
     return out
 
 
+CONTEXT_CHARS = 2000
+"""How much of what stands before a leaf in the same text a guard is shown as context."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """One judged string and where it stands."""
@@ -67,6 +71,8 @@ class Leaf:
     """The text is JSON (tool-call arguments): a rewrite must leave it so."""
     is_unknown: bool = False
     """Nobody here knows what the other side makes of it (a field that no schema names), so every rule reads it."""
+    before: str = field(default="", repr=False)
+    """What stands before it in the same text and was judged already, for guards: they understand the one by the other."""
 
     def is_within(self, scope: frozenset[Surface] | None) -> bool:
         """Whether a rule with this scope reads it; None reads everything."""
@@ -96,12 +102,17 @@ class Content:
             return self
         return Content(tuple(leaf for leaf in self.leaves if leaf.is_within(scope)), self.opaque)
 
-    def passages(self, *, context: bool = False) -> list[Passage]:
+    def passages(self, *, context: bool = False, from_start: bool = False) -> list[Passage]:
         """The content as a guard reads it: the leaves of one message and surface joined, in order.
 
         Derived leaves are left out (a model reads the raw text), names and keys come as one metadata passage. A passage
         that says something else once it is folded or decoded is followed by that reading, on the same surface. Context
         was judged with its readings when it was new.
+
+        Args:
+            context: Whether this is shown to guards only so that they understand something else.
+            from_start: Whether leaves are read together with all that stands before them; otherwise the last `CONTEXT_CHARS`
+                of that are context.
 
         Raises:
             TooMuchToDecode: A passage holds more encoded runs than are decoded.
@@ -127,7 +138,9 @@ class Content:
                 if run and current is not None:
                     add(current[1], join_parts(run))
                 run, current = [], here
-            run.append(leaf.text)
+            if leaf.before and not from_start:
+                out.append(Passage(leaf.surface.value, leaf.before[-CONTEXT_CHARS:], True))
+            run.append(leaf.before + leaf.text if from_start else leaf.text)
         if run and current is not None:
             add(current[1], join_parts(run))
         if metadata:

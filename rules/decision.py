@@ -1,7 +1,7 @@
 """Verdicts and the decision that follows from them. Pure: no I/O, no clock.
 
 A refusal is a value. Three outcomes of a rule are kept apart: a score, an error (nobody could say), and *skipped*
-(another rule had already refused, so nobody was asked).
+(another rule had already refused, so nobody was asked, or waited for).
 """
 
 from __future__ import annotations
@@ -66,6 +66,11 @@ class Verdict:
         else:
             action = Action.FORWARD if self.score is None else self.rule.action_for(self.score)
         object.__setattr__(self, "action", action)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether its policy refuses, which settles the action; a failure that counts as a refusal is none."""
+        return self.action is Action.REFUSE and self.error is None
 
 
 _COUNTS_AS = {OnError.REFUSE: Action.REFUSE, OnError.FLAG: Action.FLAG, OnError.FORWARD: Action.FORWARD}

@@ -1,8 +1,10 @@
 """To screen: run a stage's rules over content.
 
 Detectors come first, they cost microseconds; if one of them refuses, no guard is asked. Guards are asked together, one
-call per guard and scope, because that is the unit at which an engine saves work. Rules in shadow are never waited for:
-`Screener.shadow` is a second, independent pass.
+call per guard and scope, because that is the unit at which an engine saves work. Once an enforced policy refuses, the
+stage's action is known: the calls that are still under way are cancelled, their rules skipped. A *failure* that counts as
+a refusal ends nothing, because another guard may find the violation that the client has to be told about. Rules in shadow
+are never waited for: `Screener.shadow` is a second, independent pass.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from rules.content import Content, Surface, joined_readings
 from rules.decision import Decision, Finding, Verdict, decide
 from rules.detectors import Span
 from rules.errors import TooMuchToDecode
-from rules.rule import Action, Mode, OnError, Rule, Stage
+from rules.rule import Mode, OnError, Rule, Stage
 
 GUARD_TIMEOUT_S = 60.0
 """Longest time that a stage waits for its guards; each guard has its own, sooner limit."""
@@ -39,6 +41,8 @@ class Screener:
     rules: tuple[Rule, ...]
     engines: Mapping[str, Engine] = field(repr=False)
     on_opaque: OnError = OnError.REFUSE
+    waits_for_all: bool = False
+    """Whether guards that were asked are waited for although one refuses: somebody wants to see the scores."""
     asks_guards: bool = field(init=False)
     """Whether any rule is judged by a guard, which needs to be shown the context."""
     has_shadow: bool = field(init=False)
@@ -78,23 +82,38 @@ class Screener:
         self, rules: Sequence[Rule], content: Content, context: Sequence[Passage], *, every: bool = False
     ) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
-        refused = False
         large = _is_large(content)
         for i, rule in enumerate(rules):
             if rule.policy.detector is not None:
                 verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
-                refused = refused or verdicts[i].action is Action.REFUSE
         asked = [i for i in range(len(rules)) if i not in verdicts]
-        if asked and (every or not refused):
+        if asked and (every or not any(v.refuses for v in verdicts.values())):
             groups: dict[tuple[tuple[str, ...], frozenset[Surface] | None], list[int]] = {}
             for i in asked:
                 groups.setdefault((rules[i].guards, rules[i].scope), []).append(i)
-            answers = await asyncio.gather(
-                *(self._ask([rules[i] for i in group], content, context) for group in groups.values())
-            )
+            together = [[rules[i] for i in group] for group in groups.values()]
+            answers = await self._ask_together(together, content, context, to_the_end=every or self.waits_for_all)
             for group, answer in zip(groups.values(), answers, strict=True):
                 verdicts.update(zip(group, answer, strict=True))
         return [verdicts.get(i) or Verdict(rule) for i, rule in enumerate(rules)]
+
+    async def _ask_together(
+        self, groups: Sequence[Sequence[Rule]], content: Content, context: Sequence[Passage], *, to_the_end: bool
+    ) -> list[list[Verdict]]:
+        """Ask the guards of several groups at once; unless ``to_the_end``, only until an enforced policy refuses."""
+        refused = False
+        async with asyncio.TaskGroup() as owner:
+            calls = [owner.create_task(self._ask(rules, content, context)) for rules in groups]
+            waiting = set(calls)
+            while waiting and not refused:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                refused = not to_the_end and any(_settles(call) for call in done)
+            for call in waiting:
+                call.cancel()
+        return [
+            [_unanswered(rule, skipped=refused) for rule in rules] if call.cancelled() else call.result()
+            for rules, call in zip(groups, calls, strict=True)
+        ]
 
     async def judge_part(self, rule: Rule, part: Content, context: Sequence[Passage], deadline: float) -> Verdict:
         """Judge a part of a content by one rule that has guards, to find out what of it to rewrite.
@@ -112,22 +131,25 @@ class Screener:
     ) -> list[Verdict]:
         """Ask the guards of rules that share guards and scope: each guard in turn, those that escalate go on."""
         read = content.within(rules[0].scope)
+        guards = rules[0].guards
         try:
-            passages = await asyncio.to_thread(read.passages) if _is_large(read) else read.passages()
+            by_manner = {
+                manner: await _passages(read, from_start=manner)
+                for manner in {self.engines[guard].is_incremental for guard in guards}
+            }
         except TooMuchToDecode:
             return [Verdict(rule, error=TOO_MUCH_TO_DECODE) for rule in rules]
-        if not passages:
+        if not any(not passage.context for passages in by_manner.values() for passage in passages):
             return [Verdict(rule, score=0.0, calibrated=True) for rule in rules]
-        passages = [*context, *passages]
         deadline = time.monotonic() + GUARD_TIMEOUT_S if deadline is None else deadline
         verdicts: list[Verdict | None] = [None] * len(rules)
-        guards = rules[0].guards
         for step, guard in enumerate(guards):
             open_ = [i for i, v in enumerate(verdicts) if v is None]
             if not open_:
                 break
             engine = self.engines[guard]
             try:
+                passages = [*context, *by_manner[engine.is_incremental]]
                 scores = await engine.judge(passages, [rules[i].policy.for_guard() for i in open_], deadline=deadline)
             except Exception:  # an engine that breaks its promise not to raise has not judged either
                 scores = []
@@ -141,6 +163,26 @@ class Screener:
         return [
             v if v is not None else Verdict(r, error=EngineError.code) for v, r in zip(verdicts, rules, strict=True)
         ]
+
+
+async def _passages(content: Content, *, from_start: bool) -> list[Passage]:
+    """What a guard reads, worked out in a thread where it is much."""
+    n_chars = sum(len(leaf.text) + len(leaf.before) * from_start for leaf in content.leaves)
+    if n_chars > DETECT_IN_THREAD_CHARS:
+        return await asyncio.to_thread(content.passages, from_start=from_start)
+    return content.passages(from_start=from_start)
+
+
+def _settles(call: asyncio.Task[list[Verdict]]) -> bool:
+    """Whether a call that is over leaves nothing to find out: an enforced policy refuses."""
+    if call.cancelled() or call.exception() is not None:  # of a failure the owner of the call takes care
+        return False
+    return any(v.refuses and v.rule.mode is Mode.ENFORCE for v in call.result())
+
+
+def _unanswered(rule: Rule, *, skipped: bool) -> Verdict:
+    """The verdict of a cancelled call. Where no refusal has cancelled it, nobody knows: that is a failure, not a pass."""
+    return Verdict(rule) if skipped else Verdict(rule, error=EngineError.code)
 
 
 def _is_large(content: Content) -> bool:

@@ -44,6 +44,7 @@ class FakeEngine:
     name: str = "fake"
     ready: bool = True
     last_error: str | None = None
+    is_incremental: bool = False
     calls: list[Call] = field(default_factory=list)
 
     @property

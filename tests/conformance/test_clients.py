@@ -30,11 +30,11 @@ from tests.end_to_end.servers import (
     chunk,
     completion,
     judges_mark,
+    nobody,
     replies,
     running,
     streams,
     text_stream,
-    unused_port,
 )
 
 HERE = Path(__file__).parent
@@ -121,13 +121,10 @@ async def fails_late(request: web.BaseRequest, received: Received) -> web.Stream
 
 @pytest.fixture(scope="module")
 def proxy(servers: dict[str, ScriptedServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    urls = {
-        "UPSTREAM_URL": servers["upstream"].url,
-        "GUARD_URL": servers["guard"].url,
-        "DOWN_URL": f"http://127.0.0.1:{unused_port()}/v1",
-    }
-    with running(CONFIG, tmp_path_factory.mktemp("conformance"), urls) as it:
-        yield it
+    with nobody() as down_url:
+        urls = {"UPSTREAM_URL": servers["upstream"].url, "GUARD_URL": servers["guard"].url, "DOWN_URL": down_url}
+        with running(CONFIG, tmp_path_factory.mktemp("conformance"), urls) as it:
+            yield it
 
 
 CLIENTS = {

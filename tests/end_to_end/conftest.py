@@ -13,8 +13,8 @@ from tests.end_to_end.servers import (
     ScriptedServer,
     answers_chat,
     judges_mark,
+    nobody,
     running,
-    unused_port,
 )
 
 
@@ -54,13 +54,10 @@ def guard(guard_server: ScriptedServer) -> ScriptedServer:
 
 
 @pytest.fixture(scope="session")
-def backends(upstream_server: ScriptedServer, guard_server: ScriptedServer) -> dict[str, str]:
+def backends(upstream_server: ScriptedServer, guard_server: ScriptedServer) -> Iterator[dict[str, str]]:
     """What a configuration may name as ``${…}``."""
-    return {
-        "UPSTREAM_URL": upstream_server.url,
-        "GUARD_URL": guard_server.url,
-        "DOWN_URL": f"http://127.0.0.1:{unused_port()}/v1",
-    }
+    with nobody() as down_url:
+        yield {"UPSTREAM_URL": upstream_server.url, "GUARD_URL": guard_server.url, "DOWN_URL": down_url}
 
 
 @pytest.fixture(scope="module")

@@ -418,11 +418,12 @@ def running(config: str, folder: Path, environ: dict[str, str] | None = None) ->
         proxy.stop()
 
 
-def unused_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+@contextlib.contextmanager
+def nobody() -> Iterator[str]:
+    """A base URL where nobody answers, nor can as long as it is needed: the port is taken, and not listened on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
 
 
 # ------------------------------------------------------------------ raw clients

@@ -30,7 +30,6 @@ from tests.end_to_end.servers import (
     replies,
     streams,
     text_stream,
-    unused_port,
 )
 
 CONFIG = """
@@ -333,7 +332,8 @@ def test_a_harmless_request_that_is_not_answered_ends_it(proxy: Proxy, gateway_s
     assert len(gateway_server.received) == 1
 
 
-NOBODY = f"http://127.0.0.1:{unused_port()}/v1"
+NOBODY = "http://127.0.0.1:nobody/v1"
+"""Stands for a base URL where nobody answers."""
 
 
 @pytest.mark.parametrize(
@@ -348,8 +348,8 @@ NOBODY = f"http://127.0.0.1:{unused_port()}/v1"
         pytest.param(("--via", NOBODY, "--timeout-s", "0"), "--timeout-s: must be a number", id="no time"),
     ],
 )  # fmt: skip
-def test_wrong_usage_is_one_line(options: tuple[str, ...], said: str) -> None:
-    lines = doctor(*options, code=2).stderr.strip().splitlines()
+def test_wrong_usage_is_one_line(options: tuple[str, ...], said: str, backends: dict[str, str]) -> None:
+    lines = doctor(*(backends["DOWN_URL"] if o == NOBODY else o for o in options), code=2).stderr.strip().splitlines()
     assert said in lines[-1]
     assert CLIENT_KEY not in "".join(lines)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -28,7 +29,6 @@ from tests.end_to_end.servers import (
     completion,
     post,
     replies,
-    unused_port,
 )
 
 CONFIG = """
@@ -173,7 +173,9 @@ def litellm(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory, backends: di
     if not command:
         pytest.skip("no LiteLLM here: set LITELLM to its command, see the top of the file")
     folder = tmp_path_factory.mktemp("litellm")
-    port = unused_port()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     guards = "".join(
         f"""
   - guardrail_name: {name}

@@ -49,6 +49,8 @@ upstreams:
   default: {base_url: "${UPSTREAM_URL}"}
 guards:
   fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 1.5, cache_entries: 0}
+  patient: {engine: openai, base_url: "${GUARD_URL}", model: m, timeout_s: 60, cache_entries: 0}
+default_guard: fleet
 policies:
   marker: {detector: patterns, literals: ["ZQ-MARK-7781"]}
   word: {detector: patterns, patterns: ['\\bcat\\b']}
@@ -69,6 +71,7 @@ for _mode in MODES:
         "-all": "output: [{policy: marker, refuse: 0.5}, {policy: word, refuse: 0.5}, {policy: personal, rewrite: 0.5},"
         " {policy: doubt, flag: 0.5}]",
         "-guard": "max_body_bytes: 100000000, output: [{policy: model, refuse: 0.5}]",
+        "-patient": "max_body_bytes: 100000000, output: [{policy: model, guard: patient, refuse: 0.5}]",
         "-flag": "on_error: flag, output: [{policy: model, refuse: 0.5}]",
         "-forward": "on_error: forward, output: [{policy: model, refuse: 0.5}]",
     }.items():
@@ -173,10 +176,10 @@ def seen(reply: Reply) -> Seen:
 
 
 class Gate:
-    """Opened by the client, waited for by the upstream."""
+    """Opened by the client, waited for by the upstream or the guard."""
 
-    def __init__(self, upstream: ScriptedServer) -> None:
-        self._loop = upstream.loop
+    def __init__(self, server: ScriptedServer) -> None:
+        self._loop = server.loop
         self._event = asyncio.Event()
 
     def open(self) -> None:
@@ -709,10 +712,18 @@ def resident_bytes(proxy: Proxy) -> int:
 async def test_while_a_verdict_is_awaited_the_upstream_is_not_read(
     proxy: Proxy, upstream: ScriptedServer, guard: ScriptedServer, session: aiohttp.ClientSession, name: str
 ) -> None:
-    guard.script = hangs
     torrent = upstream.script = Torrent()
+    heard = Gate(guard)
+
+    async def fails_in_the_end(request: web.BaseRequest, received: Received) -> web.StreamResponse:
+        assert await asyncio.to_thread(torrent.stalled.wait, 30)
+        await heard.wait()
+        return await replies({}, 500)(request, received)
+
+    guard.script = fails_in_the_end
     before = resident_bytes(proxy)
-    reply = await post(session, url(proxy, f"{name}-guard"), asked())
+    until = b": keep-alive" if name == "window" else b'"content":"the'
+    reply = await ask(session, url(proxy, f"{name}-patient"), asked(), heard, until)
     got = seen(reply)
     assert got.error == "guard_unavailable"
     if name == "window":

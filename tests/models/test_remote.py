@@ -429,7 +429,7 @@ async def test_a_silent_server_is_a_timeout(server: Server, make: Make) -> None:
     began = time.monotonic()
     assert isinstance(await failure(engine), EngineTimeout)
     assert isinstance(await failure(engine, timeout_s=0.05), EngineTimeout)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     left.set()
 
 
@@ -454,7 +454,7 @@ async def test_a_caller_that_leaves_closes_the_request(server: Server, make: Mak
         call = group.create_task(judge(engine, policies=POLICIES))
         await arrived.wait()
         call.cancel()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await closed.wait()
     assert engine.ready
 
@@ -603,7 +603,7 @@ async def test_until_the_canaries_are_right_nothing_is_judged_and_then_it_heals(
 
 
 async def test_a_server_that_nobody_can_reach_does_not_hold_up_the_start(make: Make) -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         engine = await make(url="http://127.0.0.1:1/v1", canaries=CANARIES)
     assert not engine.ready
     assert not await engine.wait_ready(5)
@@ -632,7 +632,7 @@ async def test_closing_ends_the_examination(server: Server, make: Make) -> None:
     server.handler = lambda request: asyncio.Event().wait()  # type: ignore[assignment,return-value]  # never answers
     engine = await make(canaries=CANARIES)
     await until(lambda: bool(server.requests))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await engine.close()
     assert (engine.ready, engine.last_error) == (False, "closed")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from models.commands import Batch, Row, Want
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import (
     ContentTooLong,
+    EngineError,
     EngineOverloaded,
     EngineTimeout,
     GuardEmpty,
@@ -206,14 +208,8 @@ TEXTS = [
 
 def together(judge: SafeguardJudge, texts: Sequence[str], policies: Sequence[GuardPolicy]) -> list[list[Score]]:
     """Entries of contents that were all there from the beginning."""
-    for number, text in enumerate(texts):
-        judge.submit(number, user(text), policies, later())
-    found: dict[int, list[Score]] = {}
-    while judge.busy:
-        for number, entries in judge.step():
-            assert all(isinstance(e, Score) for e in entries), entries
-            found[number] = [e for e in entries if isinstance(e, Score)]
-    return [found[number] for number in range(len(texts))]
+    scores = crowd(judge, [user(text) for text in texts], policies)
+    return [scores[i : i + len(policies)] for i in range(0, len(scores), len(policies))]
 
 
 class Fast(Speed):
@@ -614,3 +610,84 @@ def test_an_answer_that_is_no_verdict_is_named_and_never_a_score(
     assert type(entry) is error
     assert n_said > 1 or not script
     assert not any(word in str(entry) for word in ("king", "sorry"))
+
+
+WORDS = [
+    "tram",
+    "lake",
+    "bridge",
+    "pear",
+    "band",
+    "dog",
+    "rain",
+    "book",
+    "walk",
+    "park",
+    "ticket",
+    "spring",
+    "violin",
+    "banana",
+    "apple",
+    "plum",
+    "train",
+    "boat",
+]
+
+
+def some_words(rng: random.Random, most: int) -> str:
+    return " ".join(rng.choices(WORDS, k=rng.randint(5, most)))
+
+
+def varied(rng: random.Random, talks: Sequence[list[Passage]]) -> list[Passage]:
+    """A new conversation, or one of those before: gone on with, cut short, or with another word somewhere."""
+    if not talks or rng.random() < 0.2:
+        return [Passage("user", some_words(rng, 90))]
+    talk = list(rng.choice(talks))
+    match rng.randrange(5):
+        case 0:
+            i = rng.randrange(len(talk))
+            text = talk[i].text
+            place = rng.randrange(len(text))
+            talk[i] = Passage(talk[i].surface, text[:place] + rng.choice(WORDS) + text[place:])
+        case 1:
+            talk = talk[: rng.randint(1, len(talk))]
+        case _:
+            talk.append(Passage("assistant" if len(talk) % 2 else "user", some_words(rng, 50)))
+    return talk if sum(len(passage.text) for passage in talk) < 2500 else talk[:1]
+
+
+@LAYOUTS
+@pytest.mark.parametrize("effort", [Effort.NONE, Effort.LOW])
+def test_conversations_that_go_on_and_branch_side_by_side_have_the_scores_of_a_fresh_reader(
+    layout: str, effort: Effort
+) -> None:
+    # llama.cpp gives away cells outside of a sequence's window: where somebody goes on from there, nothing tells
+    more: dict[str, Any] = {"layout": layout, "n_cells": 1300, "max_policies": 4, "reason_tokens": 160}
+    keeping = load(effort, reason_band=(0.2, 0.8), **more)
+    fresh = load(effort, reason_band=(0.2, 0.8), max_kept=0, **more)
+    rng = random.Random(layout)
+    talks: list[list[Passage]] = []
+    try:
+        for _ in range(15):
+            new = [varied(rng, talks) for _ in range(rng.randint(1, 4))]
+            talks = [*talks, *new][-8:]
+            kept, right = (crowd(judge, new, [FRUIT, MUSIC]) for judge in (keeping, fresh))
+            for one, other in zip(kept, right, strict=True):
+                if one.tier is other.tier:  # at the edge of the band rounding decides
+                    assert one.value == pytest.approx(other.value, abs=0.05)
+        assert keeping.usage.n_tokens < fresh.usage.n_tokens
+    finally:
+        keeping.close()
+        fresh.close()
+
+
+def crowd(judge: SafeguardJudge, contents: Sequence[Sequence[Passage]], policies: Sequence[GuardPolicy]) -> list[Score]:
+    """Scores of contents that were all there from the beginning, one after the other."""
+    for number, passages in enumerate(contents):
+        judge.submit(number, passages, policies, later())
+    found: dict[int, list[Score | EngineError]] = {}
+    while judge.busy:
+        found.update(judge.step())
+    entries = [entry for number in range(len(contents)) for entry in found[number]]
+    assert all(isinstance(entry, Score) for entry in entries), entries
+    return [entry for entry in entries if isinstance(entry, Score)]

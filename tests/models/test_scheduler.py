@@ -733,7 +733,7 @@ def check_schedule(shape: Shape, script: list[tuple[str, object, int]]) -> None:
 
 
 @pytest.mark.timeout(1200)
-@settings(max_examples=int(os.environ.get("SCHEDULES", "300")), deadline=None)  # SCHEDULES=10000: two to three minutes
+@settings(max_examples=int(os.environ.get("SCHEDULES", "300")))  # SCHEDULES=10000: two to three minutes
 @given(shapes, steps)
 def test_random_schedules_keep_the_books_starve_nobody_and_mix_up_nothing(
     shape: Shape, script: list[tuple[str, object, int]]

@@ -270,9 +270,9 @@ def test_a_longer_trace_makes_a_verdict_less_certain(violates: bool, n_chars: in
 
 @pytest.mark.parametrize("text", ["(" * 400_000, "1" * 400_000, "sorry " * 70_000, "a b " * 100_000, "\n" * 400_000])
 def test_reading_takes_time_in_proportion_to_the_length(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     read_trace(text, text + ".")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # Recorded answers of the real models (ToxicChat, three policies, medium effort): not part of this repository.

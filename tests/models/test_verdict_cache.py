@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.engine import GuardPolicy, Passage, Score, Tier
@@ -495,7 +495,7 @@ async def play(events: list[Event]) -> None:
     await cache.close()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(events=EVENTS)
 def test_no_order_of_asks_failures_cancellations_and_deadlines_mixes_anything_up(events: list[Event]) -> None:
     asyncio.run(play(events))

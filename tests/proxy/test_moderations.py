@@ -247,15 +247,24 @@ def test_block_can_only_add_strictness(tmp_path: Path) -> None:
     [plain] = routes(tmp_path, {})
     route = dataclasses.replace(plain, input=Screener(Stage.INPUT, rules, {}), output=Screener(Stage.OUTPUT, rules, {}))
     for asked in (wish(), wish(input="score", output="score")):
-        assert inband.stricter(route, asked) == route
+        same = inband.stricter(route, asked)
+        assert (same.input.rules, same.output.rules) == (rules, rules)
     strict = inband.stricter(route, wish(input="block"))
-    assert strict.output == route.output
+    assert strict.output.rules == rules
     for before, after in zip(route.input.rules, strict.input.rules, strict=True):
         for score in (0.1, 0.3, 0.5, 0.9):
             assert after.action_for(score) >= before.action_for(score)
         assert after.mode is before.mode
     assert strict.input.rules[0].action_for(0.3) is Action.REFUSE
     assert strict.input.rules[1:] == route.input.rules[1:]
+
+
+def test_who_asks_for_scores_waits_for_all_of_them(tmp_path: Path) -> None:
+    [route] = routes(tmp_path, {})
+    for asked in (wish(), wish(input="block")):
+        for screener in (inband.stricter(route, asked).input, inband.stricter(route, asked).output):
+            assert screener.waits_for_all
+    assert not route.input.waits_for_all
 
 
 def test_results_name_the_policies_and_the_clients_model() -> None:

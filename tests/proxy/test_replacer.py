@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.replacer import Replacer, replaced
@@ -17,7 +17,6 @@ def cut(text: str, places: list[int]) -> list[str]:
     return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([*TABLE, "<EMAIL_", "1", "2>", ">", "<", "a", "b", "é", " "]), max_size=12).map("".join),
     st.lists(st.integers(0, 200), max_size=12),

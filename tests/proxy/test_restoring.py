@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.restoring import Restoration
@@ -19,7 +19,6 @@ TABLE = {"<EMAIL_1>": "a@b.io", "<EMAIL_12>": 'c"\\\n@d.io'}
 WORDS = ("ANNA", "BEN", "<X_1>", "A<")
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([*WORDS, "AN", "NA", "<", "<X_", "1>", "2>", " ", "é"]), max_size=15).map("".join),
     st.lists(st.integers(0, 200), max_size=12),

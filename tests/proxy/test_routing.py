@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
+from proxy.gateway import ENDPOINTS
 from proxy.loading import LoadedRoute
-from proxy.routing import ambiguous_header, candidates, known_endpoints, may_use, select
+from proxy.routing import ambiguous_header, candidates, may_use, select
 from tests.proxy.configs import routes
 
 CHAT = "/v1/chat/completions"
@@ -86,7 +87,7 @@ def test_an_odd_path_matches_nothing(pattern: str | None, path: str, tmp_path: P
 @pytest.mark.parametrize("path", ["/V1/chat/completions", "/chat/completions", "/v1/engines/m/completions", "/metrics"])
 def test_other_spellings_are_no_endpoint(path: str, tmp_path: Path) -> None:
     found = candidates(routes(tmp_path, {}), path)
-    assert known_endpoints(found, {CHAT: "POST", "/v1/models": "GET"}) == []
+    assert not ENDPOINTS.keys() & {c.endpoint for c in found}
 
 
 def chosen(tmp_path: Path, *matches: dict[str, object], model: str | None = "m", **headers: str) -> str | None:

@@ -251,7 +251,7 @@ def cuts(data: st.DataObject, stream: bytes) -> list[bytes]:
     return [stream[a:b] for a, b in pairwise([0, *at, len(stream)])]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     streams(st.one_of(PIECES, JUNK), marked(st.tuples(st.integers(0, 1), st.sampled_from(CHANNELS)))),
     ENDS,
@@ -296,7 +296,7 @@ def test_nothing_of_a_refused_mark_leaves_and_all_that_passes_is_the_text(
         assert set(client.finished.values()) <= {"stop"}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     streams(CONTENT, marked(st.just((0, "content")))),
     st.data(),
@@ -344,7 +344,7 @@ def guarded(folder: Path, rules: tuple[Rule, ...], engines: Mapping[str, Any]) -
     return replace(route(folder, "refuse"), output=Screener(Stage.OUTPUT, rules, engines))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 60), max_size=8), st.integers(0, 3), st.data())
 def test_however_late_verdicts_come_what_leaves_was_judged(
     tmp_path_factory: pytest.TempPathFactory, turns: list[int], where: int, data: st.DataObject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.reading import plain_reading
@@ -82,7 +82,6 @@ def test_a_disguise_below_an_encoding_is_taken_off_too() -> None:
         max_size=80,
     )
 )
-@settings(deadline=None)
 def test_a_reading_is_bounded_by_its_text(text: str) -> None:
     reading = plain_reading(text)
     assert reading is None or len(reading) <= 20 * len(text)

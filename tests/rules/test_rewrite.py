@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.content import Content, LeafKind, Path
@@ -184,7 +184,6 @@ def test_without_restore_a_placeholder_of_an_earlier_turn_stays_the_same_value()
     assert list(texts.values()) == ["I am <WORD_1>", "<WORD_1> again"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("ab @", max_size=12), min_size=1, max_size=5), st.data())
 def test_numbers_stay_when_a_conversation_is_sent_again_with_more_turns(turns: list[str], data: st.DataObject) -> None:
     def masks(texts: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineOverloaded, EngineTimeout, VerdictError
-from rules.content import Content, Leaf, LeafKind, Surface
+from rules.content import CONTEXT_CHARS, Content, Leaf, LeafKind, Surface
 from rules.decision import Cause, Decision
 from rules.detectors.patterns import PatternDetector
 from rules.policy import Policy
@@ -350,3 +350,33 @@ async def test_opaque_parts_count_as_the_route_says(on_opaque: OnError) -> None:
     decision = await screener([], on_opaque=on_opaque).screen(content)
     assert decision.action.word == on_opaque.value
     assert decision.unjudged == (() if on_opaque is OnError.REFUSE else ("opaque:messages.0.content.1",))
+
+
+def stream_window(before: str, text: str) -> Content:
+    return Content((Leaf(("choices", 0, "message", "content"), Surface.ASSISTANT, text, before=before),))
+
+
+async def test_a_guard_that_reads_on_is_given_a_stream_from_its_start_and_others_its_last_part_as_context() -> None:
+    engines = {"reads-on": FakeEngine(is_incremental=True), "forgets": FakeEngine()}
+    rules = [text_rule("a", "reads-on", refuse=0.5), text_rule("b", "forgets", refuse=0.5)]
+    content = stream_window("x" * 3000 + " so far", " and on")
+    await screener(rules, engines).screen(content, [Passage("user", "Go.", context=True)])
+    (reads_on,), (forgets,) = (engine.calls for engine in engines.values())
+    assert [(p.text, p.context) for p in reads_on.passages] == [("Go.", True), ("x" * 3000 + " so far and on", False)]
+    assert [(p.text, p.context) for p in forgets.passages] == [
+        ("Go.", True), ("x" * (CONTEXT_CHARS - 7) + " so far", True), (" and on", False),
+    ]  # fmt: skip
+
+
+async def test_in_a_cascade_each_guard_reads_a_stream_in_its_own_manner() -> None:
+    engines = {"first": FakeEngine({"a": 0.9}), "last": FakeEngine({"a": 0.1}, is_incremental=True)}
+    await screener([text_rule("a", "first", "last", refuse=0.5)], engines).screen(stream_window("so far", " and on"))
+    assert [[p.text for p in engine.calls[0].passages] for engine in engines.values()] == [
+        ["so far", " and on"],
+        ["so far and on"],
+    ]
+
+
+async def test_what_stands_before_is_nothing_that_a_detector_reads_again() -> None:
+    decision = await screener([word_rule("w", "APPLE", refuse=0.5)], {}).screen(stream_window("APPLE", " pie"))
+    assert decision.action is Action.FORWARD

@@ -52,7 +52,7 @@ def test_what_is_no_escape_stays(text: str) -> None:
     marked=st.text(min_size=1, max_size=8),
     after=st.text("aé😀 -", max_size=5),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_each_character_maps_to_exactly_its_escape(encode: object, before: str, marked: str, after: str) -> None:
     assert callable(encode)
     marked = "".join(c for c in marked if c.isalnum()) or "x"
@@ -68,7 +68,6 @@ def test_each_character_maps_to_exactly_its_escape(encode: object, before: str, 
 
 
 @given(st.text(st.sampled_from("%&#;\\uUx{}0Af5d8D9a t"), max_size=40))
-@settings(deadline=None)
 def test_whatever_stands_there_the_map_covers_the_text(text: str) -> None:
     view = decode_escapes(text)
     if view is not None and view.text:

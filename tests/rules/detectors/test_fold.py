@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.detectors.fold import fold, folded_views, squeeze
@@ -48,7 +48,6 @@ def test_folding(text: str, folded: str) -> None:
     assert fold(text) == folded
 
 
-@settings(deadline=None)
 @given(AWKWARD)
 def test_every_place_of_a_view_leads_to_a_valid_raw_range(text: str) -> None:
     for view in folded_views(text):
@@ -62,7 +61,6 @@ def test_every_place_of_a_view_leads_to_a_valid_raw_range(text: str) -> None:
                 assert last > max(places)
 
 
-@settings(deadline=None)
 @given(AWKWARD)
 def test_a_range_grows_beyond_its_last_character_only_over_marks(text: str) -> None:
     for view in folded_views(text):
@@ -72,7 +70,6 @@ def test_a_range_grows_beyond_its_last_character_only_over_marks(text: str) -> N
             assert all(unicodedata.category(c)[0] == "M" or c in "\uff9e\uff9f" for c in grown)
 
 
-@settings(deadline=None)
 @given(AWKWARD)
 def test_the_folded_view_is_the_folded_text_whichever_way_it_was_folded(text: str) -> None:
     folded = fold(text)
@@ -83,7 +80,6 @@ def test_the_folded_view_is_the_folded_text_whichever_way_it_was_folded(text: st
     assert fold(text + "x" * 500) == folded + "x" * 500  # all ways of folding agree
 
 
-@settings(deadline=None)
 @given(AWKWARD)
 def test_the_squeezed_view_points_at_its_letters(text: str) -> None:
     for view in folded_views(text):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.detectors import apply_edits, mask_edits
@@ -119,9 +119,9 @@ def test_an_unusable_pattern_is_named(patterns: list[str], literals: list[str], 
 
 def test_a_pattern_that_explodes_elsewhere_takes_linear_time() -> None:
     detector = PatternDetector([r"(a+)+$", r"(x|xx|xxx)*y"])
-    started = time.perf_counter()
+    started = time.process_time()
     assert detector.find("a" * 20_000 + "!" + "x" * 20_000) == []
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_long_lists_of_literals_compile() -> None:
@@ -143,7 +143,6 @@ def test_an_unpaired_surrogate_in_the_text_does_no_harm() -> None:
     assert found(PatternDetector(["end"], ["zq mark"]), "\ud800 zq mark \udfffend") == ["zq mark", "end"]
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_masking_takes_out_the_literal_whatever_stands_around_it(before: str, after: str) -> None:
     text = f"{before} {MARK} {after}"

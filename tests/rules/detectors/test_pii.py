@@ -133,6 +133,6 @@ def test_beyond_the_budget_candidates_count_by_their_shape() -> None:
     ids=["digits", "groups", "email", "iban", "domains", "colons"],
 )
 def test_hostile_repetition_takes_bounded_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     DETECTOR.find(text)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

@@ -108,6 +108,6 @@ def test_more_runs_than_are_decoded_leave_a_text_undecided(monkeypatch: pytest.M
     ],
 )
 def test_runs_are_sought_in_linear_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     find_runs(text)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

@@ -150,7 +150,7 @@ def test_entropy_and_placeholders() -> None:
 
 
 def test_many_beginnings_of_keys_take_linear_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     DETECTOR.find(("-----BEGIN PRIVATE " + "KEY-----\nabc\n") * 5000)
     DETECTOR.find("eyJ" + "aaaaaaaaaa-eyJ" * 20_000)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

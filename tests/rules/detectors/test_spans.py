@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.detectors import KINDS, Span, apply_edits, build_detector, mask_edits, merge_spans
@@ -24,7 +24,6 @@ SPANS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(SPANS)
 def test_merged_spans_are_sorted_apart_and_cover_the_same_characters(spans: list[Span]) -> None:
     merged = merge_spans(spans)
@@ -48,7 +47,6 @@ def test_the_same_value_keeps_its_placeholder_across_texts() -> None:
     assert mask("bob!", [Span(0, 3, "NICK")], numbers) == "<NICK_1>!"
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40), SPANS)
 def test_mask_keeps_everything_outside_of_the_spans(text: str, spans: list[Span]) -> None:
     inside = [Span(min(s.start, len(text)), min(s.end, len(text)), "X") for s in spans]

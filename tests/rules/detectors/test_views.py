@@ -25,7 +25,7 @@ PLAIN = st.text(st.one_of(st.sampled_from("aB9 .,:;\n\t='\"(é😀İ\u0301漢"),
 
 @pytest.mark.parametrize("encode", EVERY.values(), ids=EVERY)
 @given(before=PLAIN, after=PLAIN)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_masking_takes_an_encoded_literal_out_of_every_reading(encode: object, before: str, after: str) -> None:
     assert callable(encode)
     detector = PatternDetector(literals=[MARK])
@@ -44,7 +44,7 @@ def test_masking_takes_an_encoded_literal_out_of_every_reading(encode: object, b
 
 @pytest.mark.parametrize("encode", ESCAPES.values(), ids=ESCAPES)
 @given(before=PLAIN, after=PLAIN, start=st.integers(0, len(MARK) - 1), length=st.integers(1, len(MARK)))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_literal_half_plain_and_half_encoded_is_masked_and_no_more(
     encode: object, before: str, after: str, start: int, length: int
 ) -> None:
@@ -64,7 +64,6 @@ def test_a_literal_half_plain_and_half_encoded_is_masked_and_no_more(
         max_size=60,
     )
 )
-@settings(deadline=None)
 def test_every_place_of_a_view_leads_to_a_valid_raw_range(text: str) -> None:
     for view in views(text):
         assert view.raw == text
