@@ -64,6 +64,11 @@ class CalibratedEngine:
         """The guard's."""
         return self._engine.last_error
 
+    @property
+    def is_incremental(self) -> bool:
+        """Whether the guard is."""
+        return self._engine.is_incremental
+
     async def start(self) -> None:
         """Start the guard."""
         await self._engine.start()

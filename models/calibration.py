@@ -17,7 +17,6 @@ and size of the data and with figures that were measured out of fold.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -70,7 +69,7 @@ def _rising(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float
     return points
 
 
-Curve = Annotated[tuple[tuple[Finite, Finite], ...], Field(min_length=2, strict=False), AfterValidator(_rising)]
+Curve = Annotated[tuple[tuple[Finite, Finite], ...], Field(min_length=2), AfterValidator(_rising)]
 """Points of a function that never falls: straight between them, level beyond them."""
 
 
@@ -102,7 +101,7 @@ class Calibration(_Closed):
     revision: str
     model: str
     """Name and revision of the guard's model."""
-    tier: Tier = Field(strict=False)
+    tier: Tier
     effort: str | None = None
     """For how long the model could think, in the guard's own words; None where it did not, or nobody here knows."""
     intercept: Finite
@@ -134,7 +133,7 @@ def probability(
 
 class _File(_Closed):
     format: Literal[1] = 1
-    calibrations: tuple[Calibration, ...] = Field(strict=False)
+    calibrations: tuple[Calibration, ...]
 
 
 def path_beside(policy_file: Path) -> Path:
@@ -150,7 +149,7 @@ def read_calibrations(path: Path) -> tuple[Calibration, ...]:
         FileNotFoundError: There is none.
     """
     try:
-        return _File.model_validate(json.loads(path.read_text(encoding="utf-8"))).calibrations
+        return _File.model_validate_json(path.read_bytes()).calibrations
     except FileNotFoundError:
         raise
     except OSError as e:
@@ -159,8 +158,6 @@ def read_calibrations(path: Path) -> tuple[Calibration, ...]:
         first = e.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise CalibrationError(f"{path}: {where}: {first['msg']}") from None
-    except (ValueError, RecursionError):  # not UTF-8, or not JSON
-        raise CalibrationError(f"{path}: is not JSON") from None
 
 
 def write_calibration(path: Path, new: Calibration) -> None:

@@ -257,4 +257,5 @@ def _say(args: argparse.Namespace, judge: Judge, fitted: Fitting, stored: Path |
 
 
 def _figure(f: Interval, digits: int = 3) -> str:
-    return "–" if math.isnan(f.value) else f"{f.value:.{digits}f} ({f.low:.{digits}f}–{f.high:.{digits}f})"
+    interval = "" if math.isnan(f.low) else f" ({f.low:.{digits}f}–{f.high:.{digits}f})"
+    return "–" if math.isnan(f.value) else f"{f.value:.{digits}f}{interval}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,11 @@ class Fitting:
     proposals: Sequence[Proposal]
 
 
-_FIGURES: dict[str, metrics.Figure] = {"auroc": metrics.auroc, "auprc": metrics.auprc, "ece": metrics.ece}
+def _figures(scores: Scores, violates: Labels, seed: int) -> dict[str, Interval]:
+    ranks = metrics.bootstrap(
+        {"auroc": metrics.auroc, "auprc": metrics.auprc}, scores, violates, n=N_BOOTSTRAP, seed=seed
+    )
+    return {**ranks, "ece": metrics.without_interval(metrics.ece(scores, violates))}
 
 
 def fit_tiers(
@@ -103,9 +108,8 @@ def fit_tiers(
     data = Data(sha256=data_hash(rows, subject), rows=len(judged), violations=int(violates.sum()))
     for tier, members in sorted(by_tier.items()):
         try:
-            found, theirs = _fit_tier(
-                judge, subject, tier, [judged[i] for i in members], violates[members], data, n_folds, seed
-            )
+            theirs = [judged[i] for i in members]
+            found, fitted = _fit_tier(judge, subject, tier, theirs, violates[members], data, n_folds, seed)
         except FitError as e:
             problems.append(f"tier {tier} ({len(members)} rows): {e}")
             continue
@@ -134,8 +138,8 @@ def fit_tiers(
         violates,
         traffic,
         len(rows) - len(judged),
-        metrics.bootstrap(_FIGURES, scores, violates, n=N_BOOTSTRAP, seed=seed),
-        metrics.bootstrap(_FIGURES, before, violates, n=N_BOOTSTRAP, seed=seed),
+        _figures(scores, violates, seed),
+        _figures(before, violates, seed),
         proposals,
     )
 
@@ -163,7 +167,7 @@ def _fit_tier(
     features = fitting.matrix(names, evidence)
     groups = [row.key for row, _ in judged]
     scores = fitting.out_of_fold(names, features, violates, groups, n_folds=n_folds, seed=seed)
-    figures = metrics.bootstrap(_FIGURES, scores, violates, n=N_BOOTSTRAP, seed=seed)
+    figures = _figures(scores, violates, seed)
     if not figures["auroc"].low > 0.5:
         raise FitError(
             f"its evidence says nothing about these labels: out-of-fold AUROC {figures['auroc'].value:.3f} "
@@ -185,7 +189,7 @@ def _fit_tier(
             "folds": n_folds,
             "seed": seed,
             **{name: round(f.value, 4) for name, f in figures.items()},
-            **{f"{name}_{end}": round(getattr(f, end), 4) for name, f in figures.items() for end in ("low", "high")},
+            **{f"{n}_{end}": round(getattr(figures[n], end), 4) for n in ("auroc", "auprc") for end in ("low", "high")},
         },
     )
     return calibration, scores
@@ -202,7 +206,12 @@ def _honest(
 
 def picture(fitted: Fitting, title: str) -> str:
     """Reliability, scores, ROC and precision over recall, thresholds marked; one SVG."""
-    marks = [(p.threshold, p.target) for p in fitted.proposals if p.threshold is not None]
+    marks: list[tuple[float, str]] = []
+    lines: list[str] = []
+    for letter, p in zip(ascii_uppercase, (p for p in fitted.proposals if p.threshold is not None), strict=False):
+        assert p.threshold is not None
+        marks.append((p.threshold, letter))
+        lines.append(f"{letter}: {p.threshold:g} for {p.target}")
     after = plots.Scored("calibrated", fitted.scores, fitted.violates, marks)
     before = plots.Scored("before", fitted.before, fitted.violates)
     return plots.figure(
@@ -213,6 +222,7 @@ def picture(fitted: Fitting, title: str) -> str:
             plots.precision_recall([after]),
         ],
         heading=title,
+        lines=lines,
     )
 
 

@@ -146,9 +146,9 @@ def measure(column: Column, *, threshold: float, n_bootstrap: int, seed: int) ->
         "best_f1": lambda s, v: metrics.best_f1(s, v)[0],
         "recall_at_1": partial(_recall_at, AT_FALSE_ALARMS[0]),
         "recall_at_5": partial(_recall_at, AT_FALSE_ALARMS[1]),
-        "ece": metrics.ece,
     }
     figures = metrics.bootstrap(wanted, scores, violates, n=n_bootstrap, seed=seed)
+    figures["ece"] = metrics.without_interval(metrics.ece(scores, violates))
     if len(column.benign):
         figures["benign"] = metrics.wilson(int((column.benign >= threshold).sum()), len(column.benign))
     order = np.argsort(scores, kind="stable")

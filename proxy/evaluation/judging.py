@@ -63,7 +63,9 @@ class Judge:
 
     def key(self, row: Row, subject: Subject) -> Key:
         """Under which a verdict is kept."""
-        return row.key, self.identity, subject.policy.revision
+        policy = subject.policy
+        band = "" if policy.reason_band is None else f" {policy.reason_band}"  # changes verdicts, not the policy
+        return row.key, self.identity, policy.revision + band
 
 
 async def start(guard: LoadedGuard) -> Judge:
@@ -192,6 +194,7 @@ def column(judge: Judge, rows: Sequence[Row], benign: Sequence[Row], subject: Su
         about={
             "model": judge.model,
             "revision": subject.policy.revision,
+            "label": subject.label,
             "calibrated": bool(gathered.used) and n_calibrated == len(gathered.used),
             "tiers": dict(Counter(score.tier.value for score in gathered.used)),
         },

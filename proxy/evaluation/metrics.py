@@ -196,6 +196,13 @@ def bootstrap(
     return out
 
 
+def without_interval(value: float) -> Interval:
+    """A figure whose interval nobody knows. The bootstrap's of the ECE would not hold the figure itself: resampled bins are
+    further from their mean score than the bins are.
+    """
+    return Interval(value, math.nan, math.nan)
+
+
 def wilson(k: int, n: int) -> Interval:
     """A share ``k/n`` with its 95 % interval (Wilson's score interval); right for small numbers and for 0 and 1 too."""
     if n == 0:

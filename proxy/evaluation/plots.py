@@ -70,7 +70,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """One plot. The x axis and, unless ``top`` says otherwise, the y axis run from 0 to 1."""
+    """One plot. The x axis and, unless ``top`` says otherwise, the y axis run from 0 to 1; the legend is below or above."""
 
     title: str
     x_label: str
@@ -78,21 +78,22 @@ class Panel:
     shapes: Sequence[Line | Bars | Mark]
     legend: Sequence[tuple[str, int]] = ()
     top: float = 1.0
+    legend_above: bool = False
     y_ticks: Sequence[tuple[float, str]] = field(default=tuple((i / 5, f"{i / 5:g}") for i in range(6)))
 
 
-def figure(panels: Sequence[Panel], *, columns: int = 2, heading: str = "") -> str:
-    """A picture by itself, with its style inside."""
+def figure(panels: Sequence[Panel], *, columns: int = 2, heading: str, lines: Sequence[str] = ()) -> str:
+    """A picture by itself, with its style inside, a heading and some lines below that."""
     rows = -(-len(panels) // columns)
-    above = 34 if heading else 0
+    above = 34 + 17 * len(lines)
     width, height = WIDTH * columns, HEIGHT * rows + above
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
         f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{width}" height="{height}"/>',
     ]
-    if heading:
-        parts.append(f'<text class="title" x="14" y="24">{escape(heading)}</text>')
+    parts.append(f'<text class="title" x="14" y="24">{escape(heading)}</text>')
+    parts += [f'<text x="14" y="{43 + 17 * i}">{escape(line)}</text>' for i, line in enumerate(lines)]
     for i, panel in enumerate(panels):
         parts.append(
             f'<g transform="translate({i % columns * WIDTH} {i // columns * HEIGHT + above})">{draw(panel)}</g>'
@@ -134,7 +135,6 @@ def draw(panel: Panel) -> str:
         f'<text class="faint" transform="translate(14 {middle_y}) rotate(-90)" text-anchor="middle">'
         f"{escape(panel.y_label)}</text>"
     )
-    n_marks = 0
     for shape in panel.shapes:
         match shape:
             case Line():
@@ -146,24 +146,23 @@ def draw(panel: Panel) -> str:
                 if shape.dots:
                     out += [f'<circle class="f{shape.colour}" cx="{x}" cy="{y}" r="3"/>' for x, y in points]
             case Bars():
-                for left, end, height in zip(shape.edges, shape.edges[1:], shape.heights, strict=True):
+                for left, end, height in zip(shape.edges[:-1], shape.edges[1:], shape.heights, strict=True):
                     x, y = px(left), py(height)
                     out.append(
                         f'<rect class="bar f{shape.colour}" x="{x}" y="{y}" '
                         f'width="{round(px(end) - x, 1)}" height="{round(bottom - y, 1)}"/>'
                     )
             case Mark():
-                x, side = px(shape.x), "end" if shape.x > 0.6 else "start"
+                x, side = px(shape.x), "end" if shape.x > 0.9 else "start"
                 beside = x - 6 if side == "end" else x + 6
-                y = _TOP + 12 + 14 * n_marks if shape.y is None else py(shape.y) + 4
-                n_marks += shape.y is None
+                y = _TOP + 12.0 if shape.y is None else py(shape.y) + 4
                 if shape.y is None:
                     out.append(f'<path class="line dashed s{shape.colour}" d="M{x} {_TOP}V{bottom}"/>')
                 else:
                     out.append(f'<circle class="f{shape.colour}" cx="{x}" cy="{y - 4}" r="4"/>')
                 out.append(f'<text x="{beside}" y="{y}" text-anchor="{side}">{escape(shape.text)}</text>')
     for i, (text, colour) in enumerate(panel.legend):
-        y = bottom - 8 - 15 * (len(panel.legend) - 1 - i)
+        y = _TOP + 14 + 15 * i if panel.legend_above else bottom - 8 - 15 * (len(panel.legend) - 1 - i)
         out.append(f'<rect class="f{colour}" x="{right - 12}" y="{y - 9}" width="10" height="10"/>')
         out.append(f'<text class="tick" x="{right - 17}" y="{y}" text-anchor="end">{escape(text)}</text>')
     return "".join(out)
@@ -232,7 +231,7 @@ def histogram(scored: Scored, *, title: str = "Scores") -> Panel:
     shapes += [Mark(t, None, text) for t, text in scored.thresholds]
     ticks = [(0.0, "0"), *((float(np.log10(n + 1)), f"{n:,}") for n in decades)]
     legend = (("others", 0), ("violations", 1))
-    return Panel(title, "score", "rows", shapes, legend, float(np.log10(most + 1)) * 1.1, ticks)
+    return Panel(title, "score", "rows", shapes, legend, float(np.log10(most + 1)) * 1.25, True, ticks)
 
 
 def _legend(series: Sequence[Scored]) -> list[tuple[str, int]]:
