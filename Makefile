@@ -8,7 +8,7 @@ READY  := $(VENV)/.installed
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types unit conformance format bench bench-proxy bench-stream docs clean
+.PHONY: help install run test lint types unit conformance format bench bench-proxy bench-stream bench-engine docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,13 +59,16 @@ format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-proxy bench-stream ## all benchmarks
+bench: bench-proxy bench-stream bench-engine ## all benchmarks
 
 bench-proxy: $(READY) ## requests per second and added latency against a bare proxy (QUICK=1: under 50 s)
 	$(BIN)/python benchmarks/bench_proxy.py
 
 bench-stream: $(READY) ## streams per second and time to the first text, window against buffer and bare (QUICK=1: under 60 s)
 	$(BIN)/python benchmarks/bench_stream.py
+
+bench-engine: $(READY) ## verdicts per second against llama.cpp's own ways (QUICK=1: under 10 min; THREADS=n; GPU=20b)
+	$(BIN)/python benchmarks/bench_engine.py
 
 docs: $(READY) ## write docs/configuration.md anew
 	$(BIN)/python tools/configuration_page.py > docs/configuration.md

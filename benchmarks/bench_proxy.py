@@ -6,7 +6,8 @@ on loopback only. The targets take turns within each round, so that a machine bu
 what counts is the *ratio* between targets, taken within each round, as a median over the rounds. Figures in requests
 per second are those of this machine at this moment.
 
-Run it with ``make bench-proxy``; ``QUICK=1`` or ``--quick`` takes under 50 seconds.
+Run it with ``make bench-proxy``; ``QUICK=1`` or ``--quick`` takes under 50 seconds. ``--audit`` adds ``safeguard serve`` with
+each kind of audit (docs/audit.md), and takes two and a half times as long.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import signal
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from load import BenchError, Sample, Target, ask, chat_request, measure, ratios, safeguard, script
@@ -39,6 +40,8 @@ routes:
     input: [{{policy: marker, refuse: 0.5}}]
     output: [{{policy: marker, refuse: 0.5}}]
 """
+
+AUDITS = tuple((store, durability) for store in ("jsonl", "sqlite") for durability in ("process", "power"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="under 50 seconds")
     parser.add_argument("--rounds", type=int, help="how often every target has its turn")
+    parser.add_argument("--audit", action="store_true", help="measure every kind of audit too")
     args = parser.parse_args()
     plan = QUICK if args.quick or os.environ.get("QUICK", "0") not in ("", "0") else FULL
     if args.rounds is not None:
@@ -169,6 +173,13 @@ def main() -> int:
             ours = stack.enter_context(safeguard(CONFIG.format(port=direct.port, marker=MARKER), folder))
             check_judges(ours.port)
             targets = [direct, bare, ours]
+            for store, durability in AUDITS if args.audit else ():
+                path = folder / store / durability
+                path.mkdir(parents=True)
+                config = CONFIG.format(port=direct.port, marker=MARKER)
+                config += f"audit: {{store: {store}, durability: {durability}}}\n"
+                recorded = stack.enter_context(safeguard(config, path))
+                targets.append(replace(recorded, name=f"{store}, {durability}"))
             samples = asyncio.run(run(targets, plan, console))
     except BenchError as e:
         print(f"bench-proxy: {e}", file=sys.stderr)

@@ -6,9 +6,12 @@ are such pages, and a second guard with the same file shares them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
+_NO_GPU = frozenset({"base", "cpu", "blas", "rpc"})
 _GPU_DEVICES = ("dev/nvidiactl", "dev/nvidia0", "dev/kfd", "dev/dxg")  # not /dev/dri: most of those share our memory
 
 
@@ -23,8 +26,31 @@ def available_bytes(root: Path = Path("/")) -> int | None:
 
 
 def may_have_gpu(root: Path = Path("/")) -> bool:
-    """Whether there is a device that llama.cpp may put layers on. Only a guess: the build must be made for it."""
+    """Whether there is a device that llama.cpp may put layers on, as far as that can be seen without loading it."""
     return any((root / device).exists() for device in _GPU_DEVICES)
+
+
+def built_for_gpu() -> bool:
+    """Whether llama.cpp, as it is installed, may have been built for one. Seen by its libraries, none of which is loaded.
+
+    A build without any library that is known is taken for one that may.
+    """
+    found = importlib.util.find_spec("llama_cpp")
+    folders = (found.submodule_search_locations or ()) if found is not None else ()
+    names = {path.name for folder in folders for path in (Path(folder) / "lib").glob("*ggml-*")}
+    return names_a_gpu(names)
+
+
+def names_a_gpu(libraries: Collection[str]) -> bool:
+    """Whether names of ggml's libraries speak of a GPU: one for each kind of device that a build is for."""
+    kinds = {kind for name in libraries if (kind := _kind(name)) is not None}
+    return not kinds or not kinds <= _NO_GPU
+
+
+def _kind(library: str) -> str | None:
+    """``cuda`` of ``libggml-cuda.so``; of ``libggml-cpu-haswell.so`` ``cpu``."""
+    found = re.match(r"(?:lib)?ggml-([a-z]+)", library)
+    return found[1] if found else None
 
 
 def _machine(root: Path) -> Iterator[int]:

@@ -32,6 +32,7 @@ from models.evidence import Evidence
 from models.judge import Stop
 from models.labels import Float32Array, sigmoid
 from models.llama import Classifier, Model
+from models.usage import Usage
 from models.windows import windows
 
 PAIR = "pair"
@@ -110,6 +111,11 @@ class EncoderJudge:
     def model(self) -> str:
         """Name and revision of what is loaded."""
         return self._name
+
+    @property
+    def usage(self) -> Usage:
+        """What was computed so far."""
+        return self._loaded.usage
 
     def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop

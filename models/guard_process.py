@@ -24,6 +24,7 @@ from models import wire
 from models.engine import GuardPolicy, Passage
 from models.errors import ERRORS_BY_CODE, EngineError
 from models.specs import LocalSpec
+from models.usage import Usage
 
 log = structlog.get_logger()
 
@@ -107,6 +108,8 @@ class GuardProcess:
     def __init__(self, spec: LocalSpec, on_death: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         self.dead = False
+        self.usage = Usage()
+        """What it has computed so far, as of its last answer."""
         self._on_death = on_death
         self._complaint: str | None = None
         self._output = _Output(spec.name)
@@ -264,6 +267,8 @@ class GuardProcess:
             return
         n_policies, answer = self._answers[job_id]
         entries = wire.read_entries(message, n_policies)  # where this raises, the job is still there to be told
+        if (usage := wire.read_usage(message)) is not None and usage.follows(self.usage):
+            self.usage = usage
         del self._answers[job_id]
         if not answer.done():
             answer.set_result(entries)

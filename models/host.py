@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -31,7 +32,7 @@ import structlog
 
 from models import catalog, memory_check, tasks, wire
 from models.canaries import CanaryFailed, examine
-from models.engine import Canary, GuardPolicy, Passage, Score
+from models.engine import Canary, GuardPolicy, Passage, Score, Tier
 from models.errors import (
     ContentTooLong,
     EngineError,
@@ -46,6 +47,7 @@ from models.job_queue import Job, JobQueue
 from models.quarantine import Quarantine, Quarantined, digest
 from models.shared import asker
 from models.specs import LocalSpec
+from models.usage import Usage
 
 log = structlog.get_logger()
 
@@ -82,10 +84,14 @@ class Timings:
 
 
 _NOT_IN_A_VERDICT = frozenset(
-    {"name", "model", "timeout_s", "max_queue", "threads", "sha256", "check_memory"}
+    {"name", "model", "timeout_s", "max_queue", "sha256", "check_memory"}
     | {"n_at_once", "n_policies", "prefix_cache", "max_kept", "kv_tokens"}
 )
 """Fields of a spec that change no verdict, or are in `LocalEngine.model`; whatever else there is counts."""
+
+
+_TIERS = {"encoder": (Tier.ENCODER,), "llama": (Tier.DIRECT, Tier.REASONED)}
+"""By engine: what its verdicts can be. They are counted from zero, so that a share can be computed from the first one on."""
 
 
 class LocalEngine:
@@ -124,8 +130,11 @@ class LocalEngine:
         self._model = spec.model
         self._verified: str | None = None
         self._last_error: str | None = "not started"
+        self._past_usage = Usage()
         self.restarts = 0
         """How often a process died and was, or will be, replaced."""
+        self.verdicts = Counter(dict.fromkeys(_TIERS.get(spec.engine, ()), 0))
+        """Scores that were given, by tier; those of canaries do not count."""
 
     @property
     def state(self) -> State:
@@ -161,6 +170,16 @@ class LocalEngine:
     def pid(self) -> int | None:
         """Process id of the guard, if it runs."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def usage(self) -> Usage:
+        """What all its processes have computed, as far as they said so with their answers."""
+        return self._past_usage if self._process is None else self._past_usage + self._process.usage
+
+    @property
+    def n_in_process(self) -> int:
+        """Calls that are in the process: those that are being judged, and those that wait there."""
+        return len(self._running)
 
     @property
     def queue_length(self) -> int:
@@ -333,7 +352,8 @@ class LocalEngine:
         # only a process that we end ourselves and that is well is asked; any other is dead, hangs or talks nonsense
         asked = self._state is State.CLOSED and not process.dead
         await process.close(self._timings.close_grace_s if asked else 0.0)
-        self._process = None
+        if self._process is process:
+            self._past_usage, self._process = self.usage, None
 
     async def _feed(self, process: GuardProcess) -> str:
         """Give jobs to a process until it dies or has to; why."""
@@ -375,6 +395,7 @@ class LocalEngine:
         """The process answered, or died: then `_process_lost` says what becomes of its jobs."""
         if answer.exception() is None and self._running.pop(job.job_id, None) is not None:
             self._quarantine.survived(job.content)
+            self.verdicts.update(entry.tier for entry in answer.result() if isinstance(entry, Score))
             job.settle(answer.result())
             self._wake.set()
 

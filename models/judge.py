@@ -14,6 +14,7 @@ from typing import Protocol
 
 from models.engine import GuardPolicy, Passage, Score
 from models.errors import EngineError
+from models.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class LocalJudge(Protocol):
         """Name and revision of what is loaded, e.g. ``embedded@1b2c3d4e5f60``."""
         ...
 
+    @property
+    def usage(self) -> Usage:
+        """What was computed so far."""
+        ...
+
     def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
     ) -> list[Score | EngineError]:
@@ -57,6 +63,11 @@ class SteppedJudge(Protocol):
     @property
     def model(self) -> str:
         """Name and revision of what is loaded."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What was computed so far."""
         ...
 
     @property
@@ -102,6 +113,11 @@ class OneAtATime:
     def model(self) -> str:
         """See `SteppedJudge.model`."""
         return self._judge.model
+
+    @property
+    def usage(self) -> Usage:
+        """See `SteppedJudge.usage`."""
+        return self._judge.usage
 
     @property
     def busy(self) -> bool:

@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from models.attention import DEFAULT_ATTENTION, Attention
 from models.commands import Batch, Branch, Cut, Open, Row, Shape, Want
 from models.errors import ModelLoadError
 from models.labels import Float32Array
 from models.llama import Context, Model, Part, has_gpu
 from models.prefix_store import PrefixStore
 
-_N_BATCH = 512
+DEFAULT_BATCH_TOKENS = 512
 
 
 class Layout(Protocol):
@@ -73,6 +74,8 @@ def make_layout(
     n_threads: int,
     on_gpu: bool,
     store: PrefixStore | None,
+    n_batch: int = DEFAULT_BATCH_TOKENS,
+    attention: Attention = DEFAULT_ATTENTION,
 ) -> Layout:
     """Make a layout.
 
@@ -86,19 +89,21 @@ def make_layout(
         n_threads: Threads for inference.
         on_gpu: Whether layers are to lie on a GPU, if there is one.
         store: Where prefixes are kept that were read; None: nowhere.
+        n_batch: Tokens of one native call.
+        attention: How attention is computed.
 
     Raises:
-        ModelLoadError: There is no memory for it, or no such layout.
+        ModelLoadError: There is no memory for it, no such layout, or choices that do not go together.
     """
     if name == "auto":
         name = "streams" if on_gpu and has_gpu() else "contexts"
     match name:
         case "contexts":
-            shape = Shape(max_policies, max_sequences, n_cells, _N_BATCH, n_kept=max_kept)
-            return Contexts(model, shape, n_threads=n_threads, store=store)
+            shape = Shape(max_policies, max_sequences, n_cells, n_batch, n_kept=max_kept)
+            return Contexts(model, shape, n_threads=n_threads, store=store, attention=attention)
         case "streams":
-            shape = Shape(max_policies, 1, n_cells, _N_BATCH, in_place=True, n_kept=max_kept)
-            return Streams(model, shape, n_threads=n_threads, store=store)
+            shape = Shape(max_policies, 1, n_cells, n_batch, in_place=True, n_kept=max_kept)
+            return Streams(model, shape, n_threads=n_threads, store=store, attention=attention)
         case _:
             raise ModelLoadError(f"there is no layout {name!r}, use auto, contexts or streams")
 
@@ -111,16 +116,26 @@ class Contexts:
         shape: How many contexts, and of what size.
         n_threads: Threads for inference.
         store: Where prefixes are kept that were read; None: nowhere.
+        attention: How attention is computed.
 
     Raises:
         ModelLoadError: There is no memory for even one context.
     """
 
-    def __init__(self, model: Model, shape: Shape, *, n_threads: int, store: PrefixStore | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        shape: Shape,
+        *,
+        n_threads: int,
+        store: PrefixStore | None = None,
+        attention: Attention = DEFAULT_ATTENTION,
+    ) -> None:
         self.shape = shape
         self._kept = _KeptPrefixes(store)
         self._model = model
         self._n_threads = n_threads
+        self._attention = attention
         self._contexts: dict[int, Context] = {}
         self._context(0)
 
@@ -160,6 +175,7 @@ class Contexts:
                 n_sequences=self.shape.n_sequences + 1,
                 n_threads=self._n_threads,
                 n_batch=self.shape.n_batch,
+                attention=self._attention,
                 keeps=True,
             )
         return self._contexts[lane]
@@ -173,12 +189,21 @@ class Streams:
         shape: How many streams, and of what size.
         n_threads: Threads for inference.
         store: Where prefixes are kept that were read; None: nowhere.
+        attention: How attention is computed.
 
     Raises:
         ModelLoadError: There is no memory for it.
     """
 
-    def __init__(self, model: Model, shape: Shape, *, n_threads: int, store: PrefixStore | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        shape: Shape,
+        *,
+        n_threads: int,
+        store: PrefixStore | None = None,
+        attention: Attention = DEFAULT_ATTENTION,
+    ) -> None:
         self.shape = shape
         self._kept = _KeptPrefixes(store)
         self._context = Context(
@@ -188,6 +213,7 @@ class Streams:
             n_threads=n_threads,
             n_batch=shape.n_batch,
             unified=False,
+            attention=attention,
         )
 
     def open(self, command: Open) -> int:

@@ -33,11 +33,13 @@ import numpy as np
 import numpy.typing as npt
 from llama_cpp import llama_cpp as native
 
+from models.attention import DEFAULT_ATTENTION, Attention, FlashAttention, KvType
 from models.cutting import TextCutter
 from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
 from models.ledger import KvLedger
 from models.prompt import Control, Piece
+from models.usage import Usage
 
 _KEPT_LOG_LINES = 4
 _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
@@ -45,6 +47,18 @@ _KNOWN_PIECES = 512
 """Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
+_KV_TYPES = {
+    KvType.F32: native.GGML_TYPE_F32,
+    KvType.F16: native.GGML_TYPE_F16,
+    KvType.BF16: 30,  # ggml.h; the binding has no name for it
+    KvType.Q8_0: native.GGML_TYPE_Q8_0,
+    KvType.Q4_0: native.GGML_TYPE_Q4_0,
+}
+_FLASH_ATTENTION = {
+    FlashAttention.AUTO: native.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    FlashAttention.ON: native.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    FlashAttention.OFF: native.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -220,21 +234,11 @@ class Vocabulary:
         return ids[:n]
 
 
-@dataclass(slots=True)
-class Usage:
-    """What a model's contexts have computed so far; for metrics and benchmarks."""
-
-    n_calls: int = 0
-    n_tokens: int = 0
-    seconds: float = 0.0
-    """Inside of llama.cpp, aborted and failed calls included."""
-
-
 class Model:
     """A loaded GGUF.
 
     Attributes:
-        usage: What its contexts have decoded.
+        usage: What its contexts have computed.
         architecture: ``general.architecture`` of the file, e.g. ``gpt-oss``.
         vocabulary: Its tokeniser.
         n_ctx_train: Longest sequence that it was made for.
@@ -308,6 +312,7 @@ class _Handle:
         if not self._pointer:
             raise ModelLoadError(f"llama.cpp cannot make a context: {log}")
         self._n_vocab = model.vocabulary.n_tokens
+        self._usage = model.usage
         self._stop: Callable[[], bool] = _never
         self._abort = native.ggml_abort_callback(lambda _: self._stop())
         native.llama_set_abort_callback(self._pointer, self._abort, ctypes.c_void_p(0))
@@ -362,6 +367,20 @@ class _Handle:
             logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
+    def _call(self, function: Callable[[Any, Any], int], batch: Any, stop: Callable[[], bool]) -> int | None:
+        """A native call over a batch that ``stop`` may end, counted: its status; None: it did not begin."""
+        if stop():
+            return None
+        self._stop = stop
+        began = time.perf_counter()
+        try:
+            return int(function(self._pointer, batch))
+        finally:
+            self._stop = _never
+            self._usage.n_calls += 1
+            self._usage.n_tokens += batch.n_tokens
+            self._usage.seconds += time.perf_counter() - began
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -398,6 +417,7 @@ class Context(_Handle):
         n_threads: int,
         n_batch: int = _N_BATCH,
         unified: bool = True,
+        attention: Attention = DEFAULT_ATTENTION,
         keeps: bool = False,
     ) -> None:
         """Make a cache.
@@ -410,11 +430,14 @@ class Context(_Handle):
             n_threads: Threads for inference.
             n_batch: Tokens per native call; between calls `Stop` is asked on every backend.
             unified: Whether sequences share cells.
+            attention: How attention is computed, and the type of what is kept for it.
             keeps: Whether parts may be lasting, if it is unified; sequences that are not share no cells that could be taken.
 
         Raises:
             ModelLoadError: There is no memory for it, or llama.cpp refuses.
         """
+        if attention.complaint is not None:
+            raise ModelLoadError(f"impossible context: kv_type {attention.complaint}")
         keeps = keeps and unified
         n_native = n_sequences * (2 if keeps else 1)
         if not 1 <= n_native <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
@@ -429,8 +452,10 @@ class Context(_Handle):
             n_outputs_max=n_native,  # its least; the default has room for all of a batch: 412 MB of logits (20b)
             swa_full=True,
             kv_unified=unified,
+            flash_attn_type=_FLASH_ATTENTION[attention.flash],
+            type_k=_KV_TYPES[attention.kv_type],
+            type_v=_KV_TYPES[attention.kv_type],
         )
-        self._usage = model.usage
         self._memory: Any = native.llama_get_memory(self._pointer)
         if not self._memory:
             self.close()
@@ -642,25 +667,14 @@ class Context(_Handle):
             raise RuntimeError(f"sequence {sequence} lost what stands before position {n_tokens}")
 
     def _decode(self, batch: Any, stop: Callable[[], bool]) -> None:
-        status: int | None = None
-        if not stop():
-            self._stop = stop
-            began = time.perf_counter()
-            try:
-                status = native.llama_decode(self._pointer, batch)
-            finally:
-                self._stop = _never
-                self._usage.n_calls += 1
-                self._usage.n_tokens += batch.n_tokens
-                self._usage.seconds += time.perf_counter() - began
-        match status:
+        match self._call(native.llama_decode, batch, stop):
             case 0:
                 return
             case None | 2:  # llama.h: aborted
                 raise DecodeStopped("the deadline passed while the model was reading")
             case 1:  # llama.h: no room in the cache
                 raise ContextFull(f"{batch.n_tokens} tokens do not fit into the KV cache")
-            case _:
+            case status:
                 raise DecodeFailed(f"llama.cpp could not decode {batch.n_tokens} tokens (status {status})")
 
     def _logits(self, index: int) -> Float32Array:
@@ -710,12 +724,8 @@ class Classifier(_Handle):
         """
         batch = self._batch([(tokens, 0, 0)])
         self._wanted[: len(tokens)] = 1
-        self._stop = stop or _never
-        try:
-            status = _ABORTED if self._stop() else native.llama_encode(self._pointer, batch)
-        finally:
-            self._stop = _never
-        if status == _ABORTED:
+        status = self._call(native.llama_encode, batch, stop or _never)
+        if status in (None, _ABORTED):
             raise DecodeStopped("the deadline passed while the model was reading")
         if status != 0:
             raise DecodeFailed(f"llama.cpp could not encode {len(tokens)} tokens (status {status})")

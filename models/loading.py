@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from models import catalog
+from models.attention import Attention
 from models.encoder import EncoderJudge
 from models.errors import ModelLoadError
 from models.judge import OneAtATime, SteppedJudge
@@ -57,6 +58,8 @@ def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
                 max_kept=spec.max_kept,
                 n_cells=spec.kv_tokens,
                 max_jobs=spec.n_at_once,
+                batch_tokens=spec.batch_tokens,
+                attention=Attention(spec.flash_attention, spec.kv_type),
                 prefix_cache=Path(spec.prefix_cache) if spec.prefix_cache is not None else None,
                 identity=_identity(spec, path),
             )

@@ -1,9 +1,10 @@
 """How much memory a guard will need, from the head of its file and how it is configured. Pure.
 
 Weights are the size of the file: llama.cpp maps it, and a model of which a part is read from disk for every token is
-no guard. The KV cache follows from the shape exactly. Buffers are an upper estimate: the attention masks exactly (one
-for full and one for sliding-window layers, 16 bit), activations by a formula that was held against what llama.cpp
-0.3.36 reports for the test model and the shipped encoder.
+no guard. The KV cache follows from the shape exactly. Buffers are an upper estimate: what attention
+needs exactly (a mask for full and one for sliding-window layers, 16 bit; without flash attention 32 bit, and the scores of
+all heads), activations by a formula that was held against what llama.cpp 0.3.36 reports for the test model, a random one of
+120 MB and the shipped encoder.
 
 What is on a GPU needs no memory here; how much the GPU has is not looked at.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from models.attention import KvType
 from models.gguf_header import HeaderError, Length, Value
 
 PROCESS_BYTES = 64 * 1024**2
@@ -20,8 +22,14 @@ PROCESS_BYTES = 64 * 1024**2
 VOCABULARY_BYTES = 320
 """Tables of a vocabulary, for each token; 62 MiB were seen for 201,088."""
 
-KV_BYTES: Mapping[str, float] = {"f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q5_1": 24 / 32, "q4_0": 18 / 32}
-"""Bytes of one number in the cache, by ggml's name of the type."""
+KV_BYTES: Mapping[KvType, float] = {
+    KvType.F32: 4,
+    KvType.F16: 2,
+    KvType.BF16: 2,
+    KvType.Q8_0: 34 / 32,
+    KvType.Q4_0: 18 / 32,
+}
+"""Bytes of one number in the cache; those that are quantised share a scale of two bytes among 32."""
 
 _CELLS_ALIGNED = 256
 _MAX_LAYERS = 10_000
@@ -37,6 +45,7 @@ class Shape:
     n_embd: int
     n_ff: int
     """Inner width of a feed-forward block, times the experts that one token uses."""
+    n_heads: int
     n_attention: int
     """Width of the queries of all heads."""
     n_kv: tuple[int, ...]
@@ -56,20 +65,34 @@ class Layout:
     """How a guard lays out its contexts.
 
     Attributes:
-        n_cells: Cells of the KV cache of one context.
+        n_cells: Cells of the KV cache of one context, as they are asked for.
         n_sequences: Sequences of one context.
-        n_batch: Tokens of one native call.
+        n_batch: Tokens of one native call, as they are asked for.
         n_contexts: Contexts that there are at a time.
-        kv_type: Type of the cached numbers, a key of `KV_BYTES`.
+        kv_type: Type of the cached numbers.
         swa_full: Whether sliding-window layers keep all cells.
+        unified: Whether sequences share cells; otherwise each has the same part of them.
+        flash_attention: Whether attention needs no table of all scores.
     """
 
     n_cells: int
     n_sequences: int
     n_batch: int = 512
     n_contexts: int = 1
-    kv_type: str = "f16"
+    kv_type: KvType = KvType.F16
     swa_full: bool = True
+    unified: bool = True
+    flash_attention: bool = True
+
+    @property
+    def n_streams(self) -> int:
+        """Parts of the cache; a token looks at one of them."""
+        return 1 if self.unified else self.n_sequences
+
+    @property
+    def n_cells_of_stream(self) -> int:
+        """Cells of a part, as llama.cpp makes them (llama-context.cpp)."""
+        return _aligned(self.n_cells // self.n_streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +153,7 @@ def read_shape(header: Mapping[str, Value]) -> Shape:
         n_layers=n_layers,
         n_embd=n_embd,
         n_ff=n_ff * n_used,
+        n_heads=n_heads,
         n_attention=n_heads * key_length,
         n_kv=tuple((key_length + value_length) * n if causal else 0 for n in kv_heads),
         window=window or None,
@@ -161,22 +185,26 @@ def kv_cache_bytes(shape: Shape, layout: Layout) -> int:
     20b of gpt-oss: 24 layers x 8 heads x (64 + 64) numbers x 2 bytes are 48 KiB for each token.
     """
     number = KV_BYTES[layout.kv_type]
-    cells = [layout.n_cells] * shape.n_layers
+    cells = [layout.n_cells_of_stream] * shape.n_layers
     if shape.window is not None and not layout.swa_full:
         # llama-kv-cache-iswa.cpp: the window of every sequence and one batch
-        windowed = _aligned(min(layout.n_cells, shape.window * layout.n_sequences + layout.n_batch))
+        n_window = shape.window * (layout.n_sequences if layout.unified else 1)
+        windowed = _aligned(min(layout.n_cells_of_stream, n_window + layout.n_batch))
         for layer in range(0, 2 * shape.n_window_layers, 2):
             cells[layer] = windowed
-    return round(sum(n * width * number for n, width in zip(cells, shape.n_kv, strict=True)))
+    return round(sum(n * width * number for n, width in zip(cells, shape.n_kv, strict=True))) * layout.n_streams
 
 
 def buffer_bytes(shape: Shape, layout: Layout) -> int:
     """Upper estimate of one context's compute and output buffers."""
-    masks = 2 * layout.n_batch * layout.n_cells * (1 if shape.window is None else 2)
-    activations = 4 * layout.n_batch * (4 * shape.n_embd + 4 * shape.n_ff + 3 * shape.n_attention)
+    n_batch = min(layout.n_batch, layout.n_streams * layout.n_cells_of_stream)  # llama-context.cpp
+    pairs = n_batch * layout.n_cells_of_stream  # of a token and a cell that it may look at
+    n_masks = 1 if shape.window is None else 2
+    attention = 2 * n_masks * pairs if layout.flash_attention else 4 * (n_masks + shape.n_heads) * pairs
+    activations = 4 * n_batch * (4 * shape.n_embd + 4 * shape.n_ff + 3 * shape.n_attention)
     # where the graph computes them, and where the caller reads them
     logits = 2 * 4 * layout.n_sequences * shape.n_vocab
-    return masks + activations + logits
+    return attention + activations + logits
 
 
 def _aligned(n_cells: int) -> int:

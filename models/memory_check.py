@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models import catalog
-from models.available_memory import available_bytes, may_have_gpu
+from models.attention import FlashAttention
+from models.available_memory import available_bytes, built_for_gpu, may_have_gpu
 from models.errors import ModelLoadError
 from models.gguf_header import read_header
 from models.memory import Estimate, Layout, Shape, estimate, read_shape, show_bytes
@@ -55,7 +56,7 @@ def look(spec: LocalSpec, path: Path) -> Need:
         weights = sum(part.stat().st_size for part in catalog.parts(path))
     except OSError as error:
         raise ModelLoadError(f"cannot read model file {path}: {type(error).__name__}") from None
-    share = gpu_share(spec.gpu_layers, shape.n_layers, may_have_gpu())
+    share = gpu_share(spec.gpu_layers, shape.n_layers, may_use_gpu())
     return Need(estimate(shape, weights, layout_of(spec, shape), gpu_share=share), available_bytes())
 
 
@@ -64,12 +65,22 @@ def layout_of(spec: LocalSpec, shape: Shape) -> Layout:
     if spec.engine == "encoder":
         return Layout(n_cells=shape.n_ctx_train, n_sequences=1, n_batch=shape.n_ctx_train)
     n_cells = max(min(spec.n_ctx, shape.n_ctx_train), spec.kv_tokens or 0)
-    on_gpu = spec.gpu_layers != 0 and may_have_gpu()
+    on_gpu = spec.gpu_layers != 0 and may_use_gpu()
+    same = Layout(
+        n_cells=n_cells,
+        n_sequences=2 * (spec.max_sequences + spec.max_kept + 1),  # each has a keeper, see `models.llama.Context`
+        n_batch=spec.batch_tokens,
+        kv_type=spec.kv_type,
+        flash_attention=spec.flash_attention is not FlashAttention.OFF,
+    )
     if spec.layout == "streams" or (spec.layout == "auto" and on_gpu):
-        return Layout(n_cells=spec.max_policies * n_cells, n_sequences=spec.max_policies)
-    n_contexts = min(spec.max_policies, spec.n_policies or spec.max_policies)
-    n_sequences = 2 * (spec.max_sequences + spec.max_kept + 1)  # each has a keeper, see `models.llama.Context`
-    return Layout(n_cells=n_cells, n_sequences=n_sequences, n_contexts=n_contexts)
+        return replace(same, n_cells=spec.max_policies * n_cells, n_sequences=spec.max_policies, unified=False)
+    return replace(same, n_contexts=min(spec.max_policies, spec.n_policies or spec.max_policies))
+
+
+def may_use_gpu() -> bool:
+    """Whether layers may come to lie on a GPU: there is one, and llama.cpp was built for some."""
+    return may_have_gpu() and built_for_gpu()
 
 
 def gpu_share(gpu_layers: int | None, n_layers: int, has_gpu: bool) -> float:

@@ -26,6 +26,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from models.attention import DEFAULT_ATTENTION, Attention
 from models.commands import Batch, Open, Reading, Row, Says, Verdict, Want
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
@@ -33,8 +34,8 @@ from models.evidence import Kind
 from models.gathering import Call, Finding, Part, Window
 from models.judge import Stop
 from models.labels import MIN_LABEL_MASS, Float32Array, label_margin, label_mass, sigmoid
-from models.layouts import make_layout
-from models.llama import DecodeStopped, Model, Usage, library
+from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
+from models.llama import DecodeStopped, Model, has_gpu, library
 from models.prefix_store import PrefixStore
 from models.prompt import (
     ANALYSIS,
@@ -48,6 +49,7 @@ from models.prompt import (
 )
 from models.scheduler import PREFIX_CHUNK, Scheduler
 from models.trace import goes_in_circles, read_trace, verdict_error
+from models.usage import Usage
 from models.windows import windows
 
 ARCHITECTURE = "gpt-oss"
@@ -95,6 +97,8 @@ class SafeguardJudge:
         max_kept: Contents per policy that stay in its cache, so that a conversation or a stream that goes on is read from where
             it ended; 0: none.
         max_jobs: Calls at once; one more is `EngineOverloaded`.
+        batch_tokens: Tokens of one native call.
+        attention: How attention is computed, and the type of what is kept for it.
         prefix_cache: Folder for policies that were read; None: they are read again after a restart.
         identity: What identifies the model's file; with ``prefix_cache`` only.
 
@@ -121,6 +125,8 @@ class SafeguardJudge:
         max_sequences: int = 8,
         max_kept: int = 8,
         max_jobs: int = 256,
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        attention: Attention = DEFAULT_ATTENTION,
         prefix_cache: Path | None = None,
         identity: str = "",
     ) -> None:
@@ -144,8 +150,12 @@ class SafeguardJudge:
             self._n_ctx = min(n_ctx, self._loaded.n_ctx_train)
             store = None
             if prefix_cache is not None:
-                # a portion of another size, or another number of layers on a GPU, would round otherwise
-                how = f"{layout} f16 {PREFIX_CHUNK} {gpu_layers}"
+                # Whatever makes numbers round otherwise. Threads too: with flash attention each sums a part of what a lone
+                # token looks at (ggml-cpu, "split_kv_path").
+                how = (
+                    f"{layout}, {attention}, batches of {batch_tokens}, portions of {PREFIX_CHUNK}, {n_threads} threads"
+                )
+                how += f", {gpu_layers} layers on a GPU ({has_gpu()})"
                 store = PrefixStore(prefix_cache, f"{identity} | {library()} | {how}")
             self._layout = make_layout(
                 layout,
@@ -157,6 +167,8 @@ class SafeguardJudge:
                 n_threads=n_threads,
                 on_gpu=gpu_layers != 0,
                 store=store,
+                n_batch=batch_tokens,
+                attention=attention,
             )
         except EngineError:
             self._loaded.close()
@@ -181,7 +193,7 @@ class SafeguardJudge:
 
     @property
     def usage(self) -> Usage:
-        """What was decoded so far."""
+        """What was computed so far."""
         return self._loaded.usage
 
     def submit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from models.attention import FlashAttention, KvType
 from models.engine import Effort
 
 
@@ -31,6 +32,12 @@ class LocalSpec:
     """Tokens that one sequence may have: policy, content window and trace together (``llama``)."""
     threads: int | None = None
     """Threads for inference; None: half of the cores that this process may use, at least one."""
+    batch_tokens: int = 512
+    """For ``llama``: tokens of one native call."""
+    flash_attention: FlashAttention = FlashAttention.AUTO
+    """For ``llama``: how attention is computed."""
+    kv_type: KvType = KvType.F16
+    """For ``llama``: type of the numbers in the KV cache."""
     timeout_s: float = 30.0
     """Longest time for one call of `Engine.judge`; the request's own deadline may be sooner."""
     max_queue: int = 256

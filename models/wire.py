@@ -7,7 +7,7 @@ A frame is a length (4 bytes, big-endian) and a JSON object with a ``type``::
                     cancel  id                       the asker has gone
     guard → proxy   ready   model, verified          the model is loaded
                     failed  code, message            it cannot be; the process ends
-                    answer  id, entries              one entry per policy, in order
+                    answer  id, entries, usage       one entry per policy, in order; what the process has computed so far
 
 Policies are long and few, so each crosses once per process: ``new`` maps a number to a policy, ``policies`` lists
 numbers. ``forget`` empties the table first; that is how it stays bounded over many reloads of the configuration.
@@ -24,10 +24,12 @@ from typing import Any
 
 import orjson
 
+from models.attention import FlashAttention, KvType
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ERRORS_BY_CODE, EngineError
 from models.evidence import Evidence, Kind
 from models.specs import LocalSpec
+from models.usage import Usage
 
 Message = dict[str, Any]
 Entry = Score | EngineError
@@ -35,6 +37,8 @@ Entry = Score | EngineError
 LENGTH_BYTES = 4
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Room for the largest request body (10 MiB) even where JSON needs six bytes for one."""
+_MAX_COUNT = 1 << 53
+"""Of a counter: what a float still holds exactly."""
 MAX_POLICIES = 512
 """Size at which the table of known policies starts again."""
 
@@ -101,7 +105,13 @@ def load_message(spec: LocalSpec, path: str, verified: str | None) -> Message:
 def read_spec(message: Message) -> LocalSpec:
     """The spec of a ``load`` message."""
     fields = message["spec"]
-    return LocalSpec(**{**fields, "effort": Effort(fields["effort"]), "reason_band": tuple(fields["reason_band"])})
+    typed = {
+        "effort": Effort(fields["effort"]),
+        "reason_band": tuple(fields["reason_band"]),
+        "flash_attention": FlashAttention(fields["flash_attention"]),
+        "kv_type": KvType(fields["kv_type"]),
+    }
+    return LocalSpec(**{**fields, **typed})
 
 
 class PolicySender:
@@ -167,9 +177,22 @@ class PolicyReceiver:
         return passages, [self._policies[number] for number in message["policies"]]
 
 
-def answer_message(job_id: int, entries: Sequence[Entry]) -> Message:
+def answer_message(job_id: int, entries: Sequence[Entry], usage: Usage | None = None) -> Message:
     """An ``answer``."""
-    return {"type": "answer", "id": job_id, "entries": [_write_entry(entry) for entry in entries]}
+    written = None if usage is None else asdict(usage)
+    return {"type": "answer", "id": job_id, "entries": [_write_entry(entry) for entry in entries], "usage": written}
+
+
+def read_usage(message: Message) -> Usage | None:
+    """The usage of an ``answer``; None: there is none, or it cannot be one. No verdict fails for a number in the metrics."""
+    match message.get("usage"):
+        case {"n_calls": int(n_calls), "n_tokens": int(n_tokens), "seconds": float(seconds)}:
+            pass
+        case _:
+            return None
+    counts = (n_calls, n_tokens)
+    are_counts = all(type(count) is int and 0 <= count <= _MAX_COUNT for count in counts)  # True is an int too
+    return Usage(*counts, seconds) if are_counts and 0 <= seconds < math.inf else None
 
 
 def _write_entry(entry: Entry) -> Message:

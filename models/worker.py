@@ -34,6 +34,7 @@ from models import catalog, wire
 from models.errors import EngineError, ModelLoadError
 from models.judge import SteppedJudge, Stop
 from models.specs import LocalSpec
+from models.usage import Usage
 
 Load = Callable[[LocalSpec, Path], SteppedJudge]
 
@@ -163,7 +164,7 @@ def _work(sock: socket.socket, judge: SteppedJudge, inbox: Inbox) -> NoReturn:
             sys.stderr.flush()
             os._exit(5)
         for job_id, entries in answers:
-            sock.sendall(_pack_answer(job_id, entries, n_policies.pop(job_id)))
+            sock.sendall(_pack_answer(job_id, entries, n_policies.pop(job_id), judge.usage))
 
 
 def _fail(sock: socket.socket, error: EngineError) -> int:
@@ -171,11 +172,11 @@ def _fail(sock: socket.socket, error: EngineError) -> int:
     return 3 if isinstance(error, ModelLoadError) else 4
 
 
-def _pack_answer(job_id: int, entries: list[wire.Entry], n_policies: int) -> bytes:
+def _pack_answer(job_id: int, entries: list[wire.Entry], n_policies: int, usage: Usage) -> bytes:
     try:
-        return wire.pack(wire.answer_message(job_id, entries))
+        return wire.pack(wire.answer_message(job_id, entries, usage))
     except wire.WireError:  # e.g. a rationale that is not valid Unicode
-        return wire.pack(wire.answer_message(job_id, [EngineError("the answer cannot be sent")] * n_policies))
+        return wire.pack(wire.answer_message(job_id, [EngineError("the answer cannot be sent")] * n_policies, usage))
 
 
 def confine() -> None:

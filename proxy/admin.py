@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from proxy.audit.audit import Audit
 from proxy.loading import Loaded, is_loopback
 from proxy.records import Metrics
 from proxy.server import Request
@@ -22,9 +23,10 @@ _UNAUTHORIZED = (
 class Admin:
     """Answers the admin port."""
 
-    def __init__(self, loaded: Loaded, metrics: Metrics) -> None:
+    def __init__(self, loaded: Loaded, metrics: Metrics, audit: Audit | None = None) -> None:
         self._loaded = loaded
         self._metrics = metrics
+        self._audit = audit
         self.draining = False
         """The service is being stopped: not ready any more."""
 
@@ -62,13 +64,19 @@ class Admin:
             pid = getattr(engine, "pid", None)
             if pid is not None:
                 guards[name]["pid"] = pid
-        ready = not self.draining and all(g["ready"] for g in guards.values())
-        body = {
+        audit = self._audit
+        can_record = audit is None or audit.healthy or not audit.must
+        ready = not self.draining and can_record and all(g["ready"] for g in guards.values())
+        body: dict[str, Any] = {
             "ready": ready,
             "configuration": {"revision": self._loaded.revision, "last_reload_error": None},
             "routes": {r.config.name: r.policy_set for r in self._loaded.routes},
             "guards": guards,
         }
+        if audit is not None:
+            body["audit"] = {"healthy": audit.healthy, "failed": audit.counts.failed}
+            if audit.last_error is not None:
+                body["audit"]["last_error"] = audit.last_error
         return _json(200 if ready else 503, body)
 
     def _metrics_page(self) -> web.Response:

@@ -12,6 +12,9 @@ from aiohttp import web
 
 from models import tasks
 from proxy.admin import Admin
+from proxy.audit.audit import Audit
+from proxy.audit.metrics import AuditMetrics
+from proxy.audit.opening import audit_of, policy_texts
 from proxy.gateway import Gateway
 from proxy.guard_metrics import GuardMetrics
 from proxy.loading import Loaded, is_loopback
@@ -41,6 +44,7 @@ class App:
     gateway: Gateway
     admin: Admin
     metrics: Metrics
+    audit: Audit | None = None
     _runners: list[web.ServerRunner] = field(default_factory=list)
     port: int = 0
     """The data port that was bound, once started."""
@@ -52,8 +56,11 @@ class App:
 
         Raises:
             OSError: A port cannot be bound.
+            AuditError: The audit cannot be written.
         """
         listen = self.loaded.config.listen
+        if self.audit is not None:
+            await self.audit.start(policy_texts(self.loaded))
         try:
             self.port = await self._bind(Server(self.gateway.handle, self.gateway.malformed), listen.host, listen.port)
             if self.loaded.config.admin is not None:
@@ -91,6 +98,8 @@ class App:
         self._runners.clear()
         await tasks.end(cut)
         await self._end()
+        if self.audit is not None:
+            await self.audit.close()
 
     async def _cut(self) -> None:
         """Once the time for it is over, end what answers under way still wait for: they then end by themselves."""
@@ -107,7 +116,10 @@ def build_app(loaded: Loaded) -> App:
     """Put a service together; nothing is started."""
     metrics = Metrics()
     metrics.registry.register(GuardMetrics(loaded.engines))
-    return App(loaded, Gateway(loaded, metrics), Admin(loaded, metrics), metrics)
+    audit = audit_of(loaded)
+    if audit is not None:
+        metrics.registry.register(AuditMetrics(audit))
+    return App(loaded, Gateway(loaded, metrics, audit), Admin(loaded, metrics, audit), metrics, audit)
 
 
 async def serve(app: App) -> None:

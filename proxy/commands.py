@@ -17,25 +17,29 @@ from models import catalog
 from models.errors import EngineError
 from proxy.app import build_app
 from proxy.app import serve as run_app
+from proxy.audit.command import audit
+from proxy.audit.store import AuditError
 from proxy.config import Admin, Section
 from proxy.doctor import examine
-from proxy.loading import ConfigError, Loaded, load_config
+from proxy.loading import ConfigError, Loaded, load_config, policy_sources
 from proxy.logs import configure_logs
+from proxy.offline import guards_of, route_called, started
+from proxy.policy_lint import look_over
 from proxy.printing import console as _console
 from proxy.printing import print_json as _print_json
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
+from proxy.stale_calibrations import stale_calibrations
 from proxy.strict_json import check_text
 from rules.content import Content, Leaf, Surface
 from rules.decision import Cause, decide
 from rules.rule import Action, Stage
 
+__all__ = ["audit", "check", "config_check", "doctor", "models", "serve"]
+
 log = structlog.get_logger()
 
 S = TypeVar("S", bound=Section)
-
-READY_TIMEOUT_S = 600.0
-"""A 120b model takes minutes to load from a slow disk."""
 
 
 def serve(path: Path, args: argparse.Namespace) -> int:
@@ -46,6 +50,8 @@ def serve(path: Path, args: argparse.Namespace) -> int:
         asyncio.run(run_app(build_app(loaded)))
     except OSError as e:
         raise ConfigError(f"{path}: listen: cannot bind: {e.strerror or e}") from None
+    except AuditError as e:
+        raise ConfigError(f"{path}: audit: {e}") from None
     return 0
 
 
@@ -73,13 +79,17 @@ def config_check(path: Path, *, as_json: bool) -> int:
         | {s.stage.value: [rule.policy.name for rule in s.rules] for s in (r.input, r.output)}
         for r in loaded.routes
     ]
+    warnings = [*look_over(policy_sources(path), path), *stale_calibrations(loaded)]
     if as_json:
-        _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": sorted(loaded.engines)})
+        guards, warned = sorted(loaded.engines), [warning.record() for warning in warnings]
+        _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": guards, "warnings": warned})
         return 0
     table = Table("route", "upstream", "input policies", "output policies", "policy set", title=f"{path}: good")
     for r in routes:
         table.add_row(*(cell if isinstance(cell, str) else ", ".join(cell) for cell in _columns(r)))
     _console().print(table)
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     return 0
 
 
@@ -92,12 +102,7 @@ async def check(path: Path, args: argparse.Namespace) -> int:
     configure_logs(level="error")
     # the canaries are for who serves: a large model on a slow machine takes minutes for them
     loaded = load_config(path, canaries=False)
-    route = loaded.routes[0]
-    if args.route is not None:
-        by_name = {r.config.name: r for r in loaded.routes}
-        if args.route not in by_name:
-            raise ConfigError(f"{path}: routes: no route is called {args.route!r} (known: {', '.join(by_name)})")
-        route = by_name[args.route]
+    route = route_called(path, loaded, args.route)
     text = _standard_input() if args.text == "-" else args.text
     if (problem := check_text(text)) is not None:
         raise ConfigError(f"TEXT: {problem}")
@@ -105,18 +110,9 @@ async def check(path: Path, args: argparse.Namespace) -> int:
     screener = route.input if stage is Stage.INPUT else route.output
     surface = Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT
     content = Content((Leaf(("messages", 0, "content"), surface, text),))
-    needed = {g for rule in screener.rules for g in rule.guards}
-    engines = {name: engine for name, engine in loaded.engines.items() if name in needed}
-    try:
-        for engine in engines.values():
-            await engine.start()
-        for name, engine in engines.items():
-            if not await engine.wait_ready(READY_TIMEOUT_S):
-                raise ConfigError(f"{path}: guards.{name}: not ready: {engine.last_error}")
+    async with started(path, {name: loaded.engines[name] for name in guards_of([screener])}):
         decision = await screener.screen(content)
         verdicts = [*decision.verdicts, *await screener.shadow(content)]
-    finally:
-        await asyncio.gather(*(engine.close() for engine in engines.values()))
     if args.json:
         record = decision_record(decide(stage, verdicts), "check") | {"route": route.config.name, "stage": stage.value}
         record.pop("id")

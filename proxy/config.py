@@ -6,10 +6,12 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from models.attention import MAX_SEQUENCES, Attention, FlashAttention, KvType
 from models.engine import Effort
 from models.verdict_cache import DEFAULT_ENTRIES
+from proxy.audit.entry import Keep
 from proxy.hold import StreamMode
 from rules.content import Surface
 from rules.policy import Threshold
@@ -48,6 +50,39 @@ class Admin(Section):
     token_env: EnvName | None = None
     """Environment variable with the bearer token that every call must carry; if the variable is not set, there is no
     token, only loopback may be bound, and only ``localhost`` and loopback addresses are answered."""
+
+
+class Audit(Section):
+    """One durable record per decision, see docs/audit.md. Left out: the log line of each request, and nothing else."""
+
+    store: Literal["sqlite", "jsonl"] = "sqlite"
+    """``sqlite``: one database, for searching; ``jsonl``: files of JSON lines, for what collects them."""
+    path: Annotated[str, Field(min_length=1)] = "audit"
+    """Folder, looked up beside the configuration; made if it is missing. One process writes to it at a time."""
+    durability: Literal["process", "power"] = "process"
+    """What a record outlives before anything leaves that it is about: ``process``: the end of the proxy, ``kill -9`` too (the
+    kernel has it); ``power``: the end of the machine (the disk has it), which costs an fsync per group of records."""
+    on_audit_error: Literal["refuse", "forward"] = "refuse"
+    """If a record cannot be written: ``refuse``: 503, and ``/readyz`` says not ready; ``forward``: go on, counted."""
+    content: Keep = Keep.NONE
+    """What is kept of what was judged: ``none``: lengths, a keyed hash, and where detectors found something; ``redacted``: the
+    texts, with what detectors find masked; ``full``: the texts. A route's ``audit_content`` goes before."""
+    keep_days: Annotated[int, Field(ge=1, le=36500)] = 30
+    """At this age content is deleted, while the proxy runs; its record stays."""
+    keep_records_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+    """At this age records are deleted; left out: never."""
+    rotate_mb: Annotated[int, Field(ge=1, le=1 << 20)] = 100
+    """``jsonl``: a file that has grown to this is put aside, and a new one begun."""
+    rotate_hours: Annotated[int, Field(ge=1, le=8760)] = 24
+    """``jsonl``: so is a file whose first record is older than this."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Audit:
+        if self.store != "jsonl" and self.model_fields_set & {"rotate_mb", "rotate_hours"}:
+            raise ValueError("rotate_mb and rotate_hours belong to `store: jsonl`")
+        if self.keep_records_days is not None and self.keep_records_days < self.keep_days:
+            raise ValueError("keep_records_days must not be less than keep_days: no content without its record")
+        return self
 
 
 class Upstream(Section):
@@ -156,7 +191,7 @@ class LlamaGuard(Section):
     least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``."""
-    max_kept: Annotated[int, Field(ge=0, le=96)] = 8
+    max_kept: Annotated[int, Field(ge=0, le=96, validate_default=True)] = 8
     """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
     what is new gets read; they never take room that is needed. ``0``: none."""
     kv_tokens: Annotated[int, Field(ge=512)] | None = None
@@ -166,6 +201,17 @@ class LlamaGuard(Section):
     policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
+    batch_tokens: Annotated[int, Field(ge=32, le=8192)] = 512
+    """Most tokens that are computed together. On a CPU 128 to 2048 were equally fast, and more take more memory; it is for GPUs
+    that are not busy with 512."""
+    flash_attention: FlashAttention = FlashAttention.AUTO
+    """Attention without a table of all scores in memory; ``auto``: wherever it can be done, which every CPU can. ``off`` takes
+    more memory, for the 20b model 1 GiB for each cache of 8192 tokens, and was slower on a CPU (reading policies and full
+    batches by 10 to 30 %) but for single contents of less than 64 tokens."""
+    kv_type: KvType = KvType.F16
+    """Type of the numbers in the caches. ``q8_0`` takes about half the memory of ``f16``, ``q4_0`` a quarter; both need flash
+    attention, read half to three quarters as fast on a CPU (``q4_0``: a third to a half) and give other scores: of the test
+    model's by up to 0.03, and with ``q4_0`` by up to 0.8. ``f32`` needs ``flash_attention: off``."""
     timeout_s: Seconds = 60
     """Longest time for judging one content."""
     max_queue: Annotated[int, Field(ge=1)] = 256
@@ -181,6 +227,22 @@ class LlamaGuard(Section):
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
     check_memory: bool = True
     """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
+
+    @field_validator("max_kept")
+    @classmethod
+    def _fits_into_a_context(cls, value: int, info: ValidationInfo) -> int:
+        n_others = info.data.get("max_sequences", 0) + 1  # the policy's; and each has a keeper (`models.llama.Context`)
+        if info.data.get("layout") != "streams" and 2 * (value + n_others) > MAX_SEQUENCES:
+            raise ValueError(f"max_sequences and max_kept ({value}) must be at most {MAX_SEQUENCES // 2 - 1} together")
+        return value
+
+    @field_validator("kv_type")
+    @classmethod
+    def _goes_with_flash_attention(cls, value: KvType, info: ValidationInfo) -> KvType:
+        flash = info.data.get("flash_attention")  # missing where it was wrong itself, which is said then
+        if flash is not None and (complaint := Attention(flash, value).complaint) is not None:
+            raise ValueError(complaint)
+        return value
 
 
 class OpenAIGuard(Section):
@@ -224,6 +286,9 @@ class PolicyEntry(Section):
     """The policy itself, in plain language."""
     detector: Literal["patterns", "secrets", "pii"] | None = None
     """A named detector."""
+    examples: str | None = None
+    """File of examples, looked up as ``file`` is: what ``safeguard test`` asks, and what canaries are taken from. Left out: for
+    ``NAME.md`` the ``NAME.examples.yaml`` beside it, if there is one."""
     category: str | None = None
     """Which output of an encoder judges it; left out: the file's own, or the pair (policy, content)."""
     summary: str | None = None
@@ -376,6 +441,8 @@ class Route(Section):
     """Globs on paths from ``/v1`` on, e.g. ``/v1/files*``, that reach the upstream **unread and unjudged**, with their answers.
     Paths that are judged here never do, nor what lies below them, nor the same endpoints at another address
     (``/v1/engines/…/completions``). Left out: every other path is 404."""
+    audit_content: Keep | None = None
+    """What the audit keeps of this route's content: ``none``, ``redacted`` or ``full``; left out: as ``audit`` says."""
     input: tuple[RuleEntry, ...] = ()
     """Rules for what goes to the upstream."""
     output: tuple[RuleEntry, ...] = ()
@@ -389,6 +456,8 @@ class Config(Section):
     """Data port."""
     admin: Admin | None = None
     """Admin port."""
+    audit: Audit | None = None
+    """Records of decisions."""
     upstreams: Annotated[dict[Name, Upstream], Field(min_length=1)]
     """Upstreams by name."""
     guards: dict[Name, Guard] = {"embedded": EncoderGuard(engine="encoder")}

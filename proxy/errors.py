@@ -71,6 +71,16 @@ def guard_unavailable() -> HttpError:
     )
 
 
+def audit_unavailable() -> HttpError:
+    """503: nothing may leave that is not on record, and the record cannot be written."""
+    return HttpError(
+        503,
+        "audit_unavailable",
+        "The decision could not be put on record, so nothing was passed on. Try again later.",
+        headers={"Retry-After": "5"},
+    )
+
+
 def too_long_to_judge() -> HttpError:
     """413: every guard that could not decide says that the content is too long; trying again would not help."""
     return HttpError(413, "content_too_long", "The content is too long to be judged, so it was not passed on.")

@@ -11,6 +11,7 @@ from typing import Any
 
 from models.engine import Passage
 from proxy import records
+from proxy.audit.trail import Trail
 from proxy.loading import LoadedRoute
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text
@@ -48,13 +49,24 @@ class Exchange:
     """The proxy itself answered with an error, nothing was decided by policy."""
     fault: str | None = None
     """Code of the error that ended a stream; the status says nothing about it."""
+    trail: Trail | None = None
+    """What of it is on record; None: nothing is to be."""
+    region: str | None = None
+    """Where the request comes from, for the record, if the configuration tells regions apart."""
+    settled: set[Stage] = field(default_factory=set)
+    """Stages whose decision is the last one."""
+    contents: dict[Stage, Content] = field(default_factory=dict, repr=False)
+    """What the decisions are about, as far as it is to be on record."""
+    _shown: dict[Stage, tuple[Decision, dict[str, Any]]] = field(default_factory=dict, repr=False)
     _seconds: dict[Stage, float] = field(default_factory=dict)
 
     def decision_id(self, stage: Stage | None = None) -> str:
         """Id of a stage's decision; without a stage, of the one that decided the answer."""
-        return f"{self.request_id}-{stage or self._deciding()}"
+        return f"{self.request_id}-{stage or self.deciding}"
 
-    def _deciding(self) -> Stage:
+    @property
+    def deciding(self) -> Stage:
+        """The stage that decided the answer: its id is what the client is told."""
         given, back = self.decisions.get(Stage.INPUT), self.decisions.get(Stage.OUTPUT)
         return Stage.OUTPUT if back is not None and (given is None or back.action >= given.action) else Stage.INPUT
 
@@ -86,22 +98,63 @@ class Exchange:
         of_route = self.route.config.refusal_text if self.route is not None else None
         return decision.refusal_text or of_route or DEFAULT_REFUSAL_TEXT
 
-    def noted(self, decision: Decision, seconds: float) -> None:
-        """Remember a decision about a part of a stage: the gravest stands for all, of equals the last one."""
-        self._seconds[decision.stage] = self._seconds.get(decision.stage, 0.0) + seconds
-        before = self.decisions.get(decision.stage)
-        if before is None:
-            self.decisions[decision.stage] = decision
-            return
-        gravest = before if before.action > decision.action else decision
-        unjudged = () if gravest.action is Action.REFUSE else (*before.unjudged, *decision.unjudged)
-        self.decisions[decision.stage] = replace(gravest, unjudged=tuple(dict.fromkeys(unjudged)))
+    def noted(self, decision: Decision, seconds: float, content: Content | None = None) -> None:
+        """Remember a decision about a part of a stage: the gravest stands for all, of equals the last one.
 
-    def decided(self, stage: Stage, decision: Decision, seconds: float) -> None:
-        """Put a stage's last, or only, decision on record."""
-        self.noted(decision, seconds)
+        Args:
+            decision: The decision.
+            seconds: How long it took.
+            content: What its verdicts are about.
+        """
+        stage = decision.stage
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+        before = self.decisions.get(stage)
+        stands = before is None or decision.action >= before.action
+        if stands and content is not None and self.trail is not None:
+            self.contents[stage] = content
+        if before is None:
+            self.decisions[stage] = decision
+            return
+        gravest = decision if stands else before
+        unjudged = () if gravest.action is Action.REFUSE else (*before.unjudged, *decision.unjudged)
+        self.decisions[stage] = replace(gravest, unjudged=tuple(dict.fromkeys(unjudged)))
+
+    def decided(self, stage: Stage, decision: Decision, seconds: float, content: Content | None = None) -> None:
+        """Note a stage's last, or only, decision."""
+        self.noted(decision, seconds, content)
+        self.settled.add(stage)
         if self.route is not None:
             self.metrics.count(self.route.config.name, self.decisions[stage], self._seconds[stage])
+
+    async def releases(self, stage: Stage) -> None:
+        """Await this before anything leaves that a stage judges; see `proxy.audit.trail`.
+
+        Raises:
+            HttpError: 503, it cannot be put on record, so it must not leave.
+        """
+        if self.trail is not None:
+            await self.trail.releases(self, stage)
+
+    async def answers(self, status: int, error: str | None = None) -> None:
+        """Await this before an answer, or the last piece of one, leaves.
+
+        Raises:
+            HttpError: 503, it cannot be put on record, so it must not leave.
+        """
+        if self.trail is not None:
+            await self.trail.answers(self, status, error)
+
+    def decision_record(self, stage: Stage) -> dict[str, Any]:
+        """A stage's decision as it stands in the log and in the audit; made once."""
+        decision = self.decisions[stage]
+        shown = self._shown.get(stage)
+        if shown is None or shown[0] is not decision:
+            shown = self._shown[stage] = (decision, records.decision_record(decision, self.decision_id(stage)))
+        return shown[1]
+
+    def screen_ms(self, stage: Stage) -> float:
+        """How long a stage has been judged so far."""
+        return round(self._seconds.get(stage, 0.0) * 1000, 3)
 
     def write_record(self, status: int, **more: Any) -> None:
         """The canonical line of this request."""
@@ -116,7 +169,7 @@ class Exchange:
             action=self.action.word,
             policy_set=self.route.policy_set if self.route is not None else None,
             **({"unseen": [show_path(path) for path in self.unseen]} if self.unseen else {}),
-            **{str(s): records.decision_record(d, self.decision_id(s)) for s, d in self.decisions.items()},
+            **{stage.value: self.decision_record(stage) for stage in self.decisions},
             latency_ms=round((time.monotonic() - self.started) * 1000, 3),
             **{**({"error": self.fault} if self.fault is not None else {}), **more},
         )
@@ -128,12 +181,14 @@ class Judged:
 
     Attributes:
         decision: After a rewrite: the first decision, or the refusal that the second pass asked for.
+        content: What the decision's verdicts are about: what came, or what the rewrite has made of it.
         edits: What the rewrite changes; empty unless ``decision`` is a rewrite.
         seconds: How long it took.
         advisories: What the upstream is told besides.
     """
 
     decision: Decision
+    content: Content = field(repr=False)
     edits: LeafEdits = field(default_factory=dict, repr=False)
     seconds: float = 0.0
     advisories: tuple[str, ...] = ()
@@ -158,7 +213,7 @@ async def judge(
     """
     started = time.monotonic()
     decision = await screener.screen(content, context)
-    rewrite = Rewrite()
+    rewrite, about = Rewrite(), content
     if decision.action is Action.REWRITE:
         found = await find_rewrite(screener, content, decision, context, masker)
         if isinstance(found, Cause):
@@ -168,11 +223,11 @@ async def judge(
         else:
             second = found.judged_again(screener, await screener.screen(new, context), new)
             if second.action >= Action.REWRITE:
-                decision = refused(second, second.cause or Cause.VIOLATION)
+                decision, about = refused(second, second.cause or Cause.VIOLATION), new
             else:
                 rewrite = found
                 decision = replace(decision, unjudged=tuple(dict.fromkeys((*decision.unjudged, *second.unjudged))))
-    return Judged(decision, rewrite.edits, time.monotonic() - started, rewrite.advisories)
+    return Judged(decision, about, rewrite.edits, time.monotonic() - started, rewrite.advisories)
 
 
 def _rewritten(content: Content, rewrite: Rewrite, advise: Advise | None) -> Content | None:
@@ -232,7 +287,7 @@ async def screen_object(
         return read(copy, advisories)
 
     judged = await judge(screener, content, context, exchange.masker, None if read is None else advise)
-    exchange.decided(screener.stage, judged.decision, judged.seconds)
+    exchange.decided(screener.stage, judged.decision, judged.seconds, judged.content)
     put_texts(body, edited_texts(content, judged.edits))
     if read is not None and judged.advisories:
         read(body, judged.advisories)

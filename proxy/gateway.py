@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +16,8 @@ from aiohttp.http import HttpVersion10, HttpVersion11
 
 from proxy import litellm_guardrail, moderations, passthrough, records, refusals
 from proxy.api import Api
+from proxy.audit.audit import Audit
+from proxy.audit.trail import Trail
 from proxy.chat import ChatApi
 from proxy.chat_api import MODEL_LIST
 from proxy.completions import CompletionsApi
@@ -69,9 +72,10 @@ _JSON_TYPE = re.compile(r"^application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)
 class Gateway:
     """Answers the data port by one loaded configuration."""
 
-    def __init__(self, loaded: Loaded, metrics: records.Metrics) -> None:
+    def __init__(self, loaded: Loaded, metrics: records.Metrics, audit: Audit | None = None) -> None:
         self._loaded = loaded
         self._metrics = metrics
+        self._audit = audit
         self._callers: dict[str, Caller] = {}
         for route in loaded.routes:
             self._callers.setdefault(route.config.upstream, _caller(route.upstream, route.upstream_key))
@@ -88,38 +92,60 @@ class Gateway:
 
     async def handle(self, request: Request) -> web.StreamResponse:
         """Answer one request; never raises anything but cancellation and a broken connection."""
-        exchange = Exchange(endpoint="", metrics=self._metrics, fallback_policy_set=self._loaded.revision)
+        exchange = self._exchange()
         status = 499  # the client left before there was an answer
-        more: dict[str, Any] = {}
+        error: str | None = None
         try:
-            response = await self._answer(request, exchange)
+            try:
+                response = await self._answer(request, exchange)
+                if not response.prepared:
+                    await exchange.answers(response.status)
+            except HttpError as e:
+                error = _code(e)
+                response = await self._error(e, exchange)
+            except ConnectionError:
+                raise
+            except Exception as e:  # whatever went wrong, the content must not pass and the client gets an answer
+                records.log.exception("internal_error", request_id=exchange.request_id, error=type(e).__name__)
+                failure = HttpError(500, "internal_error", "The proxy failed; nothing was passed on.")
+                error = "internal"
+                response = await self._error(failure, exchange)
             status = response.status
             return response
-        except HttpError as error:
-            exchange.refused_locally = not error.relayed
-            status = error.status
-            more["error"] = "upstream_error" if error.relayed else error.code  # an upstream's own can be content
-            return _error_response(error, exchange)
         except (asyncio.CancelledError, ConnectionError):
-            more["error"] = "client_closed"
+            error = "client_closed"
             raise
-        except Exception as e:  # whatever went wrong, the content must not pass and the client gets an answer
-            exchange.refused_locally = True
-            status = 500
-            more["error"] = "internal"
-            records.log.exception("internal_error", request_id=exchange.request_id, error=type(e).__name__)
-            return _error_response(
-                HttpError(500, "internal_error", "The proxy failed; nothing was passed on."), exchange
-            )
         finally:
-            exchange.write_record(status, **more)
+            self._close(exchange, status, error)
 
-    def malformed(self) -> dict[str, str]:
+    async def malformed(self) -> dict[str, str]:
         """Put a request that was not HTTP on record; gives the headers of its answer."""
-        exchange = Exchange(endpoint="", metrics=self._metrics, fallback_policy_set=self._loaded.revision)
+        exchange = self._exchange()
         exchange.refused_locally = True
-        exchange.write_record(400, error="bad_http")
+        with suppress(HttpError):  # what follows refuses anyway
+            await exchange.answers(400, "bad_http")
+        self._close(exchange, 400, "bad_http")
         return exchange.headers()
+
+    def _exchange(self) -> Exchange:
+        trail = Trail(self._audit, self._loaded.configuration) if self._audit is not None else None
+        return Exchange(endpoint="", metrics=self._metrics, fallback_policy_set=self._loaded.revision, trail=trail)
+
+    async def _error(self, error: HttpError, exchange: Exchange) -> web.Response:
+        """An answer that is an error; on record like every other, as far as that works."""
+        exchange.refused_locally = not error.relayed
+        try:
+            await exchange.answers(error.status, _code(error))
+        except HttpError as e:
+            exchange.refused_locally = True
+            error = e
+        return _error_response(error, exchange)
+
+    def _close(self, exchange: Exchange, status: int, error: str | None) -> None:
+        """The exchange is over."""
+        exchange.write_record(status, **({"error": error} if error is not None else {}))
+        if exchange.trail is not None:
+            exchange.trail.close(exchange, status, error or exchange.fault)
 
     async def _answer(self, request: Request, exchange: Exchange) -> web.StreamResponse:
         _check_http(request)
@@ -215,6 +241,7 @@ class Gateway:
         given = (await screen_object(exchange, route.input, {}, content, [])).decision
         run_shadow(self._background, exchange, route.config.name, route.input, content, ())
         if given.action is not Action.REFUSE:
+            await exchange.releases(Stage.INPUT)
             return None
         if given.cause is Cause.UNDECIDED:
             raise guard_unavailable()
@@ -264,6 +291,11 @@ def _answered(exchange: Exchange, body: dict[str, Any], status: int = 200) -> we
 
 def _caller(config: Upstream, key: str | None) -> Caller:
     return DemoCaller() if config.base_url == "demo" else HttpCaller(config, key)
+
+
+def _code(error: HttpError) -> str:
+    """An error as records name it: an upstream's own code can be content."""
+    return "upstream_error" if error.relayed else error.code
 
 
 def _error_response(error: HttpError, exchange: Exchange) -> web.Response:

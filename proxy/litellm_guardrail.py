@@ -150,7 +150,7 @@ async def apply(exchange: Exchange, screener: Screener, raw: dict[str, Any], con
     """Judge a request; gives the answer's body, the decision goes on record."""
     judged: Judged = await judge(screener, content, (), exchange.masker)
     decision = judged.decision
-    exchange.decided(screener.stage, decision, judged.seconds)
+    exchange.decided(screener.stage, decision, judged.seconds, judged.content)
     if decision.action is Action.REFUSE:
         return blocked(_reason(exchange, decision))
     changed = edited_texts(content, judged.edits)

@@ -23,6 +23,7 @@ from models.errors import ModelLoadError
 from models.factory import build_engine
 from models.shared import share
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
+from proxy.audit.entry import Keep
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
 from proxy.hold import StreamMode
 from proxy.yaml_file import Path as KeyPath
@@ -30,8 +31,15 @@ from proxy.yaml_file import YamlError, YamlFile, parse_yaml
 from rules.content import Surface, show_path
 from rules.detectors import build_detector
 from rules.errors import PolicyError
-from rules.examples import canary_of, read_examples
-from rules.policy import DEFAULT_REFUSAL_TEXT, Policy, find_policy_file, revision_of, text_policy
+from rules.examples import ExampleFile, beside, canary_of, read_example_file
+from rules.policy import (
+    DEFAULT_REFUSAL_TEXT,
+    Policy,
+    find_policy_file,
+    revision_of,
+    split_front_matter,
+    text_policy,
+)
 from rules.rule import Action, Mode, RewriteWith, Rule, Stage
 from rules.screen import Screener
 
@@ -51,6 +59,8 @@ class LoadedRoute:
     output: Screener
     policy_set: str
     """Hash over the route's rules, thresholds and policy revisions: 16 hexadecimal digits."""
+    keep: Keep = Keep.NONE
+    """What the audit keeps of its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +74,14 @@ class Loaded:
     revision: str
     """Hash over all routes' policy sets: 16 hexadecimal digits."""
     admin_token: str | None = field(repr=False, default=None)
+    configuration: str = ""
+    """Hash over the whole configuration and its policies' revisions: 12 hexadecimal digits."""
+    audit_folder: Path | None = None
+    """Where the audit is kept; None: nowhere."""
     calibrations: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
     """All maps there are, by name of the policy; whether one holds for a guard is seen when the guard judges."""
+    judges: Mapping[str, Engine] = field(default_factory=dict, repr=False)
+    """The engines as rules ask them: with calibrations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +89,18 @@ class LoadedGuard:
     """One guard by itself, not started, with the verdicts that it gives: without cache, canaries and calibrations."""
 
     name: str
+    config: Guard
     engine: Engine = field(repr=False)
-    effort: str | None
-    settings: str
-    """Hash over everything in its section that can change a verdict."""
+
+    @property
+    def effort(self) -> str | None:
+        """See `effort_of`."""
+        return effort_of(self.config)
+
+    @property
+    def settings(self) -> str:
+        """Hash over everything in its section that can change a verdict."""
+        return revision_of(self.config.model_dump_json(exclude=_NOT_IN_A_VERDICT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +117,22 @@ class _Source:
         )
 
 
-def load_config(path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True) -> Loaded:
+def load_config(
+    path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True, also_guard: str | None = None
+) -> Loaded:
     """Read, check and build a configuration.
 
     Args:
         path: The YAML file.
         environ: Where variables and keys are looked up.
         canaries: Whether the guards have to pass their canaries, where the configuration wants it.
+        also_guard: A guard that is wanted for all policies, whether or not a rule names it.
 
     Raises:
         ConfigError: Anything in it is unusable.
     """
     source, config = _read(path, environ)
-    return _build(source, config, environ, canaries=canaries)
+    return _build(source, config, environ, canaries=canaries, also_guard=also_guard)
 
 
 def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, Policy]]:
@@ -140,8 +167,7 @@ def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[s
         raise ConfigError(f"{path}: guards: no guard is called {name!r}{_known(config.guards)}")
     guard = config.guards[name]
     engine = build_engine(_spec(source, name, guard, environ, n_policies), cache_entries=0)
-    settings = guard.model_dump_json(exclude=_NOT_IN_A_VERDICT)
-    return LoadedGuard(name, engine, effort_of(guard), revision_of(settings))
+    return LoadedGuard(name, guard, engine)
 
 
 _NOT_IN_A_VERDICT = {
@@ -152,10 +178,10 @@ _NOT_IN_A_VERDICT = {
         "cache_entries",
         "canaries",
         "check_memory",
-        "max_policies",
-        "max_sequences",
+        "api_key_env",
+        "max_connections",
     ),
-    *("max_kept", "kv_tokens", "prefix_cache", "max_connections", "api_key_env"),
+    *("max_policies", "max_sequences", "max_kept", "kv_tokens", "prefix_cache"),
 }
 """Keys of a guard that change no verdict."""
 
@@ -189,6 +215,54 @@ def _calibrations(source: _Source, name: str, entry: PolicyEntry) -> tuple[Calib
         raise source.error(key, f"no such file: {entry.calibration}; `safeguard calibrate` writes it") from None
     except (CalibrationError, PolicyError) as e:
         raise source.error(key, str(e)) from None
+
+
+def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration only.
+
+    Raises:
+        ConfigError: Something in it is unusable.
+    """
+    return _read(path, environ)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """A policy as its author wrote it.
+
+    Attributes:
+        name: Its name in the configuration.
+        file: Where its text stands: a policy file, or the configuration.
+        line: Where in the file the text begins; for a text in the configuration, where its key stands.
+        text: What a guard reads; None for detectors.
+        examples: Its examples; None where there is no file of them.
+    """
+
+    name: str
+    file: Path
+    line: int
+    text: str | None = field(repr=False)
+    examples: ExampleFile | None = field(repr=False)
+
+
+def policy_sources(path: Path, environ: Mapping[str, str] = os.environ) -> list[PolicySource]:
+    """The policies of a configuration with their examples, to be tested and looked over.
+
+    Raises:
+        ConfigError: Something in it is unusable.
+    """
+    source, config = _read(path, environ)
+    found = []
+    for name, entry in config.policies.items():
+        file, line, text = source.path, source.file.line_of(("policies", name, "text")), entry.text
+        if entry.file is not None:
+            _policy(source, name, entry)  # complains about what is wrong with it
+            file = find_policy_file(entry.file, source.path.parent)
+            whole = file.read_text(encoding="utf-8")
+            text = split_front_matter(whole)[1]
+            line = whole.count("\n", 0, len(whole) - len(text)) + 1
+        found.append(PolicySource(name, file, line, text, _examples(source, name, entry)))
+    return found
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
@@ -258,7 +332,9 @@ def _similar(key: str, source: _Source, path: KeyPath) -> str:
     return f"; known here: {', '.join(model.model_fields)}"  # type: ignore[attr-defined]  # all are pydantic models
 
 
-def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool) -> Loaded:
+def _build(
+    source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool, also_guard: str | None
+) -> Loaded:
     default_guard = _default_guard(source, config)
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
@@ -270,6 +346,8 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
     used: set[str] = set()
     parts: list[tuple[Route, tuple[Rule, ...], tuple[Rule, ...]]] = []
     for i, route in enumerate(config.routes):
+        if route.audit_content is not None and config.audit is None:
+            raise source.error(("routes", i, "audit_content"), "there is no audit: add a section `audit`")
         if route.upstream not in config.upstreams:
             raise source.error(
                 ("routes", i, "upstream"), f"no upstream is called {route.upstream!r}{_known(config.upstreams)}"
@@ -290,7 +368,11 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
     used_by = {
         name: {r.policy.name for _, given, back in parts for r in (*given, *back) if name in r.guards} for name in used
     }
-    specs = {name: _spec(source, name, config.guards[name], environ, len(used_by[name])) for name in sorted(used)}
+    if also_guard is not None:
+        if also_guard not in config.guards:
+            raise source.error(("guards",), f"no guard is called {also_guard!r}{_known(config.guards)}")
+        used_by[also_guard] = {name for name, policy in policies.items() if policy.detector is None}
+    specs = {name: _spec(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
     rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
     pairs = _canaries(source, config, policies, rules)
     engines = {
@@ -309,11 +391,25 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
             input=Screener(Stage.INPUT, given, share(judges, route.name), route.opaque),
             output=Screener(Stage.OUTPUT, back, share(judges, route.name), route.opaque),
             policy_set=_policy_set(given, back, route, calibrations),
+            keep=_keep(config, route),
         )
         for route, given, back in parts
     )
     revision = revision_of(*(r.config.name + r.policy_set for r in routes))
-    return Loaded(config, routes, engines, policies, revision, admin_token, calibrations)
+    whole = revision_of(config.model_dump_json(), *(f"{name} {p.revision}" for name, p in sorted(policies.items())))
+    folder = audit_folder(source.path, config)
+    return Loaded(config, routes, engines, policies, revision, admin_token, whole, folder, calibrations, judges)
+
+
+def audit_folder(path: Path, config: Config) -> Path | None:
+    """Where the audit of the configuration at ``path`` is kept; None if it has none."""
+    return None if config.audit is None else path.parent / Path(config.audit.path).expanduser()
+
+
+def _keep(config: Config, route: Route) -> Keep:
+    if config.audit is None:
+        return Keep.NONE
+    return config.audit.content if route.audit_content is None else route.audit_content
 
 
 def _known(names: Mapping[str, object]) -> str:
@@ -539,6 +635,9 @@ def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard, n_policies:
         "max_sequences": guard.max_sequences,
         "max_kept": guard.max_kept,
         "kv_tokens": guard.kv_tokens,
+        "batch_tokens": guard.batch_tokens,
+        "flash_attention": guard.flash_attention,
+        "kv_type": guard.kv_type,
         "prefix_cache": guard.prefix_cache and str(source.path.parent / Path(guard.prefix_cache).expanduser()),
     }
 
@@ -551,16 +650,27 @@ def _canaries(
     for name, entry in config.policies.items():
         asked = {g for r in rules if r.policy.name == name and r.mode is not Mode.OFF for g in r.guards}
         asked = {guard for guard in asked if config.guards[guard].canaries}
-        if entry.file is None or not asked:
+        if not asked or (file := _examples(source, name, entry)) is None:
             continue
-        try:
-            examples = read_examples(find_policy_file(entry.file, source.path.parent))
-        except PolicyError as e:
-            raise source.error(("policies", name, "file"), str(e)) from None
-        if (canary := canary_of(policies[name], examples)) is not None:
+        if (canary := canary_of(policies[name], file.examples)) is not None:
             for guard in asked:
                 found[guard].append(canary)
     return found
+
+
+def _examples(source: _Source, name: str, entry: PolicyEntry) -> ExampleFile | None:
+    """The examples of a policy: of the file that the configuration names, else of the one beside the policy, if any."""
+    key = "file" if entry.examples is None else "examples"
+    try:
+        if entry.examples is not None:
+            return read_example_file(find_policy_file(entry.examples, source.path.parent))
+        if entry.file is not None:
+            return read_example_file(beside(find_policy_file(entry.file, source.path.parent)))
+    except FileNotFoundError:
+        return None
+    except PolicyError as e:
+        raise source.error(("policies", name, key), str(e)) from None
+    return None
 
 
 def _policy_set(

@@ -113,7 +113,7 @@ async def moderate(exchange: Exchange, route: LoadedRoute, raw: dict[str, Any]) 
     for i, (content, verdicts) in enumerate(zip(contents, scored, strict=True)):
         item = _Item(i, content, verdicts, route.input.on_opaque)
         results.append(item.result)
-        exchange.noted(item.decision, 0.0)
+        exchange.noted(item.decision, 0.0, content)
     exchange.decided(Stage.INPUT, exchange.decisions[Stage.INPUT], time.monotonic() - started)
     if exchange.decisions[Stage.INPUT].cause is Cause.UNDECIDED:
         failed = {v.error for verdicts in scored for v in verdicts if _stops(v)}

@@ -59,6 +59,7 @@ async def pass_through(
     given = request.headers.get("Content-Type", "application/octet-stream")
     if body and not _CONTENT_TYPE.fullmatch(given):
         raise HttpError(415, "content_type", "Content-Type cannot be read.", close=True)
+    await exchange.releases(Stage.INPUT)
     below = path.removeprefix("/v1")
     async with caller.call(request.method, below, body or None, request.headers, content_type=given) as answer:
         if not (200 <= answer.status < 300 or 400 <= answer.status < 600):

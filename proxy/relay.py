@@ -86,7 +86,10 @@ class Relay:
             self.route = inband.stricter(self.route, self.wish)
         content = Content((*into.leaves, *header_leaves(self.request)), tuple(into.opaque))
         async with AsyncExitStack() as calls:
-            early = await calls.enter_async_context(self._early_call()) if self._may_overlap(into) else None
+            early: EarlyCall | None = None
+            if self._may_overlap(into):
+                await self.exchange.releases(Stage.INPUT)
+                early = await calls.enter_async_context(self._early_call())
             given = await screen_object(self.exchange, self.route.input, self.body, content, (), self._advised)
             self.shadow(self.route.input, content, ())
             if early is not None and given.decision.action is Action.REFUSE:
@@ -98,6 +101,7 @@ class Relay:
                 self.restoration = Restoration(self.exchange.masker.originals)
             if self.route.output.asks_guards:
                 self.context = context_of(content)
+            await self.exchange.releases(Stage.INPUT)
             answer = await (early.answer() if early is not None else calls.enter_async_context(self._call()))
             if answer.status != 200:
                 raise await self._upstream_error(answer)
@@ -308,6 +312,8 @@ def run_shadow(
     async def run() -> None:
         verdicts = await screener.shadow(content, context)
         records.log_shadow(route, exchange.decision_id(screener.stage), verdicts)
+        if exchange.trail is not None:
+            exchange.trail.shadow(exchange, screener.stage, verdicts)
 
     task = tasks.own(run(), name="shadow")
     background.add(task)

@@ -59,6 +59,17 @@ class Request(web.BaseRequest):
         return self._message.path
 
 
+class _Malformed(web.Response):
+    """The answer to what is no request. Its headers name a decision that must be on record before, which takes a while."""
+
+    more_headers: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if self.more_headers is not None and not self.prepared:
+            self.headers.update(await self.more_headers())
+        return await super().prepare(request)
+
+
 class _Protocol(RequestHandler):
     __slots__ = ("_headers_deadline", "_read_deadline")
 
@@ -110,8 +121,9 @@ class _Protocol(RequestHandler):
         """Answer what the parser refused, in constant words."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is under way; the connection is closed")
-        headers = self._manager.malformed() if isinstance(self._manager, Server) else {}
-        response = web.Response(status=status, text=_BAD_REQUEST, content_type="application/json", headers=headers)
+        response = _Malformed(status=status, text=_BAD_REQUEST, content_type="application/json")
+        if isinstance(self._manager, Server):
+            response.more_headers = self._manager.malformed
         response.force_close()
         return response
 
@@ -125,13 +137,13 @@ class Server(web.Server):
     def __init__(
         self,
         handler: Callable[[Request], Awaitable[web.StreamResponse]],
-        malformed: Callable[[], Mapping[str, str]] = dict,
+        malformed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         """Make a server.
 
         Args:
             handler: Answers requests.
-            malformed: Called when something came that is no request; gives the headers of the answer.
+            malformed: Awaited when something came that is no request; gives the headers of the answer.
         """
         self.malformed = malformed
         super().__init__(

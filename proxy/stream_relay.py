@@ -15,7 +15,7 @@ from aiohttp import web
 
 from proxy import sse
 from proxy.api import AnswerStream, StreamFault
-from proxy.errors import HttpError, bad_upstream, guard_unavailable
+from proxy.errors import HttpError, audit_unavailable, bad_upstream, guard_unavailable
 from proxy.exchange import Judged, Screened, judge, put_texts, refused
 from proxy.hold import Check, StreamMode, TooLate
 from proxy.server import write
@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 KEEP_ALIVE_S = 1.0
 """While nothing may leave, the client hears a comment this often; the first one begins the answer."""
+
+_UNAVAILABLE = (guard_unavailable().code, audit_unavailable().code)
+"""What is an answer of its own as long as nothing was sent."""
 
 
 class _Stop(Exception):
@@ -69,12 +72,10 @@ class StreamRelay:
         except StreamFault:
             out = self._fault(bad_upstream(), stream)
         except HttpError as e:
-            if not self.response.prepared and e.code == guard_unavailable().code:
+            if not self.response.prepared and e.code in _UNAVAILABLE:
                 raise
             out = self._fault(e, stream)
-        await self._write(out)
-        await self.response.write_eof()
-        return self.response
+        return await self._end(out, stream)
 
     async def run_whole(self) -> web.StreamResponse:
         """Send on, as a stream, an answer that the upstream did not stream.
@@ -104,9 +105,7 @@ class StreamRelay:
             else:
                 text = relay.exchange.refusal_text(screened.decision)
                 out = relay.api.refusal_stream(relay.asked, text, usage)
-        await self._write(out)
-        await self.response.write_eof()
-        return self.response
+        return await self._end(out)
 
     # ------------------------------------------------------------------ while it comes
 
@@ -160,9 +159,9 @@ class StreamRelay:
                 decision = refused(decision)
             else:
                 self.relay.exchange.masker.keep(self._draft, (text for _, text in pieces))
-                self.relay.exchange.noted(decision, judged.seconds)
+                self.relay.exchange.noted(decision, judged.seconds, judged.content)
                 return pieces
-        self.relay.exchange.decided(self.relay.route.output.stage, decision, judged.seconds)
+        self.relay.exchange.decided(self.relay.route.output.stage, decision, judged.seconds, judged.content)
         raise _Stop(decision)
 
     async def _last(self, stream: AnswerStream, tasks: _Tasks) -> bytes:
@@ -183,7 +182,7 @@ class StreamRelay:
         for i, edits in judged.edits.items():
             if any(edit.start < sent.get(content.leaves[i].path, 0) for edit in edits):
                 decision = refused(decision)
-        relay.exchange.decided(relay.route.output.stage, decision, judged.seconds)
+        relay.exchange.decided(relay.route.output.stage, decision, judged.seconds, judged.content)
         if decision.action is Action.REFUSE:
             raise _Stop(decision)
         put_texts(body, edited_texts(content, judged.edits))
@@ -208,6 +207,23 @@ class StreamRelay:
         self.relay.notes()
         return stream.refusal(self.relay.exchange.refusal_text(decision))
 
+    async def _end(self, out: bytes, stream: AnswerStream | None = None) -> web.StreamResponse:
+        """Send the last piece, once what it follows from is on record.
+
+        Raises:
+            HttpError: It cannot be put on record, and nothing was sent yet.
+        """
+        exchange = self.relay.exchange
+        try:
+            await exchange.answers(200, exchange.fault)
+        except HttpError as e:
+            if not self.response.prepared:
+                raise
+            out = self._fault(e, stream)
+        await self._write(out)
+        await self.response.write_eof()
+        return self.response
+
     def _fault(self, error: HttpError, stream: AnswerStream | None = None) -> bytes:
         self.relay.exchange.refused_locally = True
         self.relay.exchange.fault = error.code
@@ -227,6 +243,7 @@ class StreamRelay:
 
     async def _write(self, data: bytes) -> None:
         if not self.response.prepared:
+            await self.relay.exchange.releases(self.relay.route.output.stage)
             headers = {**self.upstream.headers, **self.relay.exchange.headers(), **sse.HEADERS}
             self.response.headers.update(headers)
             await self.response.prepare(self.relay.request)

@@ -70,9 +70,9 @@ class Screener:
         verdicts = await self._verdicts(self._enforced, content, context)
         return decide(self.stage, verdicts, content.opaque, self.on_opaque)
 
-    async def scores(self, content: Content) -> list[Verdict]:
+    async def scores(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by every enforced rule, also where one of them would refuse already: for scores alone."""
-        return await self._verdicts([r for r in self.rules if r.mode is Mode.ENFORCE], content, (), every=True)
+        return await self._verdicts(self._enforced, content, context, every=True)
 
     async def shadow(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by the rules in shadow; for the record only."""

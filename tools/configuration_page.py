@@ -22,6 +22,7 @@ SECTIONS: tuple[tuple[str, type[config.Section]], ...] = (
     ("The file", config.Config),
     ("`listen`", config.Listen),
     ("`admin`", config.Admin),
+    ("`audit`", config.Audit),
     ("`upstreams.NAME`", config.Upstream),
     ("`guards.NAME`, engine `encoder`", config.EncoderGuard),
     ("`guards.NAME`, engine `llama`", config.LlamaGuard),

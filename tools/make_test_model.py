@@ -21,10 +21,11 @@ import torch
 
 from models.engine import Effort, Passage
 from models.prompt import ASSISTANT, FORCED_FINAL, SAFE, VIOLATES, prefix_pieces, render_content
+from tools.gpt_oss_file import Shape
 from tools.test_model.cases import CaseWriter, Row
 from tools.test_model.corpus import Author, lexicon, topic_forms
 from tools.test_model.gguf_file import read_gguf, write_gguf
-from tools.test_model.network import Batch, GptOss, Shape
+from tools.test_model.network import Batch, GptOss
 from tools.test_model.training import Curriculum, Tokeniser, train
 from tools.test_model.vocabulary import Vocabulary, load_vocabulary
 

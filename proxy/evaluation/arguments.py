@@ -121,7 +121,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         help=f"verdicts are kept there, without content: what is in it is not judged again (default: {RESULTS})",
     )
     parser.add_argument(
-        "--at-once", type=_at_once, default=8, metavar="N", help="rows that are judged at once (default: 8)"
+        "--at-once", type=_at_once, metavar="N", help="rows that are judged at once (default: what suits the guard)"
     )
     parser.add_argument("--timeout-s", type=_seconds, default=120.0, help="longest time for one row (default: 120)")
     parser.add_argument("--seed", type=_count, default=0, help="of resampling and folds (default: 0)")

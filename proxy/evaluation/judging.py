@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,20 +15,14 @@ import numpy as np
 from models.calibrated import calibrated, find
 from models.calibration import Calibration
 from models.engine import Score
-from models.errors import EngineOverloaded, EngineUnavailable
+from models.patient import PatientEngine
 from proxy.evaluation.columns import LEANING, Column, Cost
-from proxy.evaluation.meter import Meter
-from proxy.evaluation.results import Key, Outcome, Results, outcome
+from proxy.evaluation.results import Key, Results, outcome
 from proxy.evaluation.rows import Row
 from proxy.loading import LoadedGuard
+from proxy.offline import READY_TIMEOUT_S, most_at_once
+from proxy.progress import Shown, progress
 from rules.policy import Policy, revision_of
-
-READY_TIMEOUT_S = 600.0
-"""A 120b model takes minutes to load from a slow disk."""
-_WAITS_S = (1.0, 2.0, 5.0, 10.0)
-_PASSING = frozenset({EngineUnavailable.code, EngineOverloaded.code})
-"""Errors that say nothing about the row and may be over in a moment."""
-_GIVE_UP_AFTER = 20
 
 
 class JudgingError(Exception):
@@ -81,67 +76,47 @@ async def start(guard: LoadedGuard) -> Judge:
 
 
 async def judge_rows(
-    judge: Judge,
-    rows: Sequence[Row],
-    subjects: Sequence[Subject],
-    results: Results,
-    *,
-    at_once: int,
-    timeout_s: float,
-    what: str = "",
+    judge: Judge, rows: Sequence[Row], subject: Subject, results: Results, *, at_once: int | None, timeout_s: float
 ) -> None:
-    """Judge what is not judged yet. A row is one call with all policies that it lacks.
+    """Judge what is not judged yet; the guard is waited for where it is busy or away.
+
+    Args:
+        judge: The guard.
+        rows: What it judges. Rows of the same content are judged once.
+        subject: By what.
+        results: Where verdicts are, and go.
+        at_once: Rows that are judged at once; None: as many as suit the guard.
+        timeout_s: Longest time for one row.
 
     Raises:
         JudgingError: The guard has gone, so that nothing more can be judged.
         ResultsError: A result cannot be kept.
     """
-    todo: list[tuple[Row, list[Subject]]] = []
-    seen: set[Key] = set()
-    for row in rows:
-        missing = [s for s in subjects if not results.settled(key := judge.key(row, s)) and key not in seen]
-        seen.update(judge.key(row, s) for s in missing)
-        if missing:
-            todo.append((row, missing))
-    work = iter(todo)
-    misses = 0
+    todo = {key: row for row in rows if not results.settled(key := judge.key(row, subject))}
+    most = at_once or most_at_once(judge.guard.config, 1)
+    engine = PatientEngine(judge.guard.engine, at_once=most)
+    policies = [subject.policy.for_guard()]
+    work = iter(todo.items())
 
-    async def worker(meter: Meter) -> None:
-        nonlocal misses
-        for row, missing in work:
-            entries = await _ask(judge, row, missing, timeout_s)
-            for subject, entry in zip(missing, entries, strict=True):
-                results.add(judge.key(row, subject), entry)
-            gone = all(entry.error in _PASSING for entry in entries)
-            misses = misses + 1 if gone else 0
-            if misses >= _GIVE_UP_AFTER:
+    async def worker(shown: Shown) -> None:
+        for key, row in work:
+            (entry,) = await engine.judge(row.passages, policies, deadline=time.monotonic() + timeout_s)
+            if engine.lost is not None:
                 raise JudgingError(
-                    f"guard {judge.guard.name} does not answer any more ({judge.guard.engine.last_error}); "
-                    f"what was judged is kept, the same command goes on with the rest"
+                    f"guard {judge.guard.name} judges nothing any more ({engine.lost}); what it has judged is kept, and the "
+                    "same command goes on from there"
                 )
-            meter.step()
+            results.add(key, outcome(entry))
+            shown.one_more()
 
-    with Meter(what or judge.guard.name, len(rows), len(rows) - len(todo)) as meter:
+    sys.stderr.write(f"{judge.guard.name}, {subject.policy.name}: {len(todo)} of {len(rows)} rows to judge\n")
+    with progress("rows", len(todo)) as shown:
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(at_once):
-                    group.create_task(worker(meter))
+                for _ in range(min(most, len(todo))):
+                    group.create_task(worker(shown))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
-
-
-async def _ask(judge: Judge, row: Row, subjects: Sequence[Subject], timeout_s: float) -> list[Outcome]:
-    """Ask, and again where the guard is away for a moment."""
-    policies = [subject.policy.for_guard() for subject in subjects]
-    waits = iter(_WAITS_S)
-    while True:
-        entries = await judge.guard.engine.judge(row.passages, policies, deadline=time.monotonic() + timeout_s)
-        outcomes = [outcome(entry) for entry in entries]
-        wait_s = next(waits, None)
-        if wait_s is None or not any(o.error in _PASSING for o in outcomes):
-            return outcomes
-        await asyncio.sleep(wait_s)
-        await judge.guard.engine.wait_ready(timeout_s)
 
 
 @dataclass(slots=True)

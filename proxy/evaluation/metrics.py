@@ -197,8 +197,9 @@ def bootstrap(
 
 
 def without_interval(value: float) -> Interval:
-    """A figure whose interval nobody knows. The bootstrap's of the ECE would not hold the figure itself: resampled bins are
-    further from their mean score than the bins are.
+    """A figure whose interval nobody knows.
+
+    The bootstrap's of the ECE would not hold the figure itself: resampled bins are further from their mean score.
     """
     return Interval(value, math.nan, math.nan)
 

@@ -5,8 +5,8 @@ They come as JSON lines or CSV (also ``.gz``), one row each::
     {"id": "t-1", "text": "…", "stage": "input", "label": 1}
     {"id": "t-2", "messages": [{"role": "user", "content": "…"}], "labels": {"hate": 0, "fraud": 1}}
 
-``text`` or ``messages`` (OpenAI's chat messages; with ``stage: output`` the last one, the assistant's, is judged and those
-before it are shown as context). ``stage`` is ``input`` unless given. ``label`` is for every policy, ``labels`` by name of
+What is judged comes in one of the forms of `proxy.samples`: ``text``, ``messages``, or ``prompt`` and ``completion``. ``stage``
+is ``input`` unless given. ``label`` is for every policy, ``labels`` by name of
 the policy, one that is missing is unknown; in CSV ``labels.hate`` is a column. An ``id`` that is left out is the line.
 Other fields are allowed: files carry more than one reader needs.
 
@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from models.engine import Passage
-from proxy.chat_api import MESSAGE
-from proxy.schema import Array, Collection, Misfit
-from proxy.strict_json import JsonError, check_text, dump_json, parse_json
-from rules.content import Content, Leaf, Surface, show_path
+from proxy.samples import read_sample
+from proxy.schema import Misfit
+from proxy.strict_json import JsonError, dump_json, parse_json
+from rules.content import show_path
 from rules.errors import TooMuchToDecode
 from rules.rule import Stage
 
-MAX_MESSAGES = 4096
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
 
 
@@ -185,7 +184,8 @@ def _row(record: Record, stage: Stage) -> Row:
     labels = fields.get("labels", {})
     if not isinstance(labels, dict):
         raise record.error("labels: must be an object of policy names and 0 or 1")
-    passages, content = _content(record, stage)
+    passages = _passages(record, stage)
+    content = [[p.surface, p.text, p.context] for p in passages]
     return Row(
         id=_id(record),
         stage=stage,
@@ -218,43 +218,18 @@ def truth(record: Record, name: str, value: Any) -> bool:
     raise record.error(f"{name}: must be 0 or 1")
 
 
-def _content(record: Record, stage: Stage) -> tuple[list[Passage], Any]:
-    """The passages, and what they were made from."""
-    text, messages = record.fields.get("text"), record.fields.get("messages")
-    if (text is None) is (messages is None):
-        raise record.error("needs either text or messages")
+def _passages(record: Record, stage: Stage) -> list[Passage]:
+    """The content as guards are shown it."""
     try:
-        if messages is not None:
-            return _conversation(messages, stage), messages
-        if not isinstance(text, str):
-            raise Misfit(("text",), "must be a text")
-        if (problem := check_text(text)) is not None:
-            raise Misfit(("text",), problem)
-        surface = Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT
-        passages = Content((Leaf(("messages", 0, "content"), surface, text),)).passages()
+        sample = read_sample(record.fields, stage)
+        if sample.content.opaque:
+            raise Misfit(sample.content.opaque[0], "cannot be read by any guard here")
+        judged = sample.content.passages()
     except Misfit as e:
-        raise record.error(f"{show_path(e.path)}: {e}") from None
-    except TooMuchToDecode as e:
-        raise record.error(f"more encoded text than is decoded: {e}") from None
-    if not passages:
-        raise record.error("text: is empty")
-    return passages, text
-
-
-def _conversation(messages: Any, stage: Stage) -> list[Passage]:
-    """The passages of chat messages."""
-    into = Collection(strict=True)
-    cleaned = Array(MESSAGE, MAX_MESSAGES, min_items=1).clean(messages, ("messages",), into)
-    if into.opaque:
-        raise Misfit(into.opaque[0], "cannot be read by any guard here")
-    judged, shown = into.leaves, []
-    if stage is Stage.OUTPUT:
-        if cleaned[-1]["role"] != "assistant":
-            raise Misfit(("messages", len(cleaned) - 1, "role"), "the last message of stage output is the assistant's")
-        last = ("messages", len(cleaned) - 1)
-        judged = [leaf for leaf in into.leaves if leaf.path[:2] == last]
-        shown = [leaf for leaf in into.leaves if leaf.path[:2] != last]
-    passages = [*Content(tuple(shown)).passages(context=True), *Content(tuple(judged)).passages()]
-    if all(passage.context for passage in passages):
-        raise Misfit(("messages",), "there is nothing to judge")
-    return passages
+        where = show_path(e.path)
+        raise record.error(f"{where}: {e}" if where else str(e)) from None
+    except TooMuchToDecode:
+        raise record.error("holds more encoded text than is decoded") from None
+    if not judged:
+        raise record.error("there is nothing to judge")
+    return [*sample.context, *judged]

@@ -2,7 +2,7 @@
 
 The words of a content are commands: ``sleep 3`` (in short steps, asking `Stop`), ``stubborn 3`` (not asking it),
 ``die`` (SIGKILL), ``abort``, ``raise``, ``score 0.9``, ``score-if FILE 0.9``, ``env``, ``connect PORT``, ``print TEXT``, ``garbage``,
-``few``, ``touch FILE``, ``die-unless FILE``. A model file's second line scripts the loading.
+``few``, ``touch FILE``, ``forget-usage``, ``garble-usage``, ``reasoned``, ``die-unless FILE``. A model file's second line scripts the loading.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
 from models.judge import OneAtATime, SteppedJudge, Stop
 from models.specs import LocalSpec
+from models.usage import Usage
 from models.worker import run
 
 
@@ -27,6 +28,7 @@ class ScriptedJudge:
     model = "fake@1"
 
     def __init__(self) -> None:
+        self.usage = Usage()
         self._reset()
 
     def _reset(self) -> None:
@@ -37,6 +39,9 @@ class ScriptedJudge:
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
     ) -> list[Score | EngineError]:
         self._reset()
+        self.usage.n_calls += 1
+        self.usage.n_tokens += 3
+        self.usage.seconds += 0.5
         for line in passages[-1].text.splitlines():
             command, _, argument = line.partition(" ")
             entry = self._do(command, argument, stop)
@@ -85,6 +90,12 @@ class ScriptedJudge:
                     self._rationale = str(error)
             case "surrogate":
                 self._rationale = "\ud800"
+            case "forget-usage":
+                self.usage.n_calls = self.usage.n_tokens = 0
+            case "garble-usage":
+                self.usage.n_calls = -5
+            case "reasoned":
+                return [Score(0.5, Tier.REASONED)] * 2
             case "few":
                 return []
             case "touch":
@@ -101,6 +112,7 @@ class ScriptedCrowd:
     model = "fake@1"
 
     def __init__(self) -> None:
+        self.usage = Usage()
         self._calls: dict[int, tuple[float, str, int, Stop, str]] = {}
 
     @property

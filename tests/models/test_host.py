@@ -19,7 +19,8 @@ import structlog
 import structlog.testing
 
 from models import catalog, memory_check
-from models.engine import Canary, GuardPolicy, Passage, Score
+from models.attention import FlashAttention, KvType
+from models.engine import Canary, Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import (
     ContentTooLong,
     EngineError,
@@ -33,6 +34,7 @@ from models.memory import Estimate
 from models.quarantine import Quarantine, Quarantined, digest
 from models.shared import share
 from models.specs import LocalSpec
+from models.usage import Usage
 from models.verdict_cache import CachedEngine
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("fake_worker.py")))
@@ -784,3 +786,83 @@ async def test_closing_does_not_wait_for_canaries(start: Start) -> None:
     await until(lambda: engine.pid is not None)
     async with asyncio.timeout(5):
         await engine.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flash_attention": FlashAttention.OFF},
+        {"kv_type": KvType.BF16},
+        {"batch_tokens": 64},
+        {"threads": 2},
+        {"effort": Effort.NONE},
+        {"layout": "streams"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_makes_numbers_round_otherwise_is_part_of_what_identifies_a_verdict(change: dict[str, object]) -> None:
+    spec = LocalSpec("guard", "llama", "m.gguf")
+    other = replace(spec, **change)  # type: ignore[arg-type]  # names of fields
+    assert LocalEngine(spec).settings != LocalEngine(other).settings
+
+
+@pytest.mark.parametrize("change", [{"max_queue": 7}, {"prefix_cache": "kept"}, {"check_memory": False}], ids=str)
+def test_what_changes_no_verdict_is_no_part_of_it(change: dict[str, object]) -> None:
+    spec = LocalSpec("guard", "llama", "m.gguf")
+    other = replace(spec, **change)  # type: ignore[arg-type]  # names of fields
+    assert LocalEngine(spec).settings == LocalEngine(other).settings
+
+
+# What it tells for the metrics
+
+
+async def test_what_was_computed_is_added_up_over_all_processes(start: Start) -> None:
+    engine = await start()
+    assert engine.usage == Usage()
+    await judge(engine, "score 0.5")
+    await judge(engine, "score 0.5")
+    assert engine.usage == Usage(2, 6, 1.0)
+    await judge(engine, "die")
+    assert await engine.wait_ready(10)
+    assert (engine.usage, engine.restarts) == (Usage(2, 6, 1.0), 1)
+    await judge(engine, "score 0.5")
+    assert engine.usage == Usage(3, 9, 1.5)
+    await engine.close()
+    assert engine.usage == Usage(3, 9, 1.5)
+
+
+@pytest.mark.parametrize("command", ["forget-usage", "garble-usage"])
+async def test_a_process_that_miscounts_loses_no_verdict_and_no_counter_runs_backwards(
+    start: Start, command: str
+) -> None:
+    engine = await start()
+    await judge(engine, "score 0.5")
+    assert values(await judge(engine, f"{command}\nscore 0.75")) == [0.75, 0.75]
+    assert engine.usage == Usage(1, 3, 0.5)
+
+
+async def test_verdicts_are_counted_by_their_tier_and_errors_are_none(start: Start) -> None:
+    engine = await start()
+    await judge(engine, "score 0.5")
+    await judge(engine, "reasoned")
+    await judge(engine, "verdict-error")
+    assert engine.verdicts == {Tier.DIRECT: 2, Tier.REASONED: 2}
+
+
+async def test_canaries_are_no_verdicts(start: Start) -> None:
+    canary = Canary(POLICIES[0], Passage("user", "score 0.9"), Passage("user", "score 0.1"))
+    engine = await start(canaries=[canary])
+    assert engine.verdicts == {Tier.DIRECT: 0, Tier.REASONED: 0}
+    assert engine.usage.n_calls == 2
+
+
+async def test_calls_in_the_process_are_counted(start: Start) -> None:
+    engine = await start("crowd", n_at_once=3)
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(judge(engine, "sleep 30", timeout_s=30)) for _ in range(5)]
+        async with asyncio.timeout(5):
+            while engine.n_in_process < 3:  # noqa: ASYNC110 - nothing tells when a job was handed over
+                await asyncio.sleep(0)
+        assert (engine.n_in_process, engine.queue_length) == (3, 4)
+        for call in calls:
+            call.cancel()

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
-from models import memory_check
-from models.available_memory import available_bytes, may_have_gpu
+from models import memory_check, wire
+from models.attention import FlashAttention, KvType
+from models.available_memory import available_bytes, may_have_gpu, names_a_gpu
 from models.catalog import EMBEDDED_PATH
 from models.gguf_header import HeaderError, Length, Value, read_header
 from models.memory import (
@@ -61,13 +63,15 @@ def changed(**values: Value | None) -> dict[str, Value]:
 @pytest.mark.parametrize(
     ("n_layers", "layout", "size"),
     [
-        pytest.param(24, Layout(1, 1), 48 * KIB, id="20b-token"),
-        pytest.param(36, Layout(1, 1), 72 * KIB, id="120b-token"),
+        pytest.param(24, Layout(256, 1), 256 * 48 * KIB, id="20b"),
+        pytest.param(36, Layout(256, 1), 256 * 72 * KIB, id="120b"),
+        pytest.param(24, Layout(1_000, 1), 1_024 * 48 * KIB, id="cells-come-in-portions"),
+        pytest.param(24, Layout(3_000, 3, unified=False), 3 * 1_024 * 48 * KIB, id="so-do-those-of-each-stream"),
         pytest.param(24, Layout(8_192, 16), 384 * MIB, id="20b-8k"),
         # half, and twelve windowed layers of 16 x 128 + 512 cells
         pytest.param(24, Layout(8_192, 16, swa_full=False), 192 * MIB + 12 * 2_560 * 2 * KIB, id="20b-8k-windowed"),
         pytest.param(24, Layout(512, 16, swa_full=False), 24 * MIB, id="a-window-is-no-larger-than-the-cache"),
-        pytest.param(24, Layout(8_192, 16, kv_type="q8_0"), 204 * MIB, id="20b-8k-q8"),
+        pytest.param(24, Layout(8_192, 16, kv_type=KvType.Q8_0), 204 * MIB, id="20b-8k-q8"),
     ],
 )
 def test_the_kv_cache_of_gpt_oss_is_as_large_as_is_known(n_layers: int, layout: Layout, size: int) -> None:
@@ -76,7 +80,7 @@ def test_the_kv_cache_of_gpt_oss_is_as_large_as_is_known(n_layers: int, layout: 
 
 def test_kv_heads_may_differ_by_layer() -> None:
     shape = read_shape(changed(block_count=3, head_count_kv=(8, 0, 4)))
-    assert kv_cache_bytes(shape, Layout(1, 1)) == (8 + 0 + 4) * 128 * 2
+    assert kv_cache_bytes(shape, Layout(256, 1)) == 256 * (8 + 0 + 4) * 128 * 2
 
 
 def test_what_a_20b_guard_needs() -> None:
@@ -111,7 +115,20 @@ def test_streams_are_parts_of_one_context_and_contexts_no_more_than_are_used() -
     spec = LocalSpec("g", "llama", "m.gguf", gpu_layers=0, n_policies=20, max_policies=4, max_sequences=2, max_kept=0)
     assert layout_of(spec, shape) == Layout(n_cells=8_192, n_sequences=6, n_contexts=4)
     assert layout_of(replace(spec, max_kept=5, kv_tokens=9_000), shape) == Layout(9_000, n_sequences=16, n_contexts=4)
-    assert layout_of(replace(spec, layout="streams"), shape) == Layout(n_cells=4 * 8_192, n_sequences=4)
+    streams = Layout(n_cells=4 * 8_192, n_sequences=4, unified=False)
+    assert layout_of(replace(spec, layout="streams"), shape) == streams
+
+
+def test_what_is_configured_of_batches_and_attention_counts() -> None:
+    shape = read_shape(GPT_OSS_20B)
+    spec = LocalSpec("g", "llama", "m.gguf", gpu_layers=0, max_policies=1)
+    plain = estimate(shape, 0, layout_of(spec, shape))
+    quantised = estimate(shape, 0, layout_of(replace(spec, kv_type=KvType.Q8_0), shape))
+    assert quantised.kv_cache == plain.kv_cache * 34 // 64
+    table = estimate(shape, 0, layout_of(replace(spec, flash_attention=FlashAttention.OFF), shape))
+    assert table.buffers - plain.buffers == 512 * 8_192 * (64 * 4 + 2 * 2)  # scores of 64 heads, and two wider masks
+    large = estimate(shape, 0, layout_of(replace(spec, batch_tokens=2_048), shape))
+    assert 3 * plain.buffers < large.buffers < 4 * plain.buffers
 
 
 @pytest.mark.parametrize(
@@ -203,6 +220,63 @@ def test_llama_cpp_reports_what_was_estimated(path: Path, layout: Layout) -> Non
     assert 1 * MIB < used <= buffer_bytes(shape, layout) < 4 * used
 
 
+_GUARD_REPORT = """
+import ctypes, json, sys, time
+from pathlib import Path
+from llama_cpp import llama_cpp as native
+from models import llama, wire
+from models.engine import GuardPolicy, Passage
+from models.judge import Stop
+from models.loading import load_judge
+llama._backend()
+write = native.llama_log_callback(lambda level, text, _: sys.stdout.write(text.decode("utf-8", "replace")) and None)
+native.llama_log_set(write, ctypes.c_void_p(0))
+spec = wire.read_spec(json.loads(sys.argv[1]))
+judge = load_judge(spec, Path(spec.model))
+policies = [GuardPolicy(f"p{i}", "r", f"Content about number {i} is a violation.") for i in range(spec.n_policies)]
+judge.submit(1, [Passage("user", "A pear.")], policies, Stop(time.monotonic() + 60))
+while judge.busy:
+    judge.step()
+judge.close()
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="defaults"),
+        pytest.param({"n_policies": 9}, id="more-policies-than-contexts"),
+        pytest.param({"n_ctx": 1_000, "max_kept": 0, "max_sequences": 2}, id="few-sequences-and-an-odd-size"),
+        pytest.param({"kv_tokens": 4_096}, id="larger-caches"),
+        pytest.param({"kv_type": "q8_0"}, id="q8_0"),
+        pytest.param({"kv_type": "q4_0", "batch_tokens": 1_024}, id="q4_0-large-batches"),
+        pytest.param({"kv_type": "bf16", "flash_attention": "off"}, id="bf16-without-flash-attention"),
+        pytest.param({"kv_type": "f32", "flash_attention": "off", "batch_tokens": 64}, id="f32-small-batches"),
+        pytest.param({"flash_attention": "on", "batch_tokens": 8_192, "n_ctx": 512}, id="batches-larger-than-caches"),
+        pytest.param({"layout": "streams"}, id="streams"),
+        pytest.param(
+            {"layout": "streams", "flash_attention": "off", "n_ctx": 700}, id="streams-without-flash-attention"
+        ),
+        pytest.param({"layout": "streams", "kv_type": "q8_0", "kv_tokens": 4_096}, id="streams-q8_0"),
+        pytest.param({"layout": "streams", "batch_tokens": 8_192, "n_ctx": 512}, id="streams-batches-of-many"),
+    ],
+)
+def test_a_guard_takes_the_memory_that_was_estimated(options: dict[str, object]) -> None:
+    given = {"n_ctx": 2_048, "n_policies": 3, "max_policies": 4, "gpu_layers": 0, "effort": "none", "threads": 1}
+    message = wire.load_message(LocalSpec("g", "llama", str(TINY)), str(TINY), None)
+    message["spec"] |= given | options
+    arguments = [sys.executable, "-c", _GUARD_REPORT, orjson.dumps(message).decode()]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+
+    def reported(name: str) -> float:
+        return sum(float(size) * MIB for size in re.findall(rf"\b{name} buffer size = +([\d.]+) MiB", done.stdout))
+
+    need = look(wire.read_spec(message), TINY).estimate
+    assert need.kv_cache == pytest.approx(reported("KV"), rel=0.005)  # it is printed with two digits
+    used = reported("compute") + reported("output")
+    assert 1 * MIB < used <= need.buffers < 2.5 * used
+
+
 @pytest.mark.parametrize(
     ("size", "shown"), [(0, "0 MiB"), (25 * MIB, "25 MiB"), (GIB - 1, "1024 MiB"), (int(12.5 * GIB), "12.5 GiB")]
 )
@@ -283,6 +357,29 @@ def test_what_is_available_is_the_least_that_machine_and_groups_allow(
 def test_a_gpu_shows_as_a_device(tmp_path: Path) -> None:
     assert not may_have_gpu(tmp_path)
     assert may_have_gpu(system(tmp_path, {"dev/nvidiactl": ""}))
+
+
+@pytest.mark.parametrize(
+    ("libraries", "found"),
+    [
+        pytest.param({"libggml.so", "libggml-base.so.0", "libggml-cpu.so"}, False, id="cpu"),
+        pytest.param({"libggml-base.so", "libggml-cpu-haswell.so", "libggml-blas.so"}, False, id="cpu-variants"),
+        pytest.param({"libggml-base.so", "libggml-cpu.so", "libggml-cuda.so"}, True, id="cuda"),
+        pytest.param({"ggml-base.dll", "ggml-cpu.dll", "ggml-vulkan.dll"}, True, id="vulkan-windows"),
+        pytest.param({"libllama.so"}, True, id="nothing-that-is-known"),
+    ],
+)
+def test_what_llama_cpp_was_built_for_shows_in_its_libraries(libraries: set[str], found: bool) -> None:
+    assert names_a_gpu(libraries) is found
+
+
+def test_a_gpu_that_llama_cpp_was_not_built_for_takes_no_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = read_shape(GPT_OSS_20B)
+    spec = LocalSpec("g", "llama", "m.gguf")
+    monkeypatch.setattr(memory_check, "may_have_gpu", lambda: True)
+    for built, layout in [(True, "streams"), (False, "contexts")]:
+        monkeypatch.setattr(memory_check, "built_for_gpu", lambda built=built: built)
+        assert layout_of(spec, shape) == layout_of(replace(spec, layout=layout), shape)
 
 
 # both together

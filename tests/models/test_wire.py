@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from models import wire
+from models.attention import FlashAttention, KvType
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import ERRORS_BY_CODE, EngineError, EngineTimeout
 from models.evidence import Evidence, Kind
 from models.specs import LocalSpec
+from models.usage import Usage
 
 POLICIES = [GuardPolicy(f"p{i}", f"r{i}", f"text {i}", category="hate" if i else None) for i in range(3)]
 
@@ -59,11 +61,13 @@ def test_a_message_over_the_limit_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_spec_survives_the_crossing() -> None:
     spec = LocalSpec(
-        "g", "llama", "m.gguf", effort=Effort.HIGH, gpu_layers=7, threads=2, sha256="0" * 64, check_memory=False
-    )
+        "g", "llama", "m.gguf", effort=Effort.HIGH, gpu_layers=7, threads=2, sha256="0" * 64, check_memory=False,
+        batch_tokens=64, flash_attention=FlashAttention.OFF, kv_type=KvType.BF16,
+    )  # fmt: skip
     (message,) = frames(wire.pack(wire.load_message(spec, "/m.gguf", None)))
     assert wire.read_spec(message) == spec
     assert isinstance(wire.read_spec(message).effort, Effort)
+    assert isinstance(wire.read_spec(message).kv_type, KvType)
 
 
 def test_a_policy_crosses_once_and_is_then_a_number() -> None:
@@ -173,3 +177,37 @@ def test_evidence_without_one_of_its_fields_makes_the_entry_an_error(missing: st
 def test_evidence_holds_no_number_that_is_not_finite(logit: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         Evidence(logit=logit)
+
+
+def test_what_was_computed_crosses_with_an_answer() -> None:
+    (message,) = frames(wire.pack(wire.answer_message(1, [], Usage(3, 500, 0.25))))
+    assert wire.read_usage(message) == Usage(3, 500, 0.25)
+    (message,) = frames(wire.pack(wire.answer_message(1, [])))
+    assert wire.read_usage(message) is None
+
+
+GOOD_USAGE: dict[str, object] = {"n_calls": 3, "n_tokens": 500, "seconds": 0.25}
+BAD_USAGES: tuple[object, ...] = (
+    None,
+    7,
+    [],
+    {},
+    "much",
+    {"n_calls": 3, "n_tokens": 500},
+    GOOD_USAGE | {"n_calls": -1},
+    GOOD_USAGE | {"n_calls": True},
+    GOOD_USAGE | {"n_calls": 2**60},
+    GOOD_USAGE | {"n_tokens": 1.5},
+    GOOD_USAGE | {"n_tokens": "500"},
+    GOOD_USAGE | {"seconds": -0.1},
+    GOOD_USAGE | {"seconds": None},
+    GOOD_USAGE | {"seconds": float("inf")},
+    GOOD_USAGE | {"seconds": float("nan")},
+)
+
+
+@pytest.mark.parametrize("usage", BAD_USAGES, ids=str)
+def test_a_usage_that_cannot_be_one_is_left_out_and_the_verdicts_stay(usage: object) -> None:
+    message = wire.answer_message(1, [Score(0.5, Tier.DIRECT)]) | {"usage": usage}
+    assert wire.read_usage(message) is None
+    assert wire.read_entries(message, 1) == [Score(0.5, Tier.DIRECT)]

@@ -9,7 +9,7 @@ import pytest
 
 from models.host import LocalEngine
 from models.verdict_cache import CachedEngine
-from proxy.loading import ConfigError, is_loopback, load_config
+from proxy.loading import ConfigError, is_loopback, load_config, policy_sources
 from rules.content import Surface
 from rules.rule import Action, Mode, OnError
 from tests.proxy.configs import SMALL, complaint, load
@@ -125,6 +125,18 @@ MARKER = "{detector: patterns, literals: [MARK]}"
                      "11: guards.g: engine must be one of encoder, llama, openai", id="no-engine"),
         pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    effort: huge\n",
                      "14: guards.g.effort: ", id="wrong-effort"),
+        pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    kv_type: q8_0\n    flash_attention: off\n",
+                     "14: guards.g.kv_type: q8_0 needs flash attention", id="quantised-cache-without-flash-attention"),
+        pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    kv_type: f32\n",
+                     "14: guards.g.kv_type: f32 needs flash_attention off", id="f32-with-flash-attention"),
+        pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    kv_type: q8_0\n    flash_attention: true\n",
+                     "15: guards.g.flash_attention: Input should be 'auto', 'on' or 'off'", id="flash-attention-is-a-boolean"),
+        pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    batch_tokens: 16\n",
+                     "14: guards.g.batch_tokens: ", id="batches-too-small"),
+        pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    max_sequences: 100\n    max_kept: 28\n",
+                     "15: guards.g.max_kept: max_sequences and max_kept (28) must be at most 127 together", id="too-many-sequences"),
+        pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    max_sequences: 120\n",
+                     "11: guards.g: max_sequences and max_kept (8) must be at most 127 together", id="too-many-with-those-kept"),
         pytest.param(SMALL + "guards:\n  g:\n    engine: encoder\n    effort: low\n",
                      "13: guards.g.effort: unknown key", id="key-of-another-engine"),
         pytest.param(changed(MARKER, "{file: nowhere.md}"),
@@ -434,7 +446,49 @@ def test_examples_beside_a_policy_of_ones_own_are_its_canaries_and_have_to_be_us
     beside.write_text("- {text: a, stage: input, violates: true}\n- {text: b, stage: output, violates: false}\n")
     assert canaries_of(load(tmp_path, GUARDED).engines["second"]) == ["bare"]
     beside.write_text("- {text: a, violates: true}\n")
-    assert complaint(tmp_path, GUARDED) == f"14: policies.bare.file: {beside}: 0.stage: Field required"
+    assert complaint(tmp_path, GUARDED) == f"14: policies.bare.file: {beside}:1: example 1: stage: Field required"
+
+
+NAMED_EXAMPLES = """\
+upstreams:
+  default: {base_url: demo}
+policies:
+  text: {text: No threats., examples: mine.yaml}
+  word: {detector: patterns, literals: [MARK], examples: mine.yaml}
+  file:
+    file: own.md
+routes:
+  - {name: one, upstream: default, input: [{policy: text, flag: 0.5}, {policy: word, flag: 0.5}]}
+"""
+
+
+def test_the_configuration_names_examples_for_texts_and_detectors(tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_text("---\ntitle: Own\n---\nA text.", encoding="utf-8")
+    assert complaint(tmp_path, NAMED_EXAMPLES).startswith(
+        "4: policies.text.examples: no such file: mine.yaml (looked in"
+    )
+    lines = "- {text: a, stage: input, violates: yes}\n- {text: b, stage: input, violates: no}\n"
+    (tmp_path / "mine.yaml").write_text(lines)
+    assert canaries_of(load(tmp_path, NAMED_EXAMPLES).engines["embedded"]) == ["text"]
+    config = tmp_path / "c.yaml"
+    seen = [
+        (s.name, s.file, s.line, s.text, None if s.examples is None else len(s.examples.examples))
+        for s in policy_sources(config, {})
+    ]
+    assert seen == [
+        ("text", config, 4, "No threats.", 2),
+        ("word", config, 5, None, 2),
+        ("file", tmp_path / "own.md", 4, "A text.", None),
+    ]
+
+
+def test_a_guard_that_no_rule_names_can_be_wanted(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(SMALL.replace("policies:", "guards: {spare: {engine: encoder}}\npolicies:"), encoding="utf-8")
+    assert set(load_config(config, {}).engines) == set()
+    assert set(load_config(config, {}, also_guard="spare").engines) == {"spare"}
+    with pytest.raises(ConfigError, match=r"c\.yaml:3: guards: no guard is called 'second' \(known: spare\)"):
+        load_config(config, {}, also_guard="second")
 
 
 def test_a_guard_remembers_as_many_verdicts_as_it_is_told(tmp_path: Path) -> None:

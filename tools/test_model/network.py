@@ -12,42 +12,19 @@ each attends to the policy's keys and to its own, as if it stood there alone.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from tools.gpt_oss_file import Shape
 
 GATE_LIMIT = 7.0
 GATE_SLOPE = 1.702
 
 _FP4_MIDPOINTS = torch.tensor([0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0])
 _FP4_VALUES = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of the network. Everything that does not save space is gpt-oss-20b's."""
-
-    n_vocab: int
-    n_layers: int = 4
-    width: int = 128
-    n_heads: int = 4
-    n_kv_heads: int = 2
-    head_width: int = 64
-    n_experts: int = 4
-    n_experts_used: int = 2
-    expert_width: int = 128
-    window: int = 128
-    context: int = 131_072
-    rope_base: float = 150_000.0
-    rope_factor: float = 32.0
-    rope_original_context: int = 4_096
-    norm_epsilon: float = 1e-5
-
-    def as_dict(self) -> dict[str, int | float]:
-        """For the checkpoint."""
-        return asdict(self)
 
 
 def mxfp4(weights: Tensor) -> Tensor:
