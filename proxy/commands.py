@@ -24,12 +24,12 @@ from proxy.doctor import examine
 from proxy.loading import ConfigError, Loaded, load_config, policy_sources
 from proxy.logs import configure_logs
 from proxy.offline import guards_of, route_called, started
-from proxy.policy_lint import look_over
+from proxy.policy_lint import PolicyWarning, look_over
 from proxy.printing import console as _console
 from proxy.printing import print_json as _print_json
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
-from proxy.stale_calibrations import stale_calibrations
+from proxy.stale_calibrations import StaleCalibration, stale_calibrations
 from proxy.strict_json import check_text
 from rules.content import Content, Leaf, Surface
 from rules.decision import Cause, decide
@@ -79,7 +79,7 @@ def config_check(path: Path, *, as_json: bool) -> int:
         | {s.stage.value: [rule.policy.name for rule in s.rules] for s in (r.input, r.output)}
         for r in loaded.routes
     ]
-    warnings = [*look_over(policy_sources(path), path), *stale_calibrations(loaded)]
+    warnings: list[PolicyWarning | StaleCalibration] = [*look_over(policy_sources(path), path), *stale_calibrations(loaded)]
     if as_json:
         guards, warned = sorted(loaded.engines), [warning.record() for warning in warnings]
         _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": guards, "warnings": warned})
