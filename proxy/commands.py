@@ -79,7 +79,10 @@ def config_check(path: Path, *, as_json: bool) -> int:
         | {s.stage.value: [rule.policy.name for rule in s.rules] for s in (r.input, r.output)}
         for r in loaded.routes
     ]
-    warnings: list[PolicyWarning | StaleCalibration] = [*look_over(policy_sources(path), path), *stale_calibrations(loaded)]
+    warnings: list[PolicyWarning | StaleCalibration] = [
+        *look_over(policy_sources(path), path),
+        *stale_calibrations(loaded),
+    ]
     if as_json:
         guards, warned = sorted(loaded.engines), [warning.record() for warning in warnings]
         _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": guards, "warnings": warned})

@@ -251,7 +251,10 @@ class OpenAIGuard(Section):
     engine: Literal["openai"]
     """What kind of guard it is."""
     base_url: str
-    """Base URL; verdicts are asked for at ``{base_url}/chat/completions``."""
+    """Base URL; verdicts are asked for at ``{base_url}/chat/completions``, or ``/moderations``."""
+    api: Literal["chat", "moderations"] = "chat"
+    """``chat``: a chat model reads the policy and answers 0 or 1. ``moderations``: a classifier with categories of its own,
+    such as OpenAI's; it reads no policy, so each of its policies must name one of its categories (``any``: the highest)."""
     model: str
     """Model name as that server knows it."""
     api_key_env: EnvName | None = None

@@ -529,6 +529,10 @@ def _rule(
         for name in given:
             if name not in config.guards:
                 raise source.error((*at, "guard"), f"no guard is called {name!r}{_known(config.guards)}")
+            if policy.category is None and getattr(config.guards[name], "api", None) == "moderations":
+                raise source.error(
+                    (*at, "guard"), f"guard {name!r} reads no policies: {policy.name!r} must name one of its categories"
+                )
         guards = tuple(given)
     if entry.rewrite is not None and "output" in at and route.stream is StreamMode.DELIVER_FIRST:
         raise source.error(
@@ -590,6 +594,7 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str], 
                 name=name,
                 base_url=guard.base_url,
                 model=guard.model,
+                api=guard.api,
                 api_key=_key(source, at, guard.api_key_env, environ),
                 timeout_s=guard.timeout_s,
                 max_connections=guard.max_connections,
