@@ -15,7 +15,7 @@ import numpy as np
 from models.calibrated import calibrated, find
 from models.calibration import Calibration
 from models.engine import Score
-from models.patient import PatientEngine
+from models.patient import PatientEngine, Waits
 from proxy.evaluation.columns import LEANING, Column, Cost
 from proxy.evaluation.results import Key, Results, outcome
 from proxy.evaluation.rows import Row
@@ -76,7 +76,14 @@ async def start(guard: LoadedGuard) -> Judge:
 
 
 async def judge_rows(
-    judge: Judge, rows: Sequence[Row], subject: Subject, results: Results, *, at_once: int | None, timeout_s: float
+    judge: Judge,
+    rows: Sequence[Row],
+    subject: Subject,
+    results: Results,
+    *,
+    at_once: int | None,
+    timeout_s: float,
+    waits: Waits | None = None,
 ) -> None:
     """Judge what is not judged yet; the guard is waited for where it is busy or away.
 
@@ -87,6 +94,7 @@ async def judge_rows(
         results: Where verdicts are, and go.
         at_once: Rows that are judged at once; None: as many as suit the guard.
         timeout_s: Longest time for one row.
+        waits: How long the guard is waited for.
 
     Raises:
         JudgingError: The guard has gone, so that nothing more can be judged.
@@ -94,7 +102,7 @@ async def judge_rows(
     """
     todo = {key: row for row in rows if not results.settled(key := judge.key(row, subject))}
     most = at_once or most_at_once(judge.guard.config, 1)
-    engine = PatientEngine(judge.guard.engine, at_once=most)
+    engine = PatientEngine(judge.guard.engine, at_once=most, waits=waits)
     policies = [subject.policy.for_guard()]
     work = iter(todo.items())
 

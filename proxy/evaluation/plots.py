@@ -6,7 +6,7 @@ a picture by itself can follow light and dark (`STYLE`). Every text is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -186,15 +186,7 @@ def roc(series: Sequence[Scored]) -> Panel:
         points = metrics.curve(s.scores, s.violates)
         x, y = np.append(0.0, points.false_alarms), np.append(0.0, points.recall)
         shapes.append(Line(*_thinned(x, y), i % N_COLOURS))
-        shapes += [
-            Mark(
-                metrics.false_alarms(s.scores, s.violates, t),
-                metrics.recall(s.scores, s.violates, t),
-                text,
-                i % N_COLOURS,
-            )
-            for t, text in s.thresholds
-        ]
+        shapes += _marks(s, i, metrics.false_alarms, metrics.recall)
     return Panel("ROC", "false alarms", "recall", shapes, _legend(series))
 
 
@@ -204,10 +196,7 @@ def precision_recall(series: Sequence[Scored]) -> Panel:
     for i, s in enumerate(series):
         points = metrics.curve(s.scores, s.violates)
         shapes.append(Line(*_thinned(points.recall, points.precision), i % N_COLOURS))
-        for t, text in s.thresholds:
-            precision = metrics.precision(s.scores, s.violates, t)
-            if np.isfinite(precision):
-                shapes.append(Mark(metrics.recall(s.scores, s.violates, t), precision, text, i % N_COLOURS))
+        shapes += _marks(s, i, metrics.recall, metrics.precision)
     return Panel("Precision and recall", "recall", "precision", shapes, _legend(series))
 
 
@@ -232,6 +221,18 @@ def histogram(scored: Scored, *, title: str = "Scores") -> Panel:
     ticks = [(0.0, "0"), *((float(np.log10(n + 1)), f"{n:,}") for n in decades)]
     legend = (("others", 0), ("violations", 1))
     return Panel(title, "score", "rows", shapes, legend, float(np.log10(most + 1)) * 1.25, True, ticks)
+
+
+def _marks(
+    scored: Scored, i: int, x: Callable[[Scores, Labels, float], float], y: Callable[[Scores, Labels, float], float]
+) -> list[Mark]:
+    """Where the thresholds lie; those of which nobody knows are left out."""
+    places = [
+        (x(scored.scores, scored.violates, t), y(scored.scores, scored.violates, t), w) for t, w in scored.thresholds
+    ]
+    return [
+        Mark(at, height, word, i % N_COLOURS) for at, height, word in places if np.isfinite(at) and np.isfinite(height)
+    ]
 
 
 def _legend(series: Sequence[Scored]) -> list[tuple[str, int]]:
