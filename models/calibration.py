@@ -4,12 +4,17 @@ A map adds up one curve for each *feature* of the evidence and takes the logisti
 so that more of one speaks more for a violation, and curves never fall. So whatever the labels were, more evidence never
 lowers a score::
 
-    logit    what the model itself says (see `models.evidence`), within ±20
-    trace    `models.trace.length_score`: the verdict, and how sure the length of the trace makes it, in [0, 1]
+    logit            what the model itself says (see `models.evidence`), within ±20
+    trace            `models.trace.length_score`: the verdict, and how sure the length of the trace makes it, in [0, 1]
+    second_opinion   the logit of another guard about the same content and policy, within ±20
 
 A map holds for one revision of a policy, one model (name and hash), one tier and one effort, and for nothing else: another
 text, other weights or more room to think give other evidence. (A direct verdict's logit is the same whether or not
 uncertain ones are reasoned about, so its map has no effort.)
+
+The second opinion of a small classifier is worth its few milliseconds: on 2,000 recorded answers of gpt-oss-safeguard-20b for
+each of three policies (ToxicChat), the shipped encoder's output `any` beside the trace lifts, out of fold, the recall at 1 %
+false alarms from 0.49 to 0.70, average precision from 0.78 to 0.86 and AUROC from 0.978 to 0.985.
 
 A file holds the maps of one policy, beside the policy's text (`path_beside`); `safeguard calibrate` writes it, with hash
 and size of the data and with figures that were measured out of fold.
@@ -23,7 +28,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.engine import Tier
 from models.evidence import Evidence
@@ -45,19 +50,20 @@ class Unmappable(Exception):
     """The evidence lacks what a map was fitted on."""
 
 
-def _logit(evidence: Evidence) -> float:
-    if evidence.logit is None:
+def _logit(evidence: Evidence | None) -> float:
+    if evidence is None or evidence.logit is None:
         raise Unmappable
     return min(MAX_LOGIT, max(-MAX_LOGIT, evidence.logit))
 
 
-FeatureName = Literal["logit", "trace"]
+FeatureName = Literal["logit", "trace", "second_opinion"]
 
-FEATURES: Mapping[FeatureName, Callable[[Evidence], float]] = {
-    "logit": _logit,
-    "trace": lambda evidence: length_score(evidence.leans_to_violation, evidence.n_chars),
+FEATURES: Mapping[FeatureName, Callable[[Evidence, Evidence | None], float]] = {
+    "logit": lambda own, _: _logit(own),
+    "trace": lambda own, _: length_score(own.leans_to_violation, own.n_chars),
+    "second_opinion": lambda _, other: _logit(other),
 }
-"""What a map may weigh. A function raises `Unmappable` where the evidence does not have it."""
+"""What a map may weigh, of the guard's own evidence and the second opinion. Raises `Unmappable` where that is not there."""
 
 
 def _rising(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
@@ -104,6 +110,8 @@ class Calibration(_Closed):
     tier: Tier
     effort: str | None = None
     """For how long the model could think, in the guard's own words; None where it did not, or nobody here knows."""
+    second_opinion: str | None = None
+    """Name and revision of the model whose opinion is weighed beside it; None: none is."""
     intercept: Finite
     """Log-odds to which the curves add."""
     curves: Annotated[dict[FeatureName, Curve], Field(min_length=1)]
@@ -111,13 +119,23 @@ class Calibration(_Closed):
     figures: dict[str, Finite]
     """Measured out of fold, for people."""
 
-    def probability(self, evidence: Evidence) -> float:
+    @model_validator(mode="after")
+    def _says_whose_opinion(self) -> Calibration:
+        if ("second_opinion" in self.curves) is (self.second_opinion is None):
+            raise ValueError("second_opinion must name a model if, and only if, there is a curve for it")
+        return self
+
+    def probability(self, evidence: Evidence, second: Evidence | None = None) -> float:
         """The probability of a violation. Takes microseconds.
+
+        Args:
+            evidence: The guard's own.
+            second: The second opinion, for a map that weighs one.
 
         Raises:
             Unmappable: The evidence lacks what the map weighs.
         """
-        return probability(self.intercept, self.curves, evidence)
+        return probability(self.intercept, self.curves, evidence, second)
 
     def holds_for(self, revision: str, model: str, tier: Tier, effort: str | None) -> bool:
         """Whether it was fitted for exactly this."""
@@ -125,10 +143,13 @@ class Calibration(_Closed):
 
 
 def probability(
-    intercept: float, curves: Mapping[FeatureName, Sequence[tuple[float, float]]], evidence: Evidence
+    intercept: float,
+    curves: Mapping[FeatureName, Sequence[tuple[float, float]]],
+    evidence: Evidence,
+    second: Evidence | None = None,
 ) -> float:
     """See `Calibration.probability`."""
-    return sigmoid(intercept + sum(height(curve, FEATURES[name](evidence)) for name, curve in curves.items()))
+    return sigmoid(intercept + sum(height(curve, FEATURES[name](evidence, second)) for name, curve in curves.items()))
 
 
 class _File(_Closed):

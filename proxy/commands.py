@@ -113,7 +113,7 @@ async def check(path: Path, args: argparse.Namespace) -> int:
     screener = route.input if stage is Stage.INPUT else route.output
     surface = Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT
     content = Content((Leaf(("messages", 0, "content"), surface, text),))
-    async with started(path, {name: loaded.engines[name] for name in guards_of([screener])}):
+    async with started(path, {name: loaded.judges[name] for name in guards_of([screener])}):
         decision = await screener.screen(content)
         verdicts = [*decision.verdicts, *await screener.shadow(content)]
     if args.json:

@@ -14,12 +14,12 @@ from rich.text import Text
 from models.calibration import Calibration, CalibrationError, write_calibration
 from proxy.evaluation.calibrating import Fitting, Targets, fit_tiers, picture, record
 from proxy.evaluation.fitting import FitError, check_installed
-from proxy.evaluation.judging import Judge, JudgingError, judge_rows, start
+from proxy.evaluation.judging import Judge, JudgingError, judge_rows, judging
 from proxy.evaluation.metrics import Interval
 from proxy.evaluation.results import Results, ResultsError
 from proxy.evaluation.rows import RowError, read_rows
 from proxy.evaluation.subjects import calibrations_in, read_subjects, write_text
-from proxy.loading import ConfigError, calibration_path, load_guard, load_policies
+from proxy.loading import ConfigError, calibration_path, load_policies
 from proxy.logs import configure_logs
 from proxy.printing import console, print_json
 from rules.rule import Stage
@@ -50,13 +50,9 @@ async def _calibrate(path: Path, args: argparse.Namespace) -> int:
     output = _output(path, args)
     (subject,) = read_subjects(path, [args.policy], rows)
     rows = [row for row in rows if row.violates(subject.label) is not None]
-    guard = load_guard(path, args.guard, 1)
     with Results(args.results) as results:
-        try:
-            judge = await start(guard)
+        async with judging(path, args.guard, 1) as judge:
             await judge_rows(judge, [*rows, *honest], subject, results, at_once=args.at_once, timeout_s=args.timeout_s)
-        finally:
-            await guard.engine.close()
         fitted = fit_tiers(
             judge, subject, rows, honest, results, n_folds=args.folds, seed=args.seed,
             targets=Targets(args.precision, args.recall, args.false_alarms_per_1000),

@@ -12,14 +12,14 @@ from rich.text import Text
 
 from models.calibration import CalibrationError
 from proxy.evaluation import report
-from proxy.evaluation.columns import Column, Measured, measure
+from proxy.evaluation.columns import LEANING, Column, Measured, measure
 from proxy.evaluation.fitting import FitError
-from proxy.evaluation.judging import JudgingError, column, judge_rows, start
+from proxy.evaluation.judging import JudgingError, column, judge_rows, judging
 from proxy.evaluation.results import Results, ResultsError
 from proxy.evaluation.rows import RowError, read_rows
 from proxy.evaluation.subjects import read_subjects, write_text
-from proxy.evaluation.traces import columns_of, read_traces
-from proxy.loading import ConfigError, load_guard
+from proxy.evaluation.traces import Opinions, Traced, columns_of, read_traces
+from proxy.loading import ConfigError
 from proxy.logs import configure_logs
 from proxy.printing import console, print_json
 from rules.rule import Stage
@@ -37,39 +37,58 @@ def evaluate(args: argparse.Namespace, config_path: Callable[[Path | None], Path
     """
     configure_logs(level="error")
     try:
-        return _evaluate_traces(args) if args.traces else asyncio.run(_evaluate(config_path(args.config), args))
+        return (
+            _evaluate_traces(args, config_path)
+            if args.traces
+            else asyncio.run(_evaluate(config_path(args.config), args))
+        )
     except (RowError, ResultsError, JudgingError, FitError, CalibrationError) as e:
         raise ConfigError(str(e)) from None
 
 
-def _evaluate_traces(args: argparse.Namespace) -> int:
-    for option in ("guard", "policy", "benign"):
+def _evaluate_traces(args: argparse.Namespace, config_path: Callable[[Path | None], Path]) -> int:
+    for option in ("guard", "benign"):
         if getattr(args, option):
             raise ConfigError(f"--{option}: has no meaning with --traces")
-    columns = columns_of(read_traces(args.traces, args.fields, args.also), seed=args.seed)
-    return _report(args, columns, f"Recorded answers in {_names(args.traces)}.")
+    second = args.second_opinion is not None
+    if (args.policy is not None and len(args.policy) == 1) is not second:
+        raise ConfigError("--second-opinion and one --policy, by which that guard judges, go together")
+    traced = read_traces(args.traces, args.fields, args.also, with_rows=second)
+    opinions = asyncio.run(_opinions(config_path(args.config), args, traced)) if second else None
+    return _report(args, columns_of(traced, seed=args.seed, opinions=opinions), f"Answers in {_names(args.traces)}.")
+
+
+async def _opinions(path: Path, args: argparse.Namespace, traced: Sequence[Traced]) -> Opinions:
+    """What the guard of ``--second-opinion`` says to what was answered to."""
+    rows = [t.row for t in traced if t.row is not None]
+    (subject,) = read_subjects(path, args.policy, rows)
+    with Results(args.results) as results:
+        async with judging(path, args.second_opinion, 1) as judge:
+            await judge_rows(judge, rows, subject, results, at_once=args.at_once, timeout_s=args.timeout_s)
+            scores = {row.key: results.by_key[judge.key(row, subject)].score for row in rows}
+    failed = sum(score is None for score in scores.values())
+    if failed:
+        sys.stderr.write(f"{failed} texts have no second opinion, so it is not weighed\n")
+    return Opinions(args.second_opinion, {key: score for key, score in scores.items() if score is not None})
 
 
 async def _evaluate(path: Path, args: argparse.Namespace) -> int:
-    if args.also:
-        raise ConfigError("--also: goes with --traces")
+    for option in ("also", "second_opinion"):
+        if getattr(args, option):
+            raise ConfigError(f"--{option.replace('_', '-')}: goes with --traces")
     rows = read_rows(args.data, stage=Stage(args.stage), names=args.fields)
     benign = read_rows(args.benign, stage=Stage(args.stage), names=args.fields) if args.benign else []
     subjects = read_subjects(path, args.policy, rows)
     columns: list[Column] = []
     with Results(args.results) as results:
         for name in dict.fromkeys(args.guard or [None]):
-            guard = load_guard(path, name, len(subjects))
-            try:
-                judge = await start(guard)
+            async with judging(path, name, len(subjects)) as judge:
                 for subject in subjects:
                     own = [row for row in rows if row.violates(subject.label) is not None]
                     await judge_rows(
                         judge, [*own, *benign], subject, results, at_once=args.at_once, timeout_s=args.timeout_s
                     )
                     columns.append(column(judge, own, benign, subject, results))
-            finally:
-                await guard.engine.close()
     return _report(args, columns, f"{_names(args.data)}, {len(rows)} rows.")
 
 
@@ -95,7 +114,8 @@ def _report(args: argparse.Namespace, columns: Sequence[Column], about: str) -> 
                 out.print(Text(note))
     for empty in (c for c in columns if not len(c.scores)):
         sys.stderr.write(f"{empty.title}: no row was judged ({empty.failed or 'none has a label for it'})\n")
-    return 1 if any(c.failed for c in columns if "score" not in c.about) or len(usable) < len(columns) else 0
+    unjudged = any(code not in LEANING for c in columns for code in c.failed)
+    return 2 if unjudged or len(usable) < len(columns) else 0
 
 
 def _groups(measured: Sequence[Measured]) -> list[tuple[str, list[Measured]]]:

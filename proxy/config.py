@@ -178,6 +178,9 @@ class LlamaGuard(Section):
     reason_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] | None = None
     """Longest time until the verdict is asked for, in seconds from when the guard takes the content; left out: 85 % of the time
     that there is."""
+    second_opinion: str | None = None
+    """Name of another guard, e.g. ``embedded``, that is asked at the same time where a policy's calibration weighs what it
+    says; ``safeguard calibrate`` makes such calibrations. If it cannot judge, such a verdict is an error."""
     gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """Layers to put on the GPU; ``auto``: all."""
     n_ctx: Annotated[int, Field(ge=512)] = 8192
@@ -259,6 +262,9 @@ class OpenAIGuard(Section):
     """Model name as that server knows it."""
     api_key_env: EnvName | None = None
     """Environment variable with that server's key."""
+    second_opinion: str | None = None
+    """Name of another guard, e.g. ``embedded``, that is asked at the same time where a policy's calibration weighs what it
+    says; ``safeguard calibrate`` makes such calibrations. If it cannot judge, such a verdict is an error."""
     timeout_s: Seconds = 5
     """Longest time for one verdict."""
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64

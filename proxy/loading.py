@@ -98,6 +98,11 @@ class LoadedGuard:
         return effort_of(self.config)
 
     @property
+    def second_opinion(self) -> str | None:
+        """The guard whose opinion is weighed beside its own."""
+        return getattr(self.config, "second_opinion", None)
+
+    @property
     def settings(self) -> str:
         """Hash over everything in its section that can change a verdict."""
         return revision_of(self.config.model_dump_json(exclude=_NOT_IN_A_VERDICT))
@@ -181,7 +186,7 @@ _NOT_IN_A_VERDICT = {
         "api_key_env",
         "max_connections",
     ),
-    *("max_policies", "max_sequences", "max_kept", "kv_tokens", "prefix_cache"),
+    *("max_policies", "max_sequences", "max_kept", "kv_tokens", "prefix_cache", "second_opinion"),
 }
 """Keys of a guard that change no verdict."""
 
@@ -372,6 +377,10 @@ def _build(
         if also_guard not in config.guards:
             raise source.error(("guards",), f"no guard is called {also_guard!r}{_known(config.guards)}")
         used_by[also_guard] = {name for name, policy in policies.items() if policy.detector is None}
+    seconds = _second_opinions(source, config)
+    for name, second in seconds.items():
+        if name in used_by:
+            used_by[second] = used_by.get(second, set()) | used_by[name]
     specs = {name: _spec(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
     rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
     pairs = _canaries(source, config, policies, rules)
@@ -380,7 +389,13 @@ def _build(
         for name, spec in specs.items()
     }
     judges = {
-        name: CalibratedEngine(engine, guard=name, calibrations=calibrations, effort=effort_of(config.guards[name]))
+        name: CalibratedEngine(
+            engine,
+            guard=name,
+            calibrations=calibrations,
+            effort=effort_of(config.guards[name]),
+            second=engines[seconds[name]] if name in seconds else None,
+        )
         for name, engine in engines.items()
     }
     routes = tuple(
@@ -425,6 +440,24 @@ def _default_guard(source: _Source, config: Config) -> str | None:
     if len(config.guards) == 1:
         return next(iter(config.guards))
     return "embedded" if "embedded" in config.guards else None
+
+
+def _second_opinions(source: _Source, config: Config) -> dict[str, str]:
+    """Which guard's opinion each guard has weighed beside its own."""
+    found = {}
+    for name, guard in config.guards.items():
+        second = getattr(guard, "second_opinion", None)
+        if second is None:
+            continue
+        if second not in config.guards:
+            reason = f"no guard is called {second!r}{_known(config.guards)}"
+        elif second == name or getattr(config.guards[second], "second_opinion", None) is not None:
+            reason = f"{second!r} must be another guard, without second_opinion of its own"
+        else:
+            found[name] = second
+            continue
+        raise source.error(("guards", name, "second_opinion"), reason)
+    return found
 
 
 def _admin_token(source: _Source, config: Config, environ: Mapping[str, str]) -> str | None:

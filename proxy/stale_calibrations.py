@@ -57,9 +57,10 @@ def _reason(those: Sequence[Calibration], policy: Policy, guard: Guard) -> str |
         return f"its calibrations are of {known}; run `safeguard calibrate --policy {policy.name} --guard …`"
     if not any(c.revision == policy.revision for c in same_model):
         return f"the policy has changed since (revision {policy.revision}); run `safeguard calibrate` again"
-    effort = effort_of(guard)
-    if not any(
-        c.revision == policy.revision and (c.tier is not Tier.REASONED or c.effort == effort) for c in same_model
-    ):
+    those = [c for c in same_model if c.revision == policy.revision]
+    effort, second = effort_of(guard), getattr(guard, "second_opinion", None)
+    if second is None and all(c.second_opinion is not None for c in those):
+        return "its calibrations weigh a second opinion, and the guard has no `second_opinion`"
+    if not any(c.tier is not Tier.REASONED or c.effort == effort for c in those):
         return f"it was calibrated at another effort than {effort}; run `safeguard calibrate` again"
     return None

@@ -50,6 +50,11 @@ def add_evaluate(commands: Any, common: argparse.ArgumentParser, as_json: argpar
         metavar="FIELD",
         help="with --traces: field with another classifier's score",
     )
+    evaluate.add_argument(
+        "--second-opinion",
+        metavar="NAME",
+        help="with --traces: guard whose opinion about the same texts, by the one --policy, is weighed beside the traces",
+    )
     _add_shared(evaluate)
     evaluate.add_argument(
         "--bootstrap",

@@ -13,9 +13,10 @@ import numpy as np
 from models.calibrated import calibrated
 from models.calibration import Calibration, Data
 from models.engine import Score, Tier
+from models.evidence import Evidence
 from proxy.evaluation import fitting, metrics, plots
 from proxy.evaluation.fitting import FitError
-from proxy.evaluation.judging import Judge, Subject, data_hash
+from proxy.evaluation.judging import Judge, Subject, data_hash, second_opinion
 from proxy.evaluation.metrics import Interval, Labels, Scores
 from proxy.evaluation.results import Results
 from proxy.evaluation.rows import Row
@@ -96,6 +97,7 @@ def fit_tiers(
         FitError: There are too few rows with a verdict for any figure.
     """
     judged = [(row, score) for row in rows if (score := _score(judge, subject, row, results)) is not None]
+    opinions = [_opinion(judge, subject, row, results) for row, _ in judged]
     violates = np.array([row.violates(subject.label) is True for row, _ in judged], np.bool_)
     fitting.check_numbers(violates)
     before = np.array([calibrated(score, None, judge.model).value for _, score in judged], np.float64)
@@ -108,7 +110,7 @@ def fit_tiers(
     data = Data(sha256=data_hash(rows, subject), rows=len(judged), violations=int(violates.sum()))
     for tier, members in sorted(by_tier.items()):
         try:
-            theirs = [judged[i] for i in members]
+            theirs = [(*judged[i], opinions[i]) for i in members]
             found, fitted = _fit_tier(judge, subject, tier, theirs, violates[members], data, n_folds, seed)
         except FitError as e:
             problems.append(f"tier {tier} ({len(members)} rows): {e}")
@@ -149,23 +151,28 @@ def _score(judge: Judge, subject: Subject, row: Row, results: Results) -> Score 
     return None if result is None else result.score
 
 
+def _opinion(judge: Judge, subject: Subject, row: Row, results: Results) -> Evidence | None:
+    opinion = second_opinion(judge, row, subject, results)
+    return None if opinion is None or opinion.score is None else opinion.score.evidence
+
+
 def _fit_tier(
     judge: Judge,
     subject: Subject,
     tier: Tier,
-    judged: Sequence[tuple[Row, Score]],
+    judged: Sequence[tuple[Row, Score, Evidence | None]],
     violates: Labels,
     data: Data,
     n_folds: int,
     seed: int,
 ) -> tuple[Calibration, Scores]:
     """A tier's map, and what it says to each row when it is fitted without it."""
-    evidence = [score.evidence for _, score in judged if score.evidence is not None]
+    evidence = [(score.evidence, opinion) for _, score, opinion in judged if score.evidence is not None]
     if len(evidence) < len(judged):
         raise FitError("the guard gives no evidence")
     names = fitting.features_of(tier, evidence)
     features = fitting.matrix(names, evidence)
-    groups = [row.key for row, _ in judged]
+    groups = [row.key for row, _, _ in judged]
     scores = fitting.out_of_fold(names, features, violates, groups, n_folds=n_folds, seed=seed)
     figures = _figures(scores, violates, seed)
     if not figures["auroc"].low > 0.5:
@@ -180,6 +187,7 @@ def _fit_tier(
         model=judge.model,
         tier=tier,
         effort=judge.guard.effort if tier is Tier.REASONED else None,
+        second_opinion=judge.second.model if judge.second is not None and "second_opinion" in names else None,
         intercept=round(found.intercept, 6),
         curves={name: tuple((x, round(y, 6)) for x, y in curve) for name, curve in found.curves.items()},
         data=data,
@@ -200,8 +208,12 @@ def _honest(
 ) -> Scores:
     """What the new maps say to honest traffic, on which they were not fitted."""
     by_tier = {c.tier: c for c in calibrations}
-    scores = [score for row in rows if (score := _score(judge, subject, row, results)) is not None]
-    return np.array([calibrated(s, by_tier.get(s.tier), judge.model).value for s in scores], np.float64)
+    values = []
+    for row in rows:
+        if (score := _score(judge, subject, row, results)) is not None:
+            opinion = _opinion(judge, subject, row, results)
+            values.append(calibrated(score, by_tier.get(score.tier), judge.model, opinion).value)
+    return np.array(values, np.float64)
 
 
 def picture(fitted: Fitting, title: str) -> str:

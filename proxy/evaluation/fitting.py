@@ -31,13 +31,14 @@ MIN_ROWS = 10
 Matrix = npt.NDArray[np.float64]
 
 _BY_TIER: Mapping[Tier, tuple[FeatureName, ...]] = {
-    Tier.ENCODER: ("logit",),
-    Tier.DIRECT: ("logit",),
-    Tier.REASONED: ("trace", "logit"),
-    Tier.REMOTE: ("trace", "logit"),
+    Tier.ENCODER: ("logit", "second_opinion"),
+    Tier.DIRECT: ("logit", "second_opinion"),
+    Tier.REASONED: ("trace", "logit", "second_opinion"),
+    Tier.REMOTE: ("trace", "logit", "second_opinion"),
 }
 KNOTS: Mapping[FeatureName, tuple[float, ...]] = {
     "logit": (-MAX_LOGIT, MAX_LOGIT),
+    "second_opinion": (-MAX_LOGIT, MAX_LOGIT),
     "trace": (0.0, 0.35, 1.0),
 }
 """Where curves may bend. Of recorded traces (3 policies, 2,000 rows each) that end in "safe", hardly any was wrong until the
@@ -55,12 +56,16 @@ class Map:
     intercept: float
     curves: Mapping[FeatureName, tuple[tuple[float, float], ...]]
 
-    def probability(self, evidence: Evidence) -> float:
+    def probability(self, evidence: Evidence, second: Evidence | None = None) -> float:
         """As `models.calibration.Calibration.probability`."""
-        return probability(self.intercept, self.curves, evidence)
+        return probability(self.intercept, self.curves, evidence, second)
 
 
-def features_of(tier: Tier, evidence: Sequence[Evidence]) -> tuple[FeatureName, ...]:
+Pair = tuple[Evidence, Evidence | None]
+"""A guard's own evidence, and a second opinion if there is one."""
+
+
+def features_of(tier: Tier, evidence: Sequence[Pair]) -> tuple[FeatureName, ...]:
     """What a map of this tier can weigh: what every row has, and what is not the same in all of them.
 
     Raises:
@@ -69,7 +74,7 @@ def features_of(tier: Tier, evidence: Sequence[Evidence]) -> tuple[FeatureName, 
     usable: list[FeatureName] = []
     for name in _BY_TIER.get(tier, ()):
         try:
-            values = {FEATURES[name](e) for e in evidence}
+            values = {FEATURES[name](*pair) for pair in evidence}
         except Unmappable:
             continue
         if len(values) > 1:
@@ -79,9 +84,9 @@ def features_of(tier: Tier, evidence: Sequence[Evidence]) -> tuple[FeatureName, 
     return tuple(usable)
 
 
-def matrix(names: Sequence[FeatureName], evidence: Sequence[Evidence]) -> Matrix:
+def matrix(names: Sequence[FeatureName], evidence: Sequence[Pair]) -> Matrix:
     """The features of some rows, shape ``(n_rows, n_features)``."""
-    return np.array([[FEATURES[name](e) for name in names] for e in evidence], np.float64)
+    return np.array([[FEATURES[name](*pair) for name in names] for pair in evidence], np.float64)
 
 
 def _ramps(name: FeatureName, values: Scores) -> Matrix:

@@ -7,19 +7,22 @@ import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from models.calibrated import calibrated, find
 from models.calibration import Calibration
 from models.engine import Score
+from models.errors import EngineError
 from models.patient import PatientEngine, Waits
 from proxy.evaluation.columns import LEANING, Column, Cost
-from proxy.evaluation.results import Key, Results, outcome
+from proxy.evaluation.results import Key, Outcome, Results, outcome
 from proxy.evaluation.rows import Row
-from proxy.loading import LoadedGuard
+from proxy.loading import LoadedGuard, load_guard
 from proxy.offline import READY_TIMEOUT_S, most_at_once
 from proxy.progress import Shown, progress
 from rules.policy import Policy, revision_of
@@ -46,10 +49,17 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A guard that is ready, and what its results are kept under."""
+    """A guard that is ready, and what its results are kept under.
+
+    Attributes:
+        guard: The guard.
+        model: Name and revision of what it has loaded.
+        second: The guard whose opinion it is configured to have weighed.
+    """
 
     guard: LoadedGuard
     model: str
+    second: Judge | None = None
 
     @property
     def identity(self) -> str:
@@ -63,7 +73,29 @@ class Judge:
         return row.key, self.identity, policy.revision + band
 
 
-async def start(guard: LoadedGuard) -> Judge:
+@asynccontextmanager
+async def judging(path: Path, name: str | None, n_policies: int) -> AsyncIterator[Judge]:
+    """A guard of a configuration, loaded, with the one whose opinion it has weighed.
+
+    Args:
+        path: The configuration.
+        name: The guard; None: the one that rules get which name none.
+        n_policies: How many policies it will be asked about.
+
+    Raises:
+        ConfigError: There is no such guard, or it is unusable.
+        JudgingError: It cannot be loaded.
+    """
+    guard = load_guard(path, name, n_policies)
+    async with AsyncExitStack() as stack:
+        second = None
+        if guard.second_opinion is not None:
+            second = await stack.enter_async_context(judging(path, guard.second_opinion, n_policies))
+        stack.push_async_callback(guard.engine.close)
+        yield await start(guard, second)
+
+
+async def start(guard: LoadedGuard, second: Judge | None = None) -> Judge:
     """Load a guard.
 
     Raises:
@@ -72,7 +104,7 @@ async def start(guard: LoadedGuard) -> Judge:
     await guard.engine.start()
     if not await guard.engine.wait_ready(READY_TIMEOUT_S):
         raise JudgingError(f"guard {guard.name} is not ready: {guard.engine.last_error}")
-    return Judge(guard, guard.engine.model)
+    return Judge(guard, guard.engine.model, second)
 
 
 async def judge_rows(
@@ -85,7 +117,7 @@ async def judge_rows(
     timeout_s: float,
     waits: Waits | None = None,
 ) -> None:
-    """Judge what is not judged yet; the guard is waited for where it is busy or away.
+    """Judge what is not judged yet, by the guard and by whose opinion it has weighed; a guard that is busy is waited for.
 
     Args:
         judge: The guard.
@@ -100,6 +132,8 @@ async def judge_rows(
         JudgingError: The guard has gone, so that nothing more can be judged.
         ResultsError: A result cannot be kept.
     """
+    if judge.second is not None:
+        await judge_rows(judge.second, rows, subject, results, at_once=at_once, timeout_s=timeout_s, waits=waits)
     todo = {key: row for row in rows if not results.settled(key := judge.key(row, subject))}
     most = at_once or most_at_once(judge.guard.config, 1)
     engine = PatientEngine(judge.guard.engine, at_once=most, waits=waits)
@@ -196,10 +230,25 @@ def _mapped(
         if (result := results.by_key.get(judge.key(row, subject))) is None:
             continue
         score = result.score
-        if score is not None:
-            fitted = find(subject.calibrations, subject.policy.revision, judge.model, score.tier, judge.guard.effort)
-            score = calibrated(score, fitted, judge.model)
-        yield row, score, result.error
+        if score is None:
+            yield row, None, result.error
+            continue
+        second = judge.second.model if judge.second is not None else None
+        policy, effort = subject.policy, judge.guard.effort
+        fitted = find(subject.calibrations, policy.revision, judge.model, score.tier, effort, second)
+        opinion = None
+        if fitted is not None and fitted.second_opinion is not None:
+            said = second_opinion(judge, row, subject, results)
+            if said is None or said.score is None:
+                yield row, None, EngineError.code if said is None else said.error
+                continue
+            opinion = said.score.evidence
+        yield row, calibrated(score, fitted, judge.model, opinion), None
+
+
+def second_opinion(judge: Judge, row: Row, subject: Subject, results: Results) -> Outcome | None:
+    """What the guard said whose opinion is weighed; None where there is none, or it was not asked."""
+    return None if judge.second is None else results.by_key.get(judge.second.key(row, subject))
 
 
 def _cost(scores: Sequence[Score]) -> Cost:

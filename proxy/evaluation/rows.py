@@ -95,7 +95,7 @@ def read_rows(
     seen: dict[str, str] = {}
     for path in paths:
         for record in read_records(path, names or {}):
-            row = _row(record, stage)
+            row = read_row(record, stage)
             if row.id in seen:
                 raise record.error(f"id: the same as in {seen[row.id]}")
             seen[row.id] = record.where
@@ -175,7 +175,12 @@ def _csv_records(path: Path, data: bytes) -> Iterator[Record]:
         yield Record(record.where, {**fields, "labels": labels} if labels else fields)
 
 
-def _row(record: Record, stage: Stage) -> Row:
+def read_row(record: Record, stage: Stage) -> Row:
+    """Read one row.
+
+    Raises:
+        RowError: It cannot be used.
+    """
     fields = record.fields
     if (given := fields.get("stage")) is not None:
         if given not in list(Stage):

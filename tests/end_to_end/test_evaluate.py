@@ -26,6 +26,7 @@ REMOTE = """\
 upstreams: {default: {base_url: demo}}
 guards:
   fleet: {engine: openai, base_url: "${GUARD_URL}", model: m, max_connections: 8, canaries: false}
+  pair: {engine: openai, base_url: "${GUARD_URL}", model: m, second_opinion: classifier, canaries: false}
   classifier: {engine: openai, api: moderations, base_url: "${GUARD_URL}", model: omni, canaries: false}
 policies:
   marker: {text: What holds the marker., category: any}
@@ -249,6 +250,32 @@ def test_policy_files_are_compared_by_the_labels_of_one_policy(tmp_path: Path) -
     assert code == 0, err
     assert len(re.findall("AUROC", out)) == 1, "columns of one table"
     assert "fruit-strict" in out
+
+
+def test_a_guard_with_a_second_opinion_is_calibrated_with_it_and_judged_so(
+    remote: Shell, guard: ScriptedServer
+) -> None:
+    pytest.importorskip("sklearn", reason="the extra `calibrate` is not installed")
+    write_rows(remote, 120)
+    options = ["--data", "rows.jsonl", "--policy", "marker", "--guard", "pair"]
+    code, out, err = remote.run("calibrate", *options, "--output", "marker.json", "--json")
+    assert code == 0, err
+    (fitted,) = json.loads(out)["calibrations"]
+    assert fitted["second_opinion"] == "omni"
+    assert sorted(fitted["curves"]) == ["second_opinion", "trace"]
+    assert len(guard.received) == 240, "each row by both, once"
+    path = remote.folder / "config.yaml"
+    text = path.read_text().replace("category: any}", "category: any, calibration: marker.json}")
+    path.write_text(text.replace("guard: fleet, refuse", "guard: pair, refuse"))
+    code, out, err = remote.run("evaluate", *options, "--json", "--bootstrap", "0")
+    assert code == 0, err
+    (c,) = json.loads(out)["columns"]
+    assert (c["calibrated"], len(guard.received)) == (True, 240)
+    code, out, err = remote.run("check", "--json", f"A text with {MARK}.")
+    assert code == 1, err
+    (found,) = json.loads(out)["verdicts"]
+    assert "calibrated" not in found
+    assert sorted(r.target for r in guard.received[240:]) == ["/v1/chat/completions", "/v1/moderations"]
 
 
 def test_what_does_not_make_a_calibration_stores_none(remote: Shell) -> None:

@@ -155,3 +155,64 @@ def test_evidence_without_what_the_map_weighs_falls_back_and_says_so() -> None:
     said = Score(1.0, Tier.REMOTE, evidence=Evidence(violates=True))
     fitted = calibration(model="m", tier=Tier.REMOTE)
     assert calibrated(said, fitted, "m") == said
+
+
+WEIGHS = calibration(
+    model=MODEL,
+    second_opinion="small@000000000000",
+    intercept=-40.0,
+    curves={"logit": ((-20.0, 0.0), (20.0, 40.0)), "second_opinion": ((-20.0, 0.0), (20.0, 40.0))},
+)
+
+
+def small(entry: Score | EngineError) -> Guard:
+    return Guard(name="small", answer=lambda _, policies: [entry] * len(policies))
+
+
+@pytest.mark.parametrize(
+    ("logit", "value"), [(-2.0, 0.268941), (0.0, 0.731059), (1.0, 0.880797)], ids=["against", "undecided", "for"]
+)
+async def test_a_second_opinion_is_weighed_where_the_map_says_so(logit: float, value: float) -> None:
+    second = small(Score(0.5, Tier.ENCODER, evidence=Evidence(logit=logit)))
+    asked = engine(guard(SAID), {"fruit": [WEIGHS]}, second=second)
+    fruit, music = await ask(asked, FRUIT, MUSIC)
+    assert isinstance(fruit, Score)
+    assert fruit.value == pytest.approx(value, abs=1e-6)
+    assert (fruit.tier, fruit.calibrated) == (SAID.tier, True)
+    assert music == SAID
+    assert [call.policies for call in second.calls] == [["fruit"]], "only about the policy whose map weighs it"
+
+
+async def test_nobody_asks_for_an_opinion_that_no_map_weighs() -> None:
+    second = small(SAID)
+    asked = engine(guard(SAID), {"fruit": [FITTED]}, second=second)
+    await ask(asked)
+    assert second.calls == []
+
+
+async def test_without_the_second_opinion_there_is_no_score() -> None:
+    late = EngineTimeout("late")
+    assert await ask(engine(guard(SAID), {"fruit": [WEIGHS]}, second=small(late))) == [late]
+    short = Guard(name="small", answer=lambda *_: [])
+    (entry,) = await ask(engine(guard(SAID), {"fruit": [WEIGHS]}, second=short))
+    assert isinstance(entry, EngineError)
+
+
+@pytest.mark.parametrize("second", [None, Guard(name="other")], ids=["nobody", "another-model"])
+async def test_a_map_that_weighs_somebody_elses_opinion_is_not_used(second: Guard | None) -> None:
+    (entry,) = await ask(engine(guard(SAID), {"fruit": [WEIGHS]}, second=second))
+    assert entry == SAID
+    assert second is None or second.calls == []
+
+
+async def test_both_are_started_waited_for_and_closed() -> None:
+    first, second = guard(SAID), small(SAID)
+    both = engine(first, {}, second=second)
+    second.ready, second.last_error = False, "still loading"
+    await both.start()
+    assert not await both.wait_ready(0.1)
+    assert (both.ready, both.last_error, both.model) == (False, "still loading", MODEL)
+    second.ready = True
+    assert await both.wait_ready(0.1)
+    await both.close()
+    assert (first.ready, second.ready) == (False, False)

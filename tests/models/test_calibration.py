@@ -185,6 +185,12 @@ FIRST = ("calibrations", 0)
             _set(*FIRST, "curves", "logit", to=[[0, 0], [0, 1]]), "calibrations.0.curves.logit", id="out-of-order"
         ),
         pytest.param(_set(*FIRST, "curves", "logit", to=[[0, 1], [1, 0]]), "calibrations.0.curves.logit", id="falls"),
+        pytest.param(
+            _set(*FIRST, "second_opinion", to="small@1"), "calibrations.0: ", id="opinion-that-no-curve-weighs"
+        ),
+        pytest.param(
+            _set(*FIRST, "curves", "second_opinion", to=[[0, 0], [1, 1]]), "calibrations.0: ", id="opinion-of-nobody"
+        ),
         pytest.param(_set(*FIRST, "data", "sha256", to="short"), "calibrations.0.data.sha256", id="no-hash"),
         pytest.param(_set(*FIRST, "data", "rows", to=True), "calibrations.0.data.rows", id="truth-for-a-number"),
         pytest.param(_set(*FIRST, "figures", to={"auroc": "good"}), "calibrations.0.figures.auroc", id="no-figure"),

@@ -129,3 +129,37 @@ def test_a_classifier_of_categories_judges_no_policy_without_one(tmp_path: Path)
     assert "guard 'fleet' reads no policies: 'fruit' must name one of its categories" in complaint(tmp_path, text)
     (tmp_path / "c.yaml").write_text(text.replace("fruit.md", "fruit.md, category: any"))
     assert load_config(tmp_path / "c.yaml", {}).routes[0].input.rules[0].policy.category == "any"
+
+
+SECOND = (CONFIG % ("", "fleet")).replace(
+    "model: gpt-oss-safeguard-20b", "model: gpt-oss-safeguard-20b, second_opinion: %s"
+)
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        pytest.param("nobody", "guards.fleet.second_opinion: no guard is called 'nobody'", id="unknown"),
+        pytest.param("fleet", "'fleet' must be another guard", id="itself"),
+        pytest.param("chain", "'chain' must be another guard, without second_opinion of its own", id="chain"),
+    ],
+)
+def test_a_second_opinion_is_that_of_another_guard(tmp_path: Path, second: str, said: str) -> None:
+    (tmp_path / "fruit.md").write_text("Content about fruit.")
+    chain = '  chain: {engine: openai, base_url: "http://127.0.0.1:9/v1", model: m, second_opinion: embedded}\n'
+    assert said in complaint(tmp_path, (SECOND % second).replace("policies:", chain + "policies:", 1))
+
+
+def test_a_guard_whose_opinion_is_weighed_is_built_and_needed_to_be_ready(tmp_path: Path) -> None:
+    (tmp_path / "fruit.md").write_text("Content about fruit.")
+    assert set(load(tmp_path, SECOND % "embedded").engines) == {"embedded", "fleet"}
+
+
+def test_a_calibration_that_weighs_an_opinion_needs_one(tmp_path: Path) -> None:
+    curves = {"logit": ((-1.0, 0.0), (1.0, 1.0)), "second_opinion": ((-1.0, 0.0), (1.0, 1.0))}
+    put(
+        tmp_path, model="gpt-oss-safeguard-20b", tier=Tier.REMOTE, curves=curves, second_opinion="embedded@5b6a6f33bb62"
+    )
+    (warning,) = stale_calibrations(configured(tmp_path, guard="fleet"))
+    assert "weigh a second opinion, and the guard has no `second_opinion`" in str(warning)
+    assert stale_calibrations(load(tmp_path, SECOND % "embedded")) == []
