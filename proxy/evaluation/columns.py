@@ -120,11 +120,11 @@ FIGURES: Mapping[str, str] = {
     "precision": "precision",
     "recall": "recall",
     "false_alarms": "false alarms",
-    "best_f1": "best F1 (threshold chosen on these rows)",
-    "recall_at_1": "recall at 1 % false alarms",
-    "recall_at_5": "recall at 5 % false alarms",
+    "best_f1": "best F1 (threshold of these rows)",
+    "recall_at_1": "recall at 1 % alarms",
+    "recall_at_5": "recall at 5 % alarms",
     "ece": "ECE",
-    "benign": "false alarms on benign rows",
+    "benign": "false alarms, benign rows",
 }
 """Every figure, in order, and what people call it. All but AUROC, AUPRC and ECE need a threshold."""
 

@@ -16,6 +16,9 @@ from proxy.evaluation import plots
 from proxy.evaluation.columns import FIGURES, Measured
 from proxy.evaluation.metrics import Interval
 
+MOST_COLUMNS = 4
+"""That stand side by side on a terminal."""
+
 _LESS_IS_BETTER = frozenset({"ece", "false_alarms", "benign"})
 
 
@@ -86,7 +89,9 @@ def _number(value: float, digits: int = 3) -> str:
 
 
 def table(title: str, measured: Sequence[Measured]) -> Table:
-    """For a terminal. Intervals of 95 % stand in brackets."""
+    """For a terminal. Intervals of 95 % stand in brackets; many columns become lines, without them."""
+    if len(measured) > MOST_COLUMNS:
+        return _lying(title, measured)
     out = Table("", title=Text(title))
     for m in measured:
         out.add_column(Text(m.column.title.replace(" / ", "\n", 1)), justify="right")
@@ -96,6 +101,17 @@ def table(title: str, measured: Sequence[Measured]) -> Table:
             for c in line.cells
         ]
         out.add_row(Text(line.name), *cells)
+    return out
+
+
+def _lying(title: str, measured: Sequence[Measured]) -> Table:
+    found = list(lines(measured))
+    out = Table("", title=Text(title))
+    for line in found:
+        out.add_column(Text(line.name), justify="right")
+    for i, m in enumerate(measured):
+        cells = [Text(line.cells[i].text, style="bold" if line.cells[i].best else "") for line in found]
+        out.add_row(Text(m.column.title), *cells)
     return out
 
 
