@@ -49,6 +49,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.engine import Passage
+from models.errors import EngineError
 from models.llama import Model, has_gpu, library
 
 FOLDER = ROOT / ".bench"
@@ -96,7 +97,7 @@ QUICK = Plan(
         1: {"ours": 16, "one": 4, "naive": 1, "prefix": 4, "server": 16},
         6: {"ours": 4, "one": 1, "naive": 1, "prefix": 1, "server": 4},
     },
-    chat_words=4,
+    chat_words=6,
     stream_policies=1,
     encoder_contents=6,
     latency_calls=10,
@@ -235,29 +236,34 @@ def _print_rounds(rounds: Results, title: str, console: Console) -> None:
     table = Table(title=title)
     table.add_column("policies", justify="right")
     table.add_column("arm")
-    for column in ("verdicts/s", "ms each", "tokens each", "ours of it", "rounds", "Python ms"):
+    for column in ("verdicts/s", "ms each", "cpu ms", "tokens", "ours of it", "rounds", "Python ms"):
         table.add_column(column, justify="right")
     median = statistics.median
     for n_policies in CASES:
         for name in ARMS:
             turns = rounds.turns.get((name, n_policies))
             if turns is None:
-                table.add_row(str(n_policies), name, *["-"] * 6)
+                table.add_row(str(n_policies), name, *["-"] * 7)
                 continue
             per_s = median(turn.per_s for turn in turns)
-            row = [f"{per_s:.2f}", f"{1000 / per_s:.1f}", f"{median(t.n_tokens / t.n_verdicts for t in turns):.1f}"]
+            cpu_ms = median(1000 * turn.cpu_s / turn.n_verdicts for turn in turns)
+            n_tokens = median(turn.n_tokens / turn.n_verdicts for turn in turns)
+            row = [f"{per_s:.2f}", f"{1000 / per_s:.1f}", f"{cpu_ms:.1f}", f"{n_tokens:.1f}"]
             row += _ratio_cells(rounds.ratios(name, n_policies)) if name != "ours" else ["", ""]
             python_ms = median(turn.in_python_s / turn.n_verdicts * 1000 for turn in turns)
             table.add_row(str(n_policies), name, *row, "" if math.isnan(python_ms) else f"{python_ms:.2f}")
         if limits := rounds.limits.get(n_policies):
             per_s = median(limits)
-            row = [f"{per_s:.2f}", f"{1000 / per_s:.1f}", "", *_ratio_cells(rounds.ratios("limit", n_policies)), ""]
+            row = [f"{per_s:.2f}", f"{1000 / per_s:.1f}", "", "", *_ratio_cells(rounds.ratios("limit", n_policies)), ""]
             table.add_row(str(n_policies), "limit", *row)
         else:
-            table.add_row(str(n_policies), "limit", *["-"] * 6)
+            table.add_row(str(n_policies), "limit", *["-"] * 7)
         table.add_section()
     console.print(table)
-    console.print("Python ms: of each verdict, spent neither in llama.cpp nor on tokenising.")
+    console.print(
+        "Of each verdict. cpu ms: processor time of the process that computes; Python ms: what of it is spent neither in "
+        "llama_decode nor on tokenising. On a busy machine these say more than times do."
+    )
 
 
 def _ratio_cells(ratios: list[float]) -> list[str]:
@@ -333,7 +339,7 @@ def main() -> int:
     try:
         with console.status("starting") as status:
             found = run(name, plan, args.threads, -1 if args.gpu else 0, lambda doing: status.update(doing))
-    except BenchError as e:
+    except (BenchError, EngineError, OSError) as e:
         print(f"bench-engine: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ import aiohttp
 from engine_texts import Texts
 from llama_cpp import Llama
 from llama_cpp import llama_cpp as native
-from load import BenchError, Target
+from load import BenchError, Target, cpu_s
 
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.judge import Stop
@@ -46,6 +46,7 @@ class Turn:
     Attributes:
         seconds: How long it took.
         n_tokens: What was decoded, prompts and answers.
+        cpu_s: Processor time of the process that computed.
         verdicts: What was decided.
         in_python_s: Processor time that was spent neither in llama.cpp nor on tokenising; ours only. Not wall-clock time:
             on a busy machine that is mostly waiting for a processor.
@@ -53,6 +54,7 @@ class Turn:
 
     seconds: float
     n_tokens: int
+    cpu_s: float
     verdicts: Verdicts = field(repr=False)
     in_python_s: float = math.nan
 
@@ -145,9 +147,9 @@ class Ours:
         n_tokens = usage.n_tokens
         calls = [[Passage("user", content)] for content in contents]
         with _DecodeTime() as inside:
-            cpu, began = time.thread_time(), time.perf_counter()
+            own, cpu, began = time.thread_time(), time.process_time(), time.perf_counter()
             scores = judge_all(self._judge, calls, policies, together=self._together)
-            seconds, cpu = time.perf_counter() - began, time.thread_time() - cpu
+            seconds, cpu, own = time.perf_counter() - began, time.process_time() - cpu, time.thread_time() - own
         began = time.thread_time()
         for content in contents:
             self._texts.content_ids(content)
@@ -155,8 +157,9 @@ class Ours:
         return Turn(
             seconds,
             usage.n_tokens - n_tokens,
+            cpu,
             [[score.value for score in row] for row in scores],
-            in_python_s=cpu - inside.seconds - tokenising,
+            in_python_s=own - inside.seconds - tokenising,
         )
 
 
@@ -228,9 +231,10 @@ class Completion:
         """See `Arm.turn`; the policies of a content follow each other, as calls of a guard do."""
         prompts = [[self._texts.prompt(policy, content) for policy in policies] for content in contents]
         n_decoded = self._llama.n_decoded
-        began = time.perf_counter()
+        cpu, began = time.process_time(), time.perf_counter()
         verdicts = [[self._verdict(prompt) for prompt in row] for row in prompts]
-        return Turn(time.perf_counter() - began, self._llama.n_decoded - n_decoded, verdicts)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        return Turn(seconds, self._llama.n_decoded - n_decoded, cpu, verdicts)
 
     def close(self) -> None:
         """Free the model."""
@@ -260,7 +264,7 @@ class Server:
     """
 
     def __init__(self, target: Target, texts: Texts) -> None:
-        self._url, self._texts = f"http://127.0.0.1:{target.port}/completion", texts
+        self._url, self._pid, self._texts = f"http://127.0.0.1:{target.port}/completion", target.pid, texts
 
     def warm(self, policies: Sequence[GuardPolicy]) -> None:
         """Ask until every slot has a policy and none is read again.
@@ -296,12 +300,12 @@ class Server:
                 verdicts[i][j] = _score(answer)
 
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FOREVER_S)) as session:
-            began = time.perf_counter()
+            cpu, began = cpu_s(self._pid), time.perf_counter()
             async with asyncio.TaskGroup() as group:
                 for _ in range(N_AT_ONCE):
                     group.create_task(client(session))
-            seconds = time.perf_counter() - began
-        return Turn(seconds, n_decoded, verdicts)
+            seconds, spent = time.perf_counter() - began, cpu_s(self._pid)
+        return Turn(seconds, n_decoded, math.nan if cpu is None or spent is None else spent - cpu, verdicts)
 
     def _body(self, policy: GuardPolicy, content: str) -> bytes:
         prompt = self._texts.prompt(policy, content)

@@ -32,7 +32,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from models.engine import Tier
 from models.evidence import Evidence
-from models.labels import sigmoid
+from models.odds import sigmoid
 from models.trace import length_score
 
 MAX_LOGIT = 20.0

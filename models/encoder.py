@@ -30,8 +30,9 @@ from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineError, ModelLoadError, VerdictError
 from models.evidence import Evidence
 from models.judge import Stop
-from models.labels import Float32Array, sigmoid
+from models.labels import Float32Array
 from models.llama import Classifier, Model
+from models.odds import sigmoid
 from models.usage import Usage
 from models.windows import windows
 

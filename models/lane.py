@@ -210,10 +210,14 @@ class Lane:
         return slot, common_length(slot.tokens, content)
 
     def _best_source(self, slot: Slot, content: Sequence[int], common: int) -> tuple[int, Slot | None]:
-        """Another slot that has more of the beginning, and how much."""
+        """Another slot that has more of the beginning, and how much.
+
+        Of a short content that is thought about, the cache may have lost what lies outside of the window: `Row.lasting`.
+        """
         source = None
         for other in self._slots:
-            if other is not slot and (known := common_length(other.content(), content)) > common:
+            is_safe = other.run is None or len(other.run.content) >= LEAST_KEPT
+            if other is not slot and is_safe and (known := common_length(other.content(), content)) > common:
                 common, source = known, other
         return common, source
 

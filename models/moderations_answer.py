@@ -13,7 +13,7 @@ from typing import Any
 from models.engine import GuardPolicy, Score, Tier
 from models.errors import EngineError, VerdictError
 from models.evidence import Evidence
-from models.labels import log_odds
+from models.odds import log_odds
 from models.remote_answer import parse_object
 
 ANY = "any"

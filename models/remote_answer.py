@@ -15,7 +15,7 @@ from typing import Any
 from models.engine import Score, Tier
 from models.errors import VerdictError
 from models.evidence import Evidence, Kind
-from models.labels import log_odds, sigmoid
+from models.odds import log_odds, sigmoid
 from models.prompt import SAFE, VIOLATES
 from models.trace import read_trace, verdict_error
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.audit import options as audit_options
+from proxy.config_error import ConfigError
 from proxy.evaluation.arguments import add_calibrate, add_evaluate
-from proxy.loading import ConfigError
 
 DEFAULT_CONFIG = Path("config.yaml")
 EXAMPLE_CONFIG = Path("config.example.yaml")

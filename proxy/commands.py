@@ -20,8 +20,9 @@ from proxy.app import serve as run_app
 from proxy.audit.command import audit
 from proxy.audit.store import AuditError
 from proxy.config import Admin, Section
+from proxy.config_error import ConfigError
 from proxy.doctor import examine
-from proxy.loading import ConfigError, Loaded, load_config, policy_sources
+from proxy.loading import Loaded, load_config, policy_sources
 from proxy.logs import configure_logs
 from proxy.offline import guards_of, route_called, started
 from proxy.policy_lint import PolicyWarning, look_over

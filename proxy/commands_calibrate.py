@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.calibration import Calibration, CalibrationError, write_calibration
+from proxy.config_error import ConfigError
 from proxy.evaluation.calibrating import Fitting, Targets, fit_tiers, picture, record
 from proxy.evaluation.fitting import FitError, check_installed
 from proxy.evaluation.judging import Judge, JudgingError, judge_rows, judging
@@ -19,7 +20,7 @@ from proxy.evaluation.metrics import Interval
 from proxy.evaluation.results import Results, ResultsError
 from proxy.evaluation.rows import RowError, read_rows
 from proxy.evaluation.subjects import calibrations_in, read_subjects, write_text
-from proxy.loading import ConfigError, calibration_path, load_policies
+from proxy.loading import calibration_path, load_policies
 from proxy.logs import configure_logs
 from proxy.printing import console, print_json
 from rules.rule import Stage

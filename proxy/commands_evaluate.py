@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from models.calibration import CalibrationError
+from proxy.config_error import ConfigError
 from proxy.evaluation import report
 from proxy.evaluation.columns import LEANING, Column, Measured, measure
 from proxy.evaluation.fitting import FitError
@@ -19,7 +20,6 @@ from proxy.evaluation.results import Results, ResultsError
 from proxy.evaluation.rows import RowError, read_rows
 from proxy.evaluation.subjects import read_subjects, write_text
 from proxy.evaluation.traces import Opinions, Traced, columns_of, read_traces
-from proxy.loading import ConfigError
 from proxy.logs import configure_logs
 from proxy.printing import console, print_json
 from rules.rule import Stage

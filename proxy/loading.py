@@ -25,6 +25,7 @@ from models.shared import share
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
 from proxy.audit.entry import Keep
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
+from proxy.config_error import ConfigError
 from proxy.hold import StreamMode
 from proxy.yaml_file import Path as KeyPath
 from proxy.yaml_file import YamlError, YamlFile, parse_yaml
@@ -42,10 +43,6 @@ from rules.policy import (
 )
 from rules.rule import Action, Mode, RewriteWith, Rule, Stage
 from rules.screen import Screener
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message is one line with file, line, key and reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from models.engine import Engine
 from models.patient import PatientEngine, Waits
 from models.shared import share
 from proxy.config import EncoderGuard, Guard, LlamaGuard
-from proxy.loading import ConfigError, Loaded, LoadedRoute
+from proxy.config_error import ConfigError
+from proxy.loading import Loaded, LoadedRoute
 from rules.rule import Mode
 from rules.screen import Screener
 

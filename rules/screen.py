@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from models.engine import Engine, Passage, Score, Tier
 from models.errors import EngineError
-from rules.content import Content, Surface, joined_readings
+from rules.content import CONTEXT_CHARS, Content, Surface, joined_readings
 from rules.decision import Decision, Finding, Verdict, decide
 from rules.detectors import Span
 from rules.errors import TooMuchToDecode
@@ -56,6 +56,14 @@ class Screener:
         object.__setattr__(self, "has_shadow", bool(shadowed))
         object.__setattr__(self, "_enforced", tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE))
         object.__setattr__(self, "_shadowed", shadowed)
+
+    @property
+    def before_chars(self) -> int | None:
+        """How much of what stands before a leaf in the same text its guards read; None: all of it."""
+        guards = {guard for rule in (*self._enforced, *self._shadowed) for guard in rule.guards}
+        if any(self.engines[guard].is_incremental for guard in guards):
+            return None
+        return CONTEXT_CHARS if guards else 0
 
     async def screen(self, content: Content, context: Sequence[Passage] = ()) -> Decision:
         """Judge one content by every enforced rule.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import gguf
 
-Kind = gguf.GGMLQuantizationType
+Kind: TypeAlias = gguf.GGMLQuantizationType
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'system' or m.role == 'developer' %}"

@@ -17,7 +17,8 @@ from proxy.audit.entry import policies_of
 from proxy.audit.export import write_csv
 from proxy.audit.opening import reader_of
 from proxy.audit.store import AuditError, AuditReader, Filter, Record
-from proxy.loading import ConfigError, audit_folder, read_config
+from proxy.config_error import ConfigError
+from proxy.loading import audit_folder, read_config
 
 TABLE_ROWS = 50
 """A table shows so many records unless ``--limit`` says otherwise; exports give all."""

@@ -25,7 +25,8 @@ from proxy.batch.output import File, OutputError, Stream
 from proxy.batch.rows import Format, InputError, Reading, Row, Source, Survey, survey
 from proxy.batch.tally import Tally
 from proxy.batch.work import GuardLost, Judge, from_file, from_pipe, work
-from proxy.loading import ConfigError, Loaded, LoadedRoute, load_config
+from proxy.config_error import ConfigError
+from proxy.loading import Loaded, LoadedRoute, load_config
 from proxy.logs import configure_logs
 from proxy.offline import asking, guards_of, patient, route_called, started
 from proxy.progress import progress

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.calibration import Calibration, path_beside, read_calibrations
+from proxy.config_error import ConfigError
 from proxy.evaluation.judging import Subject
 from proxy.evaluation.rows import Row
-from proxy.loading import ConfigError, calibration_path, load_policies
+from proxy.loading import calibration_path, load_policies
 from rules.errors import PolicyError
 from rules.policy import Policy, text_policy
 

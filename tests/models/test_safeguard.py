@@ -27,7 +27,8 @@ from models.errors import (
     VerdictError,
 )
 from models.judge import Stop
-from models.labels import Float32Array, sigmoid
+from models.labels import Float32Array
+from models.odds import sigmoid
 from models.prefix_store import PrefixStore
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
 from models.scheduler import Speed

@@ -401,6 +401,24 @@ def test_contents_with_the_same_beginning_share_it_while_both_are_kept() -> None
     assert n_computed(s, of([*system, *range(90)])) == 22
 
 
+def test_nobody_goes_on_from_a_short_content_that_is_being_thought_about() -> None:
+    s = scheduler(ROOMY)
+    submit(s, 1, of(range(LEAST_KEPT - 1), budget=500, closing=(9,)))
+    s.take(batch(s), [11], QUICK)
+    submit(s, 2, of(range(LEAST_KEPT + 10)))
+    assert batch(s).edits == (Branch(0, 0, 2, 3),), "nothing holds its tokens once they lie outside of the window"
+
+
+def test_somebody_goes_on_from_a_longer_one() -> None:
+    s = scheduler(ROOMY)
+    submit(s, 1, of(range(LEAST_KEPT), budget=500, closing=(9,)))
+    command = batch(s)
+    assert command.rows[0].lasting
+    s.take(command, [11], QUICK)
+    submit(s, 2, of(range(LEAST_KEPT + 10)))
+    assert batch(s).edits == (Branch(0, 1, 2, 3 + LEAST_KEPT),)
+
+
 def test_a_stream_serves_the_policy_that_asks_even_if_another_content_must_go() -> None:
     s = scheduler(STREAMS)
     judged(s, of(range(100)))
@@ -533,6 +551,10 @@ def test_a_trace_that_goes_in_circles_is_closed() -> None:
 # Random schedules
 
 
+WINDOW = 8
+"""Tokens that the fake model looks back, behind the prefix."""
+
+
 @dataclass
 class FakeModel:
     """Keeps tokens where llama.cpp keeps cells, and says what depends on all of them."""
@@ -546,6 +568,10 @@ class FakeModel:
         self.ledgers = [KvLedger(n_cells, n_sequences) for _ in range(n)]
         self.tokens: dict[tuple[int, int], list[int]] = {}
         self.prefix: dict[int, list[int]] = {}
+        self.safe: dict[tuple[int, int], set[int]] = {}
+        """Positions that somebody else holds too."""
+        self.lost: dict[tuple[int, int], set[int]] = {}
+        """Positions that were given to others because they lay outside of the window; see `models.llama.Context`."""
 
     def where(self, lane: int, slot: int) -> tuple[int, int]:
         return (0, lane) if self.shape.in_place else (lane, slot)
@@ -555,6 +581,7 @@ class FakeModel:
             context, sequence = self.where(command.lane, slot)
             self.ledgers[context].clear(sequence)
             self.tokens[context, sequence] = []
+            self.safe[context, sequence], self.lost[context, sequence] = set(), set()
         self.prefix[command.lane] = list(command.prefix)
 
     def edit(self, command: Batch) -> None:
@@ -565,13 +592,18 @@ class FakeModel:
                     assert length < len(self.tokens[context, sequence])
                     self.ledgers[context].cut(sequence, length)
                     del self.tokens[context, sequence][length:]
+                    for positions in (self.safe, self.lost):
+                        positions[context, sequence] -= set(range(length, 1000))
                 case Branch(source=source, length=length):
                     assert not self.shape.in_place
                     self.ledgers[context].copy(source, sequence, length)
                     self.tokens[context, sequence] = self.tokens[context, source][:length]
+                    self.lost[context, sequence] = self.lost[context, source] & set(range(length))
+                    self.safe[context, sequence] = set(range(length)) if source else set()
             assert len(self.tokens[context, sequence]) == self.ledgers[context].length(sequence)
             kept = self.tokens[context, sequence]
             assert kept[: len(self.prefix[edit.lane])] == self.prefix[edit.lane][: len(kept)]
+            assert not self.lost[context, sequence] & set(range(edit.length - WINDOW, edit.length))
 
     def run(self, command: Batch) -> list[list[int]]:
         """Compute a batch; all tokens up to where something is wanted."""
@@ -584,6 +616,11 @@ class FakeModel:
             assert len(self.tokens[context, sequence]) == row.position
             self.tokens[context, sequence] += row.tokens
             self.ledgers[context].append(sequence, len(row.tokens))
+            if row.lasting:
+                self.safe[context, sequence] |= set(range(row.position, row.position + len(row.tokens)))
+            if row.slot and not self.shape.in_place:
+                outside = set(range(len(self.prefix[row.lane]), len(self.tokens[context, sequence]) - WINDOW))
+                self.lost[context, sequence] |= outside - self.safe[context, sequence]
             assert self.ledgers[context].n_free >= 0
             assert self.ledgers[context].length(sequence) <= self.shape.n_cells
             if row.want is not Want.NOTHING:
@@ -739,6 +776,7 @@ def test_random_schedules_keep_the_books_starve_nobody_and_mix_up_nothing(
     shape: Shape, script: list[tuple[str, object, int]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("models.lane.LEAST_KEPT", 2)
+        patched.setattr("models.lane.LEAST_KEPT", 5)
+        patched.setattr("models.scheduler.LEAST_KEPT", 5)
         patched.setattr("models.lane._SCRAP", 1)
         check_schedule(shape, script)

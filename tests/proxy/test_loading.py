@@ -9,7 +9,8 @@ import pytest
 
 from models.host import LocalEngine
 from models.verdict_cache import CachedEngine
-from proxy.loading import ConfigError, is_loopback, load_config, policy_sources
+from proxy.config_error import ConfigError
+from proxy.loading import is_loopback, load_config, policy_sources
 from rules.content import Surface
 from rules.rule import Action, Mode, OnError
 from tests.proxy.configs import SMALL, complaint, load

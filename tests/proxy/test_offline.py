@@ -17,7 +17,7 @@ FLEET = {"engine": "openai", "base_url": "http://h/v1", "model": "m"}
         pytest.param(EncoderGuard(engine="encoder", max_queue=3), 12, 3, id="a-short-queue"),
         pytest.param(LlamaGuard(engine="llama", model="m"), 3, 16, id="llama"),
         pytest.param(LlamaGuard(engine="llama", model="m", max_policies=32), 3, 64, id="many-streams"),
-        pytest.param(LlamaGuard(engine="llama", model="m", max_sequences=128, max_queue=100), 3, 100, id="never-more-than-wait"),
+        pytest.param(LlamaGuard(engine="llama", model="m", max_sequences=64, max_queue=100), 3, 100, id="never-more-than-wait"),
         pytest.param(OpenAIGuard.model_validate(FLEET), 1, 64, id="a-server"),
         pytest.param(OpenAIGuard.model_validate(FLEET), 12, 6, id="a-call-per-policy"),
         pytest.param(OpenAIGuard.model_validate({**FLEET, "max_connections": 2}), 12, 1, id="at-least-one"),

@@ -12,7 +12,7 @@ import pytest
 from models.calibrated import calibrated, find
 from models.engine import Score, Tier
 from models.evidence import Evidence
-from models.labels import sigmoid
+from models.odds import sigmoid
 from proxy.config import LlamaGuard
 from proxy.evaluation.calibrating import Fitting, Targets, fit_tiers, picture, record
 from proxy.evaluation.fitting import FitError

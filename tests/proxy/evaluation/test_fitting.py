@@ -8,7 +8,7 @@ import pytest
 from models.calibration import FEATURES, Calibration, Data
 from models.engine import Tier
 from models.evidence import Evidence
-from models.labels import sigmoid
+from models.odds import sigmoid
 from proxy.evaluation import fitting, metrics
 from proxy.evaluation.fitting import FitError
 from proxy.evaluation.metrics import Labels
