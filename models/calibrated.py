@@ -98,35 +98,35 @@ class CalibratedEngine:
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
     ) -> list[Score | EngineError]:
         """Score one content against several policies; see `models.engine.Engine.judge`."""
-        own, others = await asyncio.gather(
-            self._engine.judge(passages, policies, deadline=deadline), self._opinions(passages, policies, deadline)
-        )
-        if len(own) != len(policies):
-            return own  # for the asker to complain
+        weighed = [p for p in policies if any(self._weighs(c, p) for c in self._calibrations.get(p.name, ()))]
+        asked = self._engine.judge(passages, policies, deadline=deadline)
+        opinions: dict[GuardPolicy, Score | EngineError] = {}
+        if weighed:
+            entries, opinions = await asyncio.gather(asked, self._opinions(passages, weighed, deadline))
+        else:
+            entries = await asked
+        if len(entries) != len(policies):
+            return entries  # for the asker to complain
         model = self._engine.model
         return [
-            entry if isinstance(entry, EngineError) else self._map(entry, policy, model, others.get(policy))
-            for entry, policy in zip(own, policies, strict=True)
+            entry if isinstance(entry, EngineError) else self._map(entry, policy, model, opinions.get(policy))
+            for entry, policy in zip(entries, policies, strict=True)
         ]
 
     async def _opinions(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
     ) -> dict[GuardPolicy, Score | EngineError]:
-        """What the other guard says, where some map weighs that."""
-        if self._second is None:
-            return {}
-        weighed = [p for p in policies if any(self._weighs(c, p) for c in self._calibrations.get(p.name, ()))]
-        if not weighed:
-            return {}
-        entries = await self._second.judge(passages, weighed, deadline=deadline)
-        if len(entries) != len(weighed):
-            entries = [EngineError("the second opinion is about another number of policies")] * len(weighed)
-        return dict(zip(weighed, entries, strict=True))
+        """What the other guard says."""
+        assert self._second is not None
+        entries = await self._second.judge(passages, policies, deadline=deadline)
+        if len(entries) != len(policies):
+            entries = [EngineError("the second opinion is about another number of policies")] * len(policies)
+        return dict(zip(policies, entries, strict=True))
 
     def _weighs(self, calibration: Calibration, policy: GuardPolicy) -> bool:
-        assert self._second is not None
-        fits = (calibration.revision, calibration.model) == (policy.revision, self._engine.model)
-        return fits and calibration.second_opinion == self._second.model
+        if self._second is None or calibration.second_opinion != self._second.model:
+            return False
+        return (calibration.revision, calibration.model) == (policy.revision, self._engine.model)
 
     def _map(
         self, score: Score, policy: GuardPolicy, model: str, opinion: Score | EngineError | None

@@ -44,7 +44,7 @@ class Column:
         violates: What is right, one per row.
         benign: Scores of rows that are honest beyond doubt; empty where there are none.
         failed: Rows without a score, by code of the error; not in the arrays, but for those that are `LEANING`.
-        about: Whatever else belongs on record: model, revision, whether it is calibrated.
+        about: Whatever else belongs on record: model, revision, which share of the scores is calibrated.
         notes: What a reader must know before believing the figures.
     """
 

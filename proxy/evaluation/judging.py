@@ -16,7 +16,7 @@ import numpy as np
 
 from models.calibrated import calibrated, find
 from models.calibration import Calibration
-from models.engine import Score
+from models.engine import Score, Tier
 from models.errors import EngineError
 from models.patient import PatientEngine, Waits
 from proxy.evaluation.columns import LEANING, Column, Cost
@@ -191,13 +191,16 @@ def column(judge: Judge, rows: Sequence[Row], benign: Sequence[Row], subject: Su
             gathered.take(row, label, score, error)
     for row, score, error in _mapped(judge, benign, subject, results):
         honest.take(row, False, score, error)
-    n_calibrated = sum(score.calibrated for score in gathered.used)
     notes = []
     if gathered.failed:
         left_out = sum(n for code, n in gathered.failed.items() if code not in LEANING)
         counted = sum(gathered.failed.values()) - left_out
         notes.append(f"{left_out} rows without verdict left out, {counted} refused by the guard and counted as caught")
-    if any(c.data.sha256 == data_hash(rows, subject) for c in _holding(judge, subject)):
+    if honest.failed:
+        notes.append(f"{sum(honest.failed.values())} benign rows without verdict")
+    maps = [_map_for(judge, subject, tier) for tier in sorted({score.tier for score in gathered.used})]
+    known = data_hash(rows, subject)
+    if any(c is not None and c.data.sha256 == known for c in maps):
         notes.append("in-sample: the calibration was fitted on these rows")
     return Column(
         guard=judge.guard.name,
@@ -212,15 +215,18 @@ def column(judge: Judge, rows: Sequence[Row], benign: Sequence[Row], subject: Su
             "model": judge.model,
             "revision": subject.policy.revision,
             "label": subject.label,
-            "calibrated": bool(gathered.used) and n_calibrated == len(gathered.used),
+            "calibrated": float(np.mean([score.calibrated for score in gathered.used])) if gathered.used else 0.0,
             "tiers": dict(Counter(score.tier.value for score in gathered.used)),
         },
         notes=notes,
     )
 
 
-def _holding(judge: Judge, subject: Subject) -> list[Calibration]:
-    return [c for c in subject.calibrations if (c.revision, c.model) == (subject.policy.revision, judge.model)]
+def _map_for(judge: Judge, subject: Subject, tier: Tier) -> Calibration | None:
+    """The map that the proxy would use."""
+    second = judge.second.model if judge.second is not None else None
+    revision, effort = subject.policy.revision, judge.guard.effort
+    return find(subject.calibrations, revision, judge.model, tier, effort, second)
 
 
 def _mapped(
@@ -233,9 +239,7 @@ def _mapped(
         if score is None:
             yield row, None, result.error
             continue
-        second = judge.second.model if judge.second is not None else None
-        policy, effort = subject.policy, judge.guard.effort
-        fitted = find(subject.calibrations, policy.revision, judge.model, score.tier, effort, second)
+        fitted = _map_for(judge, subject, score.tier)
         opinion = None
         if fitted is not None and fitted.second_opinion is not None:
             said = second_opinion(judge, row, subject, results)

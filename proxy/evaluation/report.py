@@ -46,7 +46,7 @@ def lines(measured: Sequence[Measured]) -> Iterator[Line]:
     )
     if any(m.column.failed for m in measured):
         yield Line("without verdict", [Cell(_failed(m)) for m in measured])
-    yield Line("calibrated", [Cell("yes" if m.column.about.get("calibrated") else "no") for m in measured])
+    yield Line("calibrated", [Cell(_share(m.column.about.get("calibrated", 0.0))) for m in measured])
     thresholds = {m.threshold for m in measured}
     for name, text in FIGURES.items():
         figures = [m.figures.get(name) for m in measured]
@@ -65,6 +65,10 @@ def lines(measured: Sequence[Measured]) -> Iterator[Line]:
     ):
         if not all(map(math.isnan, values)):
             yield Line(text, [Cell(_number(v, 1)) for v in values])
+
+
+def _share(share: float) -> str:
+    return {0.0: "no", 1.0: "yes"}.get(share, f"{share:.0%}")
 
 
 def _failed(m: Measured) -> str:

@@ -205,7 +205,7 @@ def _column(
         ids=[row.id for row in rows],
         scores=scores,
         violates=np.array([row.violates for row in rows]),
-        about={"model": model, "score": how, "calibrated": how.startswith(FITTED)},
+        about={"model": model, "score": how, "calibrated": float(how.startswith(FITTED))},
         notes=notes,
     )
 
@@ -235,7 +235,7 @@ def _others(traced: Sequence[Traced]) -> list[Column]:
             ids=[row.id for row in rows],
             scores=np.array([row.others[name] for row in rows]),
             violates=np.array([row.violates for row in rows]),
-            about={"score": name, "calibrated": False},
+            about={"score": name, "calibrated": 0.0},
         )
         for name in traced[0].others
     ]
@@ -253,6 +253,6 @@ def _second(traced: Sequence[Traced], opinions: Opinions | None) -> list[Column]
             ids=[row.id for row in rows.values()],
             scores=np.array([opinions.by_key[key].value for key in rows]),
             violates=np.array([row.violates for row in rows.values()]),
-            about={"score": opinions.guard, "calibrated": False},
+            about={"score": opinions.guard, "calibrated": 0.0},
         )
     ]

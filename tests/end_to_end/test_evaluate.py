@@ -229,7 +229,7 @@ def test_a_policy_is_calibrated_served_so_and_told_of_when_it_changes(tmp_path: 
     assert after["score"] != before["score"]
     code, out, err = shell.run("evaluate", *options, "--json", "--bootstrap", "0")
     (c,) = json.loads(out)["columns"]
-    assert (code, c["calibrated"], c["notes"]) == (0, True, ["in-sample: the calibration was fitted on these rows"])
+    assert (code, c["calibrated"], c["notes"]) == (0, 1.0, ["in-sample: the calibration was fitted on these rows"])
     assert "0 of 230 rows to judge" in err, "what was judged to calibrate is not judged again"
 
     assert shell.run("config", "check", "--config", "shop.yaml")[2] == ""
@@ -270,7 +270,7 @@ def test_a_guard_with_a_second_opinion_is_calibrated_with_it_and_judged_so(
     code, out, err = remote.run("evaluate", *options, "--json", "--bootstrap", "0")
     assert code == 0, err
     (c,) = json.loads(out)["columns"]
-    assert (c["calibrated"], len(guard.received)) == (True, 240)
+    assert (c["calibrated"], len(guard.received)) == (1.0, 240)
     code, out, err = remote.run("check", "--json", f"A text with {MARK}.")
     assert code == 1, err
     (found,) = json.loads(out)["verdicts"]

@@ -139,14 +139,14 @@ async def test_a_column_is_calibrated_as_the_proxy_would_and_says_if_it_was_fitt
         found = column(judge, rows, rows[:1], Subject(FRUIT.policy, "fruit", (fitted,)), results)
         assert found.scores.tolist() == pytest.approx([0.731059, 0.268941], abs=1e-6)
         assert found.benign.tolist() == pytest.approx([0.731059], abs=1e-6)
-        assert (found.about["calibrated"], found.notes) == (True, [])
+        assert (found.about["calibrated"], found.notes) == (1.0, [])
         assert (found.cost.tokens, found.cost.ms_p50) == (5.0, 2.0)
         known = fitted.model_copy(update={"data": DATA.model_copy(update={"sha256": data_hash(rows, FRUIT)})})
         found = column(judge, rows, [], Subject(FRUIT.policy, "fruit", (known,)), results)
         assert found.notes == ["in-sample: the calibration was fitted on these rows"]
         stale = fitted.model_copy(update={"revision": "r0"})
         found = column(judge, rows, [], Subject(FRUIT.policy, "fruit", (stale,)), results)
-        assert (found.scores.tolist(), found.about["calibrated"]) == ([0.9, 0.1], False)
+        assert (found.scores.tolist(), found.about["calibrated"]) == ([0.9, 0.1], 0.0)
 
 
 def test_the_hash_of_the_data_is_of_contents_and_labels_in_no_order(tmp_path: Path) -> None:
@@ -154,3 +154,19 @@ def test_the_hash_of_the_data_is_of_contents_and_labels_in_no_order(tmp_path: Pa
     assert data_hash(one, FRUIT) == data_hash(other, FRUIT)
     assert data_hash(one, FRUIT) != data_hash(rows_of(tmp_path, "a", "b", label=0), FRUIT)
     assert data_hash(one, FRUIT) != data_hash(rows_of(tmp_path, "a", "c"), FRUIT)
+
+
+async def test_a_map_that_weighs_a_second_opinion_has_it_from_the_other_guards_results(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "a", "b")
+    small = says(a=0.0, b=VerdictError("no"))
+    small.name = "small"
+    second = await start(LoadedGuard("small", EncoderGuard(engine="encoder"), small))
+    main = await start(guard(says(a=1.0, b=1.0)), second)
+    curves = {"logit": ((-20.0, 0.0), (20.0, 40.0)), "second_opinion": ((-20.0, 0.0), (20.0, 40.0))}
+    fitted = calibration(model=MODEL, second_opinion="small@000000000000", intercept=-40.0, curves=curves)
+    with Results(None) as results:
+        await judge_rows(main, rows, FRUIT, results, at_once=1, timeout_s=5)
+        assert sorted(call.texts[0] for call in small.calls) == ["a", "b"]
+        found = column(main, rows, [], Subject(FRUIT.policy, "fruit", (fitted,)), results)
+    assert found.scores.tolist() == pytest.approx([0.731059], abs=1e-6)
+    assert found.failed == {"no_verdict": 1}, "without the second opinion there is no score"

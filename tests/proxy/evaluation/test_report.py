@@ -61,6 +61,19 @@ def test_the_table_marks_the_best_and_shows_no_figure_that_nobody_knows() -> Non
     assert [c.best for c in found["ECE"]] == [i == least for i in range(2)]
 
 
+def test_many_columns_become_lines_so_that_they_can_be_read() -> None:
+    few, many = [measured(f"guard-{i}", seed=i) for i in range(2)], [measured(f"guard-{i}", seed=i) for i in range(6)]
+    assert [len(report.table("t", those).columns) for those in (few, many)] == [3, len(list(report.lines(many))) + 1]
+    assert report.table("t", many).row_count == 6
+
+
+def test_a_share_of_calibrated_scores_is_said() -> None:
+    found = {
+        line.name: line.cells for line in report.lines([measured(about={"calibrated": c}) for c in (0.0, 0.97, 1.0)])
+    }
+    assert [cell.text for cell in found["calibrated"]] == ["no", "97%", "yes"]
+
+
 def test_a_column_without_violations_has_dashes_and_false_alarms() -> None:
     c = Column("g", "p", ["a", "b"], np.array([0.1, 0.7]), np.array([False, False]))
     found = {line.name: line.cells[0].text for line in report.lines([measure(c, threshold=0.5, n_bootstrap=5, seed=0)])}

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.evidence import Kind
+from models.engine import Score, Tier
+from models.evidence import Evidence, Kind
 from proxy.evaluation.columns import Column, measure
 from proxy.evaluation.rows import RowError
-from proxy.evaluation.traces import FITTED, LENGTH, VERDICT, columns_of, read_traces
+from proxy.evaluation.traces import FITTED, LENGTH, VERDICT, Opinions, columns_of, read_traces
 
 
 def recorded(tmp_path: Path, *rows: dict[str, Any]) -> Path:
@@ -111,6 +112,30 @@ def test_several_policies_over_the_same_rows_have_a_mean_and_others_have_none(tm
     assert mean.scores.tolist() == pytest.approx(np.mean(lengths, axis=0).tolist())
     fewer = columns_of(read_traces([recorded(tmp_path, *p, *q[1:])], {}), seed=0)
     assert not [c for c in fewer if c.policy.startswith("mean")]
+
+
+def test_a_second_opinion_is_weighed_beside_the_trace_where_there_is_one_for_every_text(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the extra `calibrate` is not installed")
+    path = recorded(tmp_path, *({**row, "text": f"Text {row['id']}."} for row in many()))
+    traced = read_traces([path], {}, with_rows=True)
+    rng = np.random.default_rng(1)
+    by_key = {
+        t.row.key: Score(
+            0.5, Tier.ENCODER, evidence=Evidence(logit=float(rng.normal(2.0 if t.violates else -2.0, 1.5)))
+        )
+        for t in traced
+        if t.row is not None
+    }
+    columns = by_score(columns_of(traced, seed=0, opinions=Opinions("small", by_key)))
+    assert set(columns) == {VERDICT, LENGTH, FITTED, f"{FITTED} with small", "small"}
+    auroc = {
+        name: measure(c, threshold=0.5, n_bootstrap=0, seed=0).figures["auroc"].value for name, c in columns.items()
+    }
+    assert auroc[f"{FITTED} with small"] > max(auroc[FITTED], auroc["small"])
+    fewer = dict(list(by_key.items())[1:])
+    assert f"{FITTED} with small" not in by_score(columns_of(traced, seed=0, opinions=Opinions("small", fewer)))
+    with pytest.raises(RowError, match=":1: has none of text"):
+        read_traces([recorded(tmp_path, *many(2))], {}, with_rows=True)
 
 
 def test_too_few_rows_have_no_fitted_column_and_a_note(tmp_path: Path) -> None:
