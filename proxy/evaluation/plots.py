@@ -18,6 +18,8 @@ from proxy.evaluation.metrics import Labels, Scores
 WIDTH, HEIGHT = 380, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 34, 46
 N_COLOURS = 8
+MOST_INSIDE = 3
+"""Lines of a legend that stand inside the plot; more stand below it."""
 MAX_POINTS = 400
 """A curve of more points is thinned: no eye sees the difference at this size."""
 
@@ -104,7 +106,8 @@ def figure(panels: Sequence[Panel], *, columns: int = 2, heading: str, lines: Se
 def inline(panel: Panel) -> str:
     """A picture for a page that has the style."""
     label = escape(panel.title, quote=True)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{draw(panel)}</svg>'
+    below = 15 * len(panel.legend) + 6 if len(panel.legend) > MOST_INSIDE else 0
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT + below}" role="img" aria-label="{label}">{draw(panel)}</svg>'
 
 
 def draw(panel: Panel) -> str:
@@ -162,7 +165,10 @@ def draw(panel: Panel) -> str:
                     out.append(f'<circle class="f{shape.colour}" cx="{x}" cy="{y - 4}" r="4"/>')
                 out.append(f'<text x="{beside}" y="{y}" text-anchor="{side}">{escape(shape.text)}</text>')
     for i, (text, colour) in enumerate(panel.legend):
-        y = _TOP + 14 + 15 * i if panel.legend_above else bottom - 8 - 15 * (len(panel.legend) - 1 - i)
+        if len(panel.legend) > MOST_INSIDE:
+            y = HEIGHT + 8 + 15 * i
+        else:
+            y = _TOP + 14 + 15 * i if panel.legend_above else bottom - 8 - 15 * (len(panel.legend) - 1 - i)
         out.append(f'<rect class="f{colour}" x="{right - 12}" y="{y - 9}" width="10" height="10"/>')
         out.append(f'<text class="tick" x="{right - 17}" y="{y}" text-anchor="end">{escape(text)}</text>')
     return "".join(out)

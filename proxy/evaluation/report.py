@@ -110,13 +110,20 @@ def table(title: str, measured: Sequence[Measured]) -> Table:
 
 def _lying(title: str, measured: Sequence[Measured]) -> Table:
     found = list(lines(measured))
-    out = Table("", title=Text(title))
+    out = Table(title=Text(title))
+    out.add_column("", no_wrap=True)
     for line in found:
-        out.add_column(Text(line.name), justify="right")
-    for i, m in enumerate(measured):
+        out.add_column(Text(line.name), justify="right", overflow="fold")
+    for i, name in enumerate(_names(measured)):
         cells = [Text(line.cells[i].text, style="bold" if line.cells[i].best else "") for line in found]
-        out.add_row(Text(m.column.title), *cells)
+        out.add_row(Text(name), *cells)
     return out
+
+
+def _names(measured: Sequence[Measured]) -> list[str]:
+    """What tells the columns apart: the guard, and the policy where there are several."""
+    many = len({m.column.policy for m in measured}) > 1
+    return [m.column.title if many else m.column.guard for m in measured]
 
 
 def page(title: str, lead: str, groups: Sequence[tuple[str, Sequence[Measured]]]) -> str:
@@ -140,26 +147,28 @@ def page(title: str, lead: str, groups: Sequence[tuple[str, Sequence[Measured]]]
 
 
 def _section(heading: str, measured: Sequence[Measured]) -> dict[str, Any]:
-    scored = [plots.Scored(m.column.title, m.column.scores, m.column.violates) for m in measured]
-    many = len({m.column.policy for m in measured}) > 1
-    named = [
-        plots.Scored(m.column.title if many else m.column.guard, s.scores, s.violates)
-        for m, s in zip(measured, scored, strict=True)
-    ]
+    names = _names(measured)
+    named = [plots.Scored(name, m.column.scores, m.column.violates) for name, m in zip(names, measured, strict=True)]
     panels = [plots.roc(named), plots.precision_recall(named), plots.reliability(named)]
     panels += [
         plots.histogram(plots.Scored(s.name, s.scores, s.violates, [(m.threshold, f"{m.threshold:g}")]), title=s.name)
         for m, s in zip(measured, named, strict=True)
     ]
     lists = []
-    for m in measured:
+    for m, s in zip(measured, named, strict=True):
         for text, rows in (("missed", m.missed), ("false alarms", m.false_alarms)):
             if rows:
-                lists.append({"title": f"{m.column.title}: {text}", "items": [f"{i} {s:.3f}" for i, s in rows]})
+                lists.append({"title": f"{s.name}: {text}", "items": [f"{i} {score:.3f}" for i, score in rows]})
+    found = list(lines(measured))
+    if len(measured) > MOST_COLUMNS:
+        head = [line.name for line in found]
+        body = [Line(name, [line.cells[i] for line in found]) for i, name in enumerate(names)]
+    else:
+        head, body = names, found
     return {
         "title": heading,
-        "columns": [m.column.title for m in measured],
-        "rows": list(lines(measured)),
+        "columns": head,
+        "rows": body,
         "notes": notes(measured),
         "plots": [Markup(plots.inline(panel)) for panel in panels],
         "lists": lists,
@@ -169,7 +178,7 @@ def _section(heading: str, measured: Sequence[Measured]) -> dict[str, Any]:
 def notes(measured: Sequence[Measured]) -> list[str]:
     """What a reader must know, each once."""
     by_note: dict[str, list[str]] = {}
-    for m in measured:
+    for name, m in zip(_names(measured), measured, strict=True):
         for note in m.column.notes:
-            by_note.setdefault(note, []).append(m.column.title)
-    return [f"{', '.join(titles)}: {note}." for note, titles in by_note.items()]
+            by_note.setdefault(note, []).append(name)
+    return [f"{', '.join(names)}: {note}." for note, names in by_note.items()]
