@@ -47,7 +47,8 @@ async def _calibrate(path: Path, args: argparse.Namespace) -> int:
     check_installed()
     rows = read_rows(args.data, stage=Stage(args.stage), names=args.fields)
     honest = read_rows(args.honest, stage=Stage(args.stage), names=args.fields) if args.honest else []
-    honest = [row for row in honest if row.violates(args.policy) is not True]
+    labelled = {row.key for row in rows}
+    honest = [row for row in honest if row.violates(args.policy) is not True and row.key not in labelled]
     output = _output(path, args)
     (subject,) = read_subjects(path, [args.policy], rows)
     rows = [row for row in rows if row.violates(subject.label) is not None]

@@ -173,18 +173,9 @@ def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[s
 
 
 _NOT_IN_A_VERDICT = {
-    *(
-        "timeout_s",
-        "max_queue",
-        "threads",
-        "cache_entries",
-        "canaries",
-        "check_memory",
-        "api_key_env",
-        "max_connections",
-    ),
-    *("max_policies", "max_sequences", "max_kept", "kv_tokens", "prefix_cache", "second_opinion"),
-}
+    "timeout_s", "max_queue", "threads", "cache_entries", "canaries", "check_memory", "api_key_env", "max_connections",
+    "max_policies", "max_sequences", "max_kept", "kv_tokens", "prefix_cache", "second_opinion",
+}  # fmt: skip
 """Keys of a guard that change no verdict."""
 
 

@@ -96,21 +96,20 @@ def fit_tiers(
     Raises:
         FitError: There are too few rows with a verdict for any figure.
     """
-    judged = [(row, score) for row in rows if (score := _score(judge, subject, row, results)) is not None]
-    opinions = [_opinion(judge, subject, row, results) for row, _ in judged]
-    violates = np.array([row.violates(subject.label) is True for row, _ in judged], np.bool_)
+    judged = _judged(judge, subject, rows, results)
+    violates = np.array([j.row.violates(subject.label) is True for j in judged], np.bool_)
     fitting.check_numbers(violates)
-    before = np.array([calibrated(score, None, judge.model).value for _, score in judged], np.float64)
+    before = np.array([calibrated(j.score, None, judge.model).value for j in judged], np.float64)
     scores = before.copy()
     by_tier: dict[Tier, list[int]] = defaultdict(list)
-    for i, (_, score) in enumerate(judged):
-        by_tier[score.tier].append(i)
+    for i, j in enumerate(judged):
+        by_tier[j.score.tier].append(i)
     calibrations: list[Calibration] = []
     problems: list[str] = []
     data = Data(sha256=data_hash(rows, subject), rows=len(judged), violations=int(violates.sum()))
     for tier, members in sorted(by_tier.items()):
         try:
-            theirs = [(*judged[i], opinions[i]) for i in members]
+            theirs = [judged[i] for i in members]
             found, fitted = _fit_tier(judge, subject, tier, theirs, violates[members], data, n_folds, seed)
         except FitError as e:
             problems.append(f"tier {tier} ({len(members)} rows): {e}")
@@ -146,33 +145,45 @@ def fit_tiers(
     )
 
 
-def _score(judge: Judge, subject: Subject, row: Row, results: Results) -> Score | None:
-    result = results.by_key.get(judge.key(row, subject))
-    return None if result is None else result.score
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A row with what was said about it."""
+
+    row: Row
+    score: Score
+    opinion: Evidence | None
+    """The second opinion, for a guard that has one weighed."""
 
 
-def _opinion(judge: Judge, subject: Subject, row: Row, results: Results) -> Evidence | None:
-    opinion = second_opinion(judge, row, subject, results)
-    return None if opinion is None or opinion.score is None else opinion.score.evidence
+def _judged(judge: Judge, subject: Subject, rows: Sequence[Row], results: Results) -> list[_Judged]:
+    """The rows with a verdict, and with a second opinion where one is weighed: without it the proxy has no score either."""
+    found = []
+    for row in rows:
+        result = results.by_key.get(judge.key(row, subject))
+        second = second_opinion(judge, row, subject, results)
+        opinion = None if second is None or second.score is None else second.score.evidence
+        if result is not None and result.score is not None and (judge.second is None or opinion is not None):
+            found.append(_Judged(row, result.score, opinion))
+    return found
 
 
 def _fit_tier(
     judge: Judge,
     subject: Subject,
     tier: Tier,
-    judged: Sequence[tuple[Row, Score, Evidence | None]],
+    judged: Sequence[_Judged],
     violates: Labels,
     data: Data,
     n_folds: int,
     seed: int,
 ) -> tuple[Calibration, Scores]:
     """A tier's map, and what it says to each row when it is fitted without it."""
-    evidence = [(score.evidence, opinion) for _, score, opinion in judged if score.evidence is not None]
+    evidence = [(j.score.evidence, j.opinion) for j in judged if j.score.evidence is not None]
     if len(evidence) < len(judged):
         raise FitError("the guard gives no evidence")
     names = fitting.features_of(tier, evidence)
     features = fitting.matrix(names, evidence)
-    groups = [row.key for row, _, _ in judged]
+    groups = [j.row.key for j in judged]
     scores = fitting.out_of_fold(names, features, violates, groups, n_folds=n_folds, seed=seed)
     figures = _figures(scores, violates, seed)
     if not figures["auroc"].low > 0.5:
@@ -208,12 +219,10 @@ def _honest(
 ) -> Scores:
     """What the new maps say to honest traffic, on which they were not fitted."""
     by_tier = {c.tier: c for c in calibrations}
-    values = []
-    for row in rows:
-        if (score := _score(judge, subject, row, results)) is not None:
-            opinion = _opinion(judge, subject, row, results)
-            values.append(calibrated(score, by_tier.get(score.tier), judge.model, opinion).value)
-    return np.array(values, np.float64)
+    judged = _judged(judge, subject, rows, results)
+    return np.array(
+        [calibrated(j.score, by_tier.get(j.score.tier), judge.model, j.opinion).value for j in judged], np.float64
+    )
 
 
 def picture(fitted: Fitting, title: str) -> str:
