@@ -13,7 +13,7 @@ from models.calibrated import calibrated, find
 from models.engine import Score, Tier
 from models.evidence import Evidence
 from models.odds import sigmoid
-from proxy.config import LlamaGuard
+from proxy.config import EncoderGuard, LlamaGuard
 from proxy.evaluation.calibrating import Fitting, Targets, fit_tiers, picture, record
 from proxy.evaluation.fitting import FitError
 from proxy.evaluation.judging import Judge, Subject, data_hash
@@ -171,3 +171,24 @@ def test_the_record_is_json_without_rows(tmp_path: Path) -> None:
     assert orjson.loads(orjson.dumps(said)) == said
     assert said["calibrations"][0]["tier"] == "direct"
     assert {t["target"] for t in said["thresholds"]} == {"precision 0.9", "recall 0.8", "20 false alarms per 1,000"}
+
+
+def test_a_second_opinion_is_weighed_and_rows_without_one_are_left_out(tmp_path: Path) -> None:
+    labels, scores = sample(200)
+    small = Judge(LoadedGuard("small", EncoderGuard(engine="encoder"), FakeEngine()), "small@1")
+    both = Judge(judge().guard, MODEL, small)
+    rows = rows_of(tmp_path, labels)
+    rng = np.random.default_rng(3)
+    with Results(None) as results:
+        for i, (row, score) in enumerate(zip(rows, scores, strict=True)):
+            results.add(both.key(row, FRUIT), Outcome(score))
+            logit = float(rng.normal(2.0 if labels[i] else -2.0, 2.0))
+            opinion = Outcome(Score(0.5, Tier.ENCODER, evidence=Evidence(logit=logit)))
+            results.add(small.key(row, FRUIT), Outcome(None, "timeout") if i % 20 == 0 else opinion)
+        options = {"targets": TARGETS, "n_folds": 5, "seed": 0}
+        alone = fit_tiers(judge(), FRUIT, rows, [], results, **options)  # type: ignore[arg-type]  # as a test gives them
+        weighed = fit_tiers(both, FRUIT, rows, [], results, **options)  # type: ignore[arg-type]
+    (calibration,) = weighed.calibrations
+    assert (calibration.second_opinion, sorted(calibration.curves)) == ("small@1", ["logit", "second_opinion"])
+    assert (alone.n_failed, weighed.n_failed, len(weighed.scores)) == (0, 10, 190)
+    assert weighed.figures["auroc"].value > alone.figures["auroc"].value
