@@ -202,7 +202,8 @@ class EncoderJudge:
         return Score(
             value=sigmoid(logit) if fitted is None else sigmoid(fitted.a * logit + fitted.b),
             tier=Tier.ENCODER,
-            calibrated=fitted is not None,
+            # the pair's map was fitted over many policies at once: of any one of them it says little
+            calibrated=fitted is not None and label != PAIR,
             n_tokens=outcome.n_tokens,
             latency_ms=outcome.latency_ms,
             evidence=Evidence(logit=logit),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from proxy.audit import options as audit_options
 from proxy.config_error import ConfigError
+from proxy.evaluation.arguments import add_calibrate, add_evaluate
 
 DEFAULT_CONFIG = Path("config.yaml")
 EXAMPLE_CONFIG = Path("config.example.yaml")
@@ -104,6 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     audit = commands.add_parser("audit", parents=[common, as_json], help="look decisions up, export them")
     audit_options.add_options(audit)
+    add_evaluate(commands, common, as_json)
+    add_calibrate(commands, common, as_json)
 
     models = commands.add_parser("models", help="model files")
     model_commands = models.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
@@ -203,6 +206,14 @@ def main(argv: list[str] | None = None) -> int:
                 return screen(config_path(args.config), args)
             case "doctor":
                 return asyncio.run(commands.doctor(args))
+            case "evaluate":
+                from proxy.commands_evaluate import evaluate
+
+                return evaluate(args, config_path)
+            case "calibrate":
+                from proxy.commands_calibrate import calibrate
+
+                return calibrate(config_path(args.config), args)
             case "config":
                 return commands.config_check(config_path(args.config), as_json=args.json)
             case _:

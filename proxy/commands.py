@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -26,9 +24,12 @@ from proxy.doctor import examine
 from proxy.loading import Loaded, load_config, policy_sources
 from proxy.logs import configure_logs
 from proxy.offline import guards_of, route_called, started
-from proxy.policy_lint import look_over
+from proxy.policy_lint import PolicyWarning, look_over
+from proxy.printing import console as _console
+from proxy.printing import print_json as _print_json
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
+from proxy.stale_calibrations import StaleCalibration, stale_calibrations
 from proxy.strict_json import check_text
 from rules.content import Content, Leaf, Surface
 from rules.decision import Cause, decide
@@ -76,7 +77,10 @@ def config_check(path: Path, *, as_json: bool) -> int:
         | {s.stage.value: [rule.policy.name for rule in s.rules] for s in (r.input, r.output)}
         for r in loaded.routes
     ]
-    warnings = look_over(policy_sources(path), path)
+    warnings: list[PolicyWarning | StaleCalibration] = [
+        *look_over(policy_sources(path), path),
+        *stale_calibrations(loaded),
+    ]
     if as_json:
         guards, warned = sorted(loaded.engines), [warning.record() for warning in warnings]
         _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": guards, "warnings": warned})
@@ -107,7 +111,7 @@ async def check(path: Path, args: argparse.Namespace) -> int:
     screener = route.input if stage is Stage.INPUT else route.output
     surface = Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT
     content = Content((Leaf(("messages", 0, "content"), surface, text),))
-    async with started(path, {name: loaded.engines[name] for name in guards_of([screener])}):
+    async with started(path, {name: loaded.judges[name] for name in guards_of([screener])}):
         decision = await screener.screen(content)
         verdicts = [*decision.verdicts, *await screener.shadow(content)]
     if args.json:
@@ -244,12 +248,3 @@ def _models_verify(name: str, *, as_json: bool) -> int:
             table.add_row(str(r.path), r.sha256, "yes: the same" if r.recorded else "no: none was recorded")
         _console().print(table)
     return 0
-
-
-def _console() -> Console:
-    """Standard output: as wide as the terminal, or wide enough for a table in a file."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

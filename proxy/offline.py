@@ -91,7 +91,7 @@ def patient(
     for name in sorted(names):
         n_policies = len({rule.policy.name for rule in rules if name in rule.guards})
         most = at_once or most_at_once(loaded.config.guards[name], n_policies)
-        found[name] = PatientEngine(loaded.engines[name], at_once=most, waits=waits)
+        found[name] = PatientEngine(loaded.judges[name], at_once=most, waits=waits)
     return found
 
 
