@@ -5,7 +5,8 @@ once for what is remembered, and no map of one policy revision or model can meet
 
 Without a map that holds for exactly this policy, model, tier and effort, a score is not calibrated and says so. Then a
 *prior* per family of guards stands in where there is a better one than the label's own probability: for
-gpt-oss-safeguard after a trace, `models.trace.length_score`, whose 0.5 is the verdict itself.
+gpt-oss-safeguard after a trace, `models.trace.length_score`, whose 0.5 is the verdict itself. (After a trace the logit is
+nearly always sure of the verdict; where it is in more doubt than the length, the logit counts.)
 
 A map may weigh the *second opinion* of another guard about the same content; it is asked for at the same time. Where it fails,
 so does the verdict.
@@ -23,6 +24,7 @@ from models.calibration import Calibration, Unmappable
 from models.engine import Engine, GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError
 from models.evidence import Evidence
+from models.odds import sigmoid
 from models.trace import length_score
 
 log = structlog.get_logger()
@@ -185,6 +187,16 @@ def calibrated(score: Score, fitted: Calibration | None, model: str, second: Evi
             pass
     has_prior = score.tier is Tier.REASONED or (score.tier is Tier.REMOTE and _FAMILY in model.lower())
     if has_prior and score.evidence.n_chars:
-        value = length_score(score.evidence.leans_to_violation, score.evidence.n_chars)
-        return replace(score, value=value, calibrated=False)
+        return replace(score, value=_prior(score.evidence), calibrated=False)
     return score
+
+
+def _prior(evidence: Evidence) -> float:
+    """The length score, or what the logit says where that is in more doubt about the verdict."""
+    by_length = length_score(evidence.leans_to_violation, evidence.n_chars)
+    if evidence.logit is None:
+        return by_length
+    said = sigmoid(evidence.logit)
+    if evidence.leans_to_violation:
+        return min(by_length, max(said, 0.5))
+    return max(by_length, min(said, 0.5))

@@ -143,12 +143,28 @@ def test_without_a_map_there_is_a_prior_for_traces_of_its_family(score: Score, m
     assert calibrated(score, None, model) == replace(score, value=value, calibrated=False)
 
 
-def test_the_prior_turns_at_the_verdict() -> None:
-    for violates in (True, False):
-        for n_chars in (1, 60, 500, 12_000, 10**6):
-            said = Score(0.5, Tier.REASONED, evidence=Evidence(violates=violates, n_chars=n_chars))
-            value = calibrated(said, None, "gpt-oss").value
-            assert value >= 0.5 if violates else value <= 0.5
+@pytest.mark.parametrize("violates", [True, False], ids=["violation", "safe"])
+@pytest.mark.parametrize("n_chars", [1, 60, 500, 12_000, 10**6])
+@pytest.mark.parametrize("logit", [None, -30.0, -1.0, 0.0, 1.0, 30.0])
+def test_the_prior_turns_at_the_verdict(violates: bool, n_chars: int, logit: float | None) -> None:
+    said = Score(0.5, Tier.REASONED, evidence=Evidence(logit=logit, violates=violates, n_chars=n_chars))
+    value = calibrated(said, None, "gpt-oss").value
+    assert value >= 0.5 if violates else value <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("violates", "logit", "value"),
+    [
+        pytest.param(False, -30.0, length_score(False, 90), id="sure-of-safe"),
+        pytest.param(False, -1.0, 0.268941, id="less-sure-of-safe-than-the-length"),
+        pytest.param(False, 0.0, 0.5, id="undecided"),
+        pytest.param(True, 1.0, 0.731059, id="less-sure-of-a-violation-than-the-length"),
+        pytest.param(True, 30.0, length_score(True, 90), id="sure-of-a-violation"),
+    ],
+)
+def test_of_length_and_logit_the_one_in_more_doubt_counts(violates: bool, logit: float, value: float) -> None:
+    said = Score(0.5, Tier.REMOTE, evidence=Evidence(logit=logit, violates=violates, n_chars=90))
+    assert calibrated(said, None, "gpt-oss-safeguard-20b").value == pytest.approx(value, abs=1e-6)
 
 
 def test_evidence_without_what_the_map_weighs_falls_back_and_says_so() -> None:
