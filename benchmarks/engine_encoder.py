@@ -19,8 +19,8 @@ from load import BenchError
 from models.encoder import EncoderJudge, Metadata
 from models.engine import GuardPolicy, Passage, Score
 from models.judge import Stop
-from models.labels import sigmoid
 from models.llama import Model
+from models.odds import sigmoid
 
 ENCODER = Path(__file__).resolve().parent.parent / "models" / "weights" / "embedded.gguf"
 

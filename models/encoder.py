@@ -30,8 +30,9 @@ from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineError, ModelLoadError, VerdictError
 from models.evidence import Evidence
 from models.judge import Stop
-from models.labels import Float32Array, sigmoid
+from models.labels import Float32Array
 from models.llama import Classifier, Model
+from models.odds import sigmoid
 from models.usage import Usage
 from models.windows import windows
 
@@ -201,7 +202,8 @@ class EncoderJudge:
         return Score(
             value=sigmoid(logit) if fitted is None else sigmoid(fitted.a * logit + fitted.b),
             tier=Tier.ENCODER,
-            calibrated=fitted is not None,
+            # the pair's map was fitted over many policies at once: of any one of them it says little
+            calibrated=fitted is not None and label != PAIR,
             n_tokens=outcome.n_tokens,
             latency_ms=outcome.latency_ms,
             evidence=Evidence(logit=logit),

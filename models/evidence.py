@@ -1,4 +1,4 @@
-"""What a guard saw, as numbers: from this a score is made, here or later by `rules.calibration`. Holds no content.
+"""What a guard saw, as numbers: from this a score is made, here or later by `models.calibration`. Holds no content.
 
 Which fields are there depends on the tier::
 

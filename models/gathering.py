@@ -10,7 +10,7 @@ from models.engine import GuardPolicy, Score, Tier
 from models.errors import EngineError, VerdictError
 from models.evidence import Evidence
 from models.judge import Stop
-from models.labels import sigmoid
+from models.odds import sigmoid
 from models.prompt import SAFE, VIOLATES
 from models.trace import read_trace
 

@@ -6,21 +6,17 @@ first token it is a probability; for answers that are text see `models.trace`.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import VerdictError
+from models.odds import sigmoid
 
 Float32Array = npt.NDArray[np.float32]
 
 MIN_LABEL_MASS = 0.05
 """Below this share of the probability on both labels together, the model was about to say something else (a refusal,
 the answer to the content's task), and the ratio of the labels means nothing. Chosen, not fitted."""
-
-MAX_LOG_ODDS = 36.0
-"""From here on `sigmoid` is 1 to the precision of a float."""
 
 
 class LabelError(VerdictError):
@@ -67,28 +63,6 @@ def read_score(logits: Float32Array, violating: int, safe: int) -> float:
     if label_mass(logits, violating, safe) < MIN_LABEL_MASS:
         raise VerdictError("the model was about to answer with something else than a verdict")
     return violation_score(logits, violating, safe)
-
-
-def sigmoid(x: float) -> float:
-    """The logistic function, without overflow at either end."""
-    if x >= 0:
-        return float(1.0 / (1.0 + np.exp(-x)))
-    power = float(np.exp(x))
-    return power / (1.0 + power)
-
-
-def log_odds(probability: float) -> float:
-    """The inverse of `sigmoid`; finite: within `MAX_LOG_ODDS` of zero, which is all that a probability can tell.
-
-    Raises:
-        ValueError: It is not in ``[0, 1]``.
-    """
-    if not 0.0 <= probability <= 1.0:
-        raise ValueError("not a probability")
-    if probability in (0.0, 1.0):
-        return MAX_LOG_ODDS if probability else -MAX_LOG_ODDS
-    odds = math.log(probability) - math.log1p(-probability)
-    return min(MAX_LOG_ODDS, max(-MAX_LOG_ODDS, odds))
 
 
 def _check(logits: Float32Array, violating: int, safe: int) -> None:

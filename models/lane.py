@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from models.commands import Branch, Cut, Edit, Reading, Shape, Want
 
 LEAST_KEPT = 64
-"""Shorter contents do not rest: reading them again is cheap, and every cell in use slows the others down a little."""
+"""Shorter contents do not rest: reading them again is cheap, and every cell in use slows the others down a little. What
+rests has a second holder (`Row.lasting`)."""
 _SCRAP = 16
 """A slot may lose so many tokens to who goes on there: the end of a text is cut into other tokens when it grows."""
 
@@ -184,7 +185,7 @@ class Lane:
         self.n_booked -= run.reading.n_cells
         slot.held = len(self.prefix) + run.n_fed
         kept = run.content[: run.n_fed]
-        slot.tokens = kept if again or (self._shape.n_kept and len(kept) >= LEAST_KEPT) else ()
+        slot.tokens = kept if len(kept) >= LEAST_KEPT and (again or self._shape.n_kept) else ()
         slot.run, slot.last_used = None, now
         run.lane, run.slot = None, None
         self._cut(slot, len(self.prefix) + len(slot.tokens) if slot.tokens else self._empty)
@@ -210,10 +211,14 @@ class Lane:
         return slot, common_length(slot.tokens, content)
 
     def _best_source(self, slot: Slot, content: Sequence[int], common: int) -> tuple[int, Slot | None]:
-        """Another slot that has more of the beginning, and how much."""
+        """Another slot that has more of the beginning, and how much.
+
+        Of a short content that is thought about, the cache may have lost what lies outside of the window: `Row.lasting`.
+        """
         source = None
         for other in self._slots:
-            if other is not slot and (known := common_length(other.content(), content)) > common:
+            is_safe = other.run is None or len(other.run.content) >= LEAST_KEPT
+            if other is not slot and is_safe and (known := common_length(other.content(), content)) > common:
                 common, source = known, other
         return common, source
 

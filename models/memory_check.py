@@ -56,7 +56,8 @@ def look(spec: LocalSpec, path: Path) -> Need:
         weights = sum(part.stat().st_size for part in catalog.parts(path))
     except OSError as error:
         raise ModelLoadError(f"cannot read model file {path}: {type(error).__name__}") from None
-    share = gpu_share(spec.gpu_layers, shape.n_layers, may_use_gpu())
+    # a number of layers is believed, also where no GPU is seen; but without a build for one they all stay here
+    share = gpu_share(spec.gpu_layers, shape.n_layers, may_use_gpu()) if built_for_gpu() else 0.0
     return Need(estimate(shape, weights, layout_of(spec, shape), gpu_share=share), available_bytes())
 
 

@@ -1,5 +1,7 @@
 """A guard behind an OpenAI-compatible server (vLLM, llama-server, …), asked through ``POST /chat/completions``.
 
+A classifier behind ``POST /moderations`` is asked the same way (`models.moderations_answer`).
+
 One request per policy, all at once, built from constants: nothing that a caller sent but the content itself reaches
 the guard. One attempt, no redirects, no cookies, no proxy from the environment, a bounded answer. Errors never hold
 what the server said, its address or the key.
@@ -25,6 +27,7 @@ from models.breaker import Breaker
 from models.canaries import CanaryFailed, examine
 from models.engine import Canary, GuardPolicy, Passage, Score
 from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, VerdictError
+from models.moderations_answer import moderations_payload, read_moderations
 from models.prompt import OUTPUT_SECTION, render_content
 from models.remote_answer import read_answer
 from models.specs import RemoteSpec
@@ -39,7 +42,7 @@ _PARSE_HERE_BYTES = 64 * 1024
 _FAIR_TIMEOUT_S = 1.0
 """A call that was given less than this and ran out of time says nothing about the server."""
 
-
+_PATHS = {"chat": "/chat/completions", "moderations": "/moderations"}
 _CANARIES_AT_ONCE = 8
 
 
@@ -81,7 +84,7 @@ class RemoteEngine:
         waits: Waits | None = None,
     ) -> None:
         self._spec = spec
-        self._url = spec.base_url.rstrip("/") + "/chat/completions"
+        self._url = spec.base_url.rstrip("/") + _PATHS[spec.api]
         self._breaker = breaker or Breaker()
         self._session: aiohttp.ClientSession | None = None
         self._started = False
@@ -250,7 +253,7 @@ class RemoteEngine:
             return EngineError("the content is not valid Unicode"), _Health.UNKNOWN
         try:
             async with asyncio.timeout(deadline - started):
-                return await self._exchange(payload, started)
+                return await self._exchange(policy, payload, started)
         except TimeoutError:
             fair = deadline - started >= min(_FAIR_TIMEOUT_S, self._spec.timeout_s)
             return EngineTimeout("the guard server did not answer in time"), _Health.BROKEN if fair else _Health.UNKNOWN
@@ -263,7 +266,7 @@ class RemoteEngine:
         except Exception as error:  # whatever else happens in a client is no verdict (attacks I05)
             return EngineError(f"asking the guard server failed: {type(error).__name__}"), _Health.BROKEN
 
-    async def _exchange(self, payload: bytes, started: float) -> _Outcome:
+    async def _exchange(self, policy: GuardPolicy, payload: bytes, started: float) -> _Outcome:
         async with self._client().post(self._url, data=payload, allow_redirects=False) as response:
             if response.status != 200:
                 return _refused(response.status)
@@ -273,11 +276,15 @@ class RemoteEngine:
                 return VerdictError("the guard server's answer is compressed"), _Health.BROKEN
             body = await _read(response)
         latency_ms = (time.monotonic() - started) * 1000
+        if self._spec.api == "moderations":
+            return read_moderations(body, policy, latency_ms), _Health.WORKS
         if len(body) <= _PARSE_HERE_BYTES:
             return read_answer(body, latency_ms), _Health.WORKS
         return await asyncio.to_thread(read_answer, body, latency_ms), _Health.WORKS
 
     def _payload(self, policy: GuardPolicy, content: str) -> dict[str, object]:
+        if self._spec.api == "moderations":
+            return moderations_payload(self._spec.model, content)
         return {
             "model": self._spec.model,
             "messages": [

@@ -15,7 +15,7 @@ from typing import Any
 from models.engine import Score, Tier
 from models.errors import VerdictError
 from models.evidence import Evidence, Kind
-from models.labels import log_odds, sigmoid
+from models.odds import log_odds, sigmoid
 from models.prompt import SAFE, VIOLATES
 from models.trace import read_trace, verdict_error
 
@@ -35,7 +35,7 @@ def read_answer(body: bytes, latency_ms: float) -> Score:
     Raises:
         VerdictError: It is not a verdict. The message never quotes the answer.
     """
-    answer = _parse(body)
+    answer = parse_object(body)
     choice = _only_choice(answer)
     message = choice.get("message")
     if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
@@ -77,7 +77,12 @@ def _refuse_constant(name: str) -> None:
     raise VerdictError("the answer has a number that JSON does not have")
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
+    """A JSON object that has one meaning.
+
+    Raises:
+        VerdictError: It is none. The message never quotes it.
+    """
     try:
         # decoded first: json.loads would accept UTF-16 and guess
         parsed = json.loads(body.decode(), object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)

@@ -33,9 +33,10 @@ from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictErr
 from models.evidence import Kind
 from models.gathering import Call, Finding, Part, Window
 from models.judge import Stop
-from models.labels import MIN_LABEL_MASS, Float32Array, label_margin, label_mass, sigmoid
+from models.labels import MIN_LABEL_MASS, Float32Array, label_margin, label_mass
 from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
 from models.llama import DecodeStopped, Model, has_gpu, library
+from models.odds import sigmoid
 from models.prefix_store import PrefixStore
 from models.prompt import (
     ANALYSIS,

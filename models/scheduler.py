@@ -43,6 +43,8 @@ _BATCH_S = 0.25
 _LEAST_BATCH = 16
 _SHORT = 16
 """Rows up to this length go before longer ones: a step of a trace never waits for a content to be read."""
+_LEAST_CHUNK = 32
+"""A batch is not filled up with less than this of a longer row: a small remainder costs nearly what a large one does."""
 _FORGET = 0.8
 """Weight that a measurement keeps at each newer one: the first batch of a model that is still on disk takes very long."""
 _LOOK_EVERY = 64
@@ -65,6 +67,21 @@ class Speed:
     def tokens_per_s(self) -> float | None:
         """None: nothing was measured yet."""
         return self._n_tokens / self._seconds if self._seconds > 0 else None
+
+
+def _length_of_row(n_pending: int, room: int, n_left: int, *, alone: bool) -> int:
+    """How much of a row goes into a batch; 0: it waits for the next one.
+
+    Args:
+        n_pending: Length of the row.
+        room: Tokens for which there is time.
+        n_left: Tokens that the call may still have.
+        alone: Whether it would be the first row.
+    """
+    if n_pending <= min(n_left, room + room // 2 if alone else room):
+        return n_pending
+    chunk = max(0, min(room, n_left))
+    return chunk if alone or chunk >= _LEAST_CHUNK else 0
 
 
 class Scheduler(Generic[V]):
@@ -355,8 +372,8 @@ class Scheduler(Generic[V]):
                 if len(chunk) > n_left or any(row.lane == lane.number for row in rows):
                     continue
                 row = Row(lane.number, 0, chunk, lane.n_read, Want.NOTHING)
-            elif room > 0:
-                tokens = run.pending[:room]
+            elif n_row := _length_of_row(len(run.pending), room, n_left, alone=not rows):
+                tokens = run.pending[:n_row]
                 want = run.then if len(tokens) == len(run.pending) else Want.NOTHING
                 reader = (run.job.job_id, run.index)
                 lasting = run.n_fed < len(run.content) >= LEAST_KEPT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from models.attention import FlashAttention, KvType
 from models.engine import Effort
@@ -68,11 +69,12 @@ class LocalSpec:
 
 @dataclass(frozen=True, slots=True)
 class RemoteSpec:
-    """A guard behind an OpenAI-compatible ``/chat/completions``."""
+    """A guard behind an OpenAI-compatible ``/chat/completions``, or a classifier behind ``/moderations``."""
 
     name: str
     base_url: str
     model: str
+    api: Literal["chat", "moderations"] = "chat"
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 5.0
     max_connections: int = 64

@@ -222,7 +222,7 @@ def _read_entry(fields: Any) -> Entry:
                 **fields,
                 "tier": Tier(fields["tier"]),
                 "value": float(fields["value"]),
-                "evidence": _read_evidence(fields.get("evidence")),
+                "evidence": read_evidence(fields.get("evidence")),
             }
         )
     except (TypeError, ValueError, KeyError):
@@ -233,7 +233,7 @@ def _read_entry(fields: Any) -> Entry:
     return score
 
 
-def _read_evidence(fields: Any) -> Evidence | None:
+def read_evidence(fields: Any) -> Evidence | None:
     """The evidence of an entry.
 
     Raises:

@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.audit import options as audit_options
-from proxy.loading import ConfigError
+from proxy.config_error import ConfigError
+from proxy.evaluation.arguments import add_calibrate, add_evaluate
 
 DEFAULT_CONFIG = Path("config.yaml")
 EXAMPLE_CONFIG = Path("config.example.yaml")
@@ -47,6 +48,38 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--route", help="name of the route (default: the first)")
     check.add_argument("--stage", choices=("input", "output"), default="input")
 
+    test = commands.add_parser(
+        "test", parents=[common, as_json], help="ask the guards about the examples of the policies"
+    )
+    test.add_argument(
+        "--policy", nargs="+", action="extend", metavar="NAME", help="only these policies (default: all with examples)"
+    )
+    test.add_argument("--guard", metavar="NAME", help="have this guard judge, whatever the rules say")
+    test.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML, for CI")
+    test.add_argument("--show", action="store_true", help="show the examples' contents in the reports")
+
+    screen = commands.add_parser(
+        "screen", parents=[common, as_json], help="judge the rows of a file and write a line for each; resumable"
+    )
+    screen.add_argument("input", metavar="IN", help="JSON lines or CSV, or - for standard input")
+    screen.add_argument("-o", "--output", required=True, metavar="OUT.jsonl", help="JSON lines; - for standard output")
+    screen.add_argument("--route", help="name of the route whose rules judge (default: the first)")
+    screen.add_argument("--stage", choices=("input", "output"), default="input")
+    screen.add_argument("--format", choices=("jsonl", "csv"), help="of the input (default: by its name, jsonl for -)")
+    screen.add_argument("--text-field", metavar="NAME", help="the field or column to judge (default: see docs)")
+    screen.add_argument("--id-field", metavar="NAME", default="id", help="the field that names a row (default: id)")
+    screen.add_argument("--keep-text", action="store_true", help="copy the content into the output")
+    screen.add_argument(
+        "--on-bad-row",
+        choices=("fail", "error"),
+        default="fail",
+        help="what cannot be read ends the run, or is an error row",
+    )
+    screen.add_argument("--restart", action="store_true", help="write the output anew instead of going on with it")
+    screen.add_argument(
+        "--at-once", type=_count, metavar="N", help="contents that each guard is given at once (default: what suits it)"
+    )
+
     config = commands.add_parser("config", help="about the configuration")
     config_commands = config.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     config_commands.add_parser("check", parents=[common, as_json], help="read, check and build it without serving")
@@ -72,6 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     audit = commands.add_parser("audit", parents=[common, as_json], help="look decisions up, export them")
     audit_options.add_options(audit)
+    add_evaluate(commands, common, as_json)
+    add_calibrate(commands, common, as_json)
 
     models = commands.add_parser("models", help="model files")
     model_commands = models.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
@@ -94,6 +129,12 @@ def _host(value: str) -> str:
 def _port(value: str) -> int:
     if not value.isdigit() or int(value) > 65535:
         raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
+    return int(value)
+
+
+def _count(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
+        raise argparse.ArgumentTypeError("must be a number from 1 to 100000")
     return int(value)
 
 
@@ -142,18 +183,37 @@ def main(argv: list[str] | None = None) -> int:
     """
     _open_closed_streams()
     args = build_parser().parse_args(argv)
-    from proxy import commands  # after the arguments are known to be right: `--help` answers at once
-
+    # imported after the arguments are known to be right, `--help` answers at once; and no more than the command needs
     try:
+        if args.command == "audit":
+            from proxy.audit.command import audit
+
+            return audit(None if args.folder is not None else config_path(args.config), args)
+        from proxy import commands
+
         match args.command:
             case "serve":
                 return commands.serve(config_path(args.config), args)
             case "check":
                 return asyncio.run(commands.check(config_path(args.config), args))
+            case "test":
+                from proxy.policy_tests import run_tests
+
+                return asyncio.run(run_tests(config_path(args.config), args))
+            case "screen":
+                from proxy.batch.command import screen
+
+                return screen(config_path(args.config), args)
             case "doctor":
                 return asyncio.run(commands.doctor(args))
-            case "audit":
-                return commands.audit(None if args.folder is not None else config_path(args.config), args)
+            case "evaluate":
+                from proxy.commands_evaluate import evaluate
+
+                return evaluate(args, config_path)
+            case "calibrate":
+                from proxy.commands_calibrate import calibrate
+
+                return calibrate(config_path(args.config), args)
             case "config":
                 return commands.config_check(config_path(args.config), as_json=args.json)
             case _:

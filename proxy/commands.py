@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,27 +17,27 @@ from models import catalog
 from models.errors import EngineError
 from proxy.app import build_app
 from proxy.app import serve as run_app
-from proxy.audit.command import audit
 from proxy.audit.store import AuditError
 from proxy.config import Admin, Section
+from proxy.config_error import ConfigError
 from proxy.doctor import examine
-from proxy.loading import ConfigError, Loaded, load_config
+from proxy.loading import Loaded, load_config, policy_sources
 from proxy.logs import configure_logs
+from proxy.offline import guards_of, route_called, started
+from proxy.policy_lint import PolicyWarning, look_over
+from proxy.printing import console as _console
+from proxy.printing import print_json as _print_json
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
+from proxy.stale_calibrations import StaleCalibration, stale_calibrations
 from proxy.strict_json import check_text
 from rules.content import Content, Leaf, Surface
 from rules.decision import Cause, decide
 from rules.rule import Action, Stage
 
-__all__ = ["audit", "check", "config_check", "doctor", "models", "serve"]
-
 log = structlog.get_logger()
 
 S = TypeVar("S", bound=Section)
-
-READY_TIMEOUT_S = 600.0
-"""A 120b model takes minutes to load from a slow disk."""
 
 
 def serve(path: Path, args: argparse.Namespace) -> int:
@@ -79,13 +77,20 @@ def config_check(path: Path, *, as_json: bool) -> int:
         | {s.stage.value: [rule.policy.name for rule in s.rules] for s in (r.input, r.output)}
         for r in loaded.routes
     ]
+    warnings: list[PolicyWarning | StaleCalibration] = [
+        *look_over(policy_sources(path), path),
+        *stale_calibrations(loaded),
+    ]
     if as_json:
-        _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": sorted(loaded.engines)})
+        guards, warned = sorted(loaded.engines), [warning.record() for warning in warnings]
+        _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": guards, "warnings": warned})
         return 0
     table = Table("route", "upstream", "input policies", "output policies", "policy set", title=f"{path}: good")
     for r in routes:
         table.add_row(*(cell if isinstance(cell, str) else ", ".join(cell) for cell in _columns(r)))
     _console().print(table)
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     return 0
 
 
@@ -98,12 +103,7 @@ async def check(path: Path, args: argparse.Namespace) -> int:
     configure_logs(level="error")
     # the canaries are for who serves: a large model on a slow machine takes minutes for them
     loaded = load_config(path, canaries=False)
-    route = loaded.routes[0]
-    if args.route is not None:
-        by_name = {r.config.name: r for r in loaded.routes}
-        if args.route not in by_name:
-            raise ConfigError(f"{path}: routes: no route is called {args.route!r} (known: {', '.join(by_name)})")
-        route = by_name[args.route]
+    route = route_called(path, loaded, args.route)
     text = _standard_input() if args.text == "-" else args.text
     if (problem := check_text(text)) is not None:
         raise ConfigError(f"TEXT: {problem}")
@@ -111,18 +111,9 @@ async def check(path: Path, args: argparse.Namespace) -> int:
     screener = route.input if stage is Stage.INPUT else route.output
     surface = Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT
     content = Content((Leaf(("messages", 0, "content"), surface, text),))
-    needed = {g for rule in screener.rules for g in rule.guards}
-    engines = {name: engine for name, engine in loaded.engines.items() if name in needed}
-    try:
-        for engine in engines.values():
-            await engine.start()
-        for name, engine in engines.items():
-            if not await engine.wait_ready(READY_TIMEOUT_S):
-                raise ConfigError(f"{path}: guards.{name}: not ready: {engine.last_error}")
+    async with started(path, {name: loaded.judges[name] for name in guards_of([screener])}):
         decision = await screener.screen(content)
         verdicts = [*decision.verdicts, *await screener.shadow(content)]
-    finally:
-        await asyncio.gather(*(engine.close() for engine in engines.values()))
     if args.json:
         record = decision_record(decide(stage, verdicts), "check") | {"route": route.config.name, "stage": stage.value}
         record.pop("id")
@@ -257,12 +248,3 @@ def _models_verify(name: str, *, as_json: bool) -> int:
             table.add_row(str(r.path), r.sha256, "yes: the same" if r.recorded else "no: none was recorded")
         _console().print(table)
     return 0
-
-
-def _console() -> Console:
-    """Standard output: as wide as the terminal, or wide enough for a table in a file."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

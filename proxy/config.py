@@ -178,6 +178,9 @@ class LlamaGuard(Section):
     reason_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] | None = None
     """Longest time until the verdict is asked for, in seconds from when the guard takes the content; left out: 85 % of the time
     that there is."""
+    second_opinion: str | None = None
+    """Name of another guard, e.g. ``embedded``, that is asked at the same time where a policy's calibration weighs what it
+    says; ``safeguard calibrate`` makes such calibrations. If it cannot judge, such a verdict is an error."""
     gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """Layers to put on the GPU; ``auto``: all."""
     n_ctx: Annotated[int, Field(ge=512)] = 8192
@@ -251,11 +254,17 @@ class OpenAIGuard(Section):
     engine: Literal["openai"]
     """What kind of guard it is."""
     base_url: str
-    """Base URL; verdicts are asked for at ``{base_url}/chat/completions``."""
+    """Base URL; verdicts are asked for at ``{base_url}/chat/completions``, or ``/moderations``."""
+    api: Literal["chat", "moderations"] = "chat"
+    """``chat``: a chat model reads the policy and answers 0 or 1. ``moderations``: a classifier with categories of its own,
+    such as OpenAI's; it reads no policy, so each of its policies must name one of its categories (``any``: the highest)."""
     model: str
     """Model name as that server knows it."""
     api_key_env: EnvName | None = None
     """Environment variable with that server's key."""
+    second_opinion: str | None = None
+    """Name of another guard, e.g. ``embedded``, that is asked at the same time where a policy's calibration weighs what it
+    says; ``safeguard calibrate`` makes such calibrations. If it cannot judge, such a verdict is an error."""
     timeout_s: Seconds = 5
     """Longest time for one verdict."""
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
@@ -286,6 +295,9 @@ class PolicyEntry(Section):
     """The policy itself, in plain language."""
     detector: Literal["patterns", "secrets", "pii"] | None = None
     """A named detector."""
+    examples: str | None = None
+    """File of examples, looked up as ``file`` is: what ``safeguard test`` asks, and what canaries are taken from. Left out: for
+    ``NAME.md`` the ``NAME.examples.yaml`` beside it, if there is one."""
     category: str | None = None
     """Which output of an encoder judges it; left out: the file's own, or the pair (policy, content)."""
     summary: str | None = None
@@ -298,6 +310,9 @@ class PolicyEntry(Section):
     advisory: str | None = None
     """For ``rewrite_with: advisory``: what the upstream is told in a system message; left out: the file's own, or a
     sentence with the policy's title."""
+    calibration: str | None = None
+    """File with this policy's calibrations, which ``safeguard calibrate`` writes; looked up beside the configuration. Left out:
+    for a policy in a file, ``NAME.calibration.json`` beside ``NAME.md``, if there is one."""
     reason_band: Band | None = None
     """Scores of a ``llama`` guard's first forward pass that are reasoned about; left out: the guard's ``reason_band``."""
     patterns: tuple[str, ...] = ()
@@ -324,6 +339,8 @@ class PolicyEntry(Section):
             raise ValueError("category and summary belong to a policy with file or text")
         if self.detector is not None and (self.rewrite_text or self.advisory):
             raise ValueError("rewrite_text and advisory belong to a policy with file or text; a detector's rule masks")
+        if self.detector is not None and self.calibration is not None:
+            raise ValueError("calibration belongs to a policy with file or text; a detector's score is 0 or 1")
         if self.detector is not None and self.reason_band is not None:
             raise ValueError("reason_band belongs to a policy with file or text; a detector does not reason")
         return self

@@ -165,11 +165,14 @@ class Hold:
         mode: When text leaves.
         window_chars: So much unjudged text asks for a verdict.
         overlap_chars: So much judged text stays behind.
+        before_chars: So much of what stands before a window is shown with it; None: all, which costs a copy of the text
+            so far at every check.
     """
 
     mode: StreamMode
     window_chars: int
     overlap_chars: int
+    before_chars: int | None = None
     channels: dict[Hashable, Channel] = field(default_factory=dict, repr=False)
     factor: float = 1.0
     _loose: dict[Loose, None] = field(default_factory=dict, repr=False)
@@ -225,11 +228,14 @@ class Hold:
             start = max(0, min(channel.judged, channel.sent) - self.overlap_chars)
             start = channel.gap_before(start, 0) or (0 if start <= MAX_WORD_CHARS else start)
             text = channel.since(start)[: end - start]
-            leaves.append(Leaf(channel.path, channel.surface, text, before=channel.whole()[:start]))
+            leaves.append(Leaf(channel.path, channel.surface, text, before=self._before(channel, start)))
             channels.append((key, start, end))
         loose = self.unjudged_loose
         covered = tuple((leaf.surface, leaf.text, leaf.is_unknown) for leaf in loose)
         return Check(Content((*leaves, *loose)), tuple(channels), covered)
+
+    def _before(self, channel: Channel, start: int) -> str:
+        return channel.whole()[:start] if self.before_chars is None else channel.before(start, self.before_chars)
 
     def passed(self, check: Check, edits: Mapping[int, Sequence[Edit]]) -> list[tuple[Hashable, str]]:
         """A check has passed: gives what leaves, per channel.
@@ -262,7 +268,8 @@ class Hold:
                 out.append((name, channel.release(upto, [e for e in changes if e.end <= upto])))
             elif changes and self.mode is not StreamMode.WINDOW:
                 raise TooLate
-            channel.let_go(min(channel.judged, channel.sent) - self.overlap_chars - MAX_WORD_CHARS)
+            kept_chars = self.overlap_chars + MAX_WORD_CHARS + (self.before_chars or 0)
+            channel.let_go(min(channel.judged, channel.sent) - kept_chars)
         return out
 
     @property

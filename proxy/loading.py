@@ -15,6 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from models.calibrated import CalibratedEngine
+from models.calibration import Calibration, CalibrationError, path_beside, read_calibrations
 from models.catalog import resolve
 from models.engine import Canary, Effort, Engine
 from models.errors import ModelLoadError
@@ -23,20 +25,24 @@ from models.shared import share
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
 from proxy.audit.entry import Keep
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
+from proxy.config_error import ConfigError
 from proxy.hold import StreamMode
 from proxy.yaml_file import Path as KeyPath
 from proxy.yaml_file import YamlError, YamlFile, parse_yaml
 from rules.content import Surface, show_path
 from rules.detectors import build_detector
 from rules.errors import PolicyError
-from rules.examples import canary_of, read_examples
-from rules.policy import DEFAULT_REFUSAL_TEXT, Policy, find_policy_file, revision_of, text_policy
+from rules.examples import ExampleFile, beside, canary_of, read_example_file
+from rules.policy import (
+    DEFAULT_REFUSAL_TEXT,
+    Policy,
+    find_policy_file,
+    revision_of,
+    split_front_matter,
+    text_policy,
+)
 from rules.rule import Action, Mode, RewriteWith, Rule, Stage
 from rules.screen import Screener
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message is one line with file, line, key and reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,34 @@ class Loaded:
     """Hash over the whole configuration and its policies' revisions: 12 hexadecimal digits."""
     audit_folder: Path | None = None
     """Where the audit is kept; None: nowhere."""
+    calibrations: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
+    """All maps there are, by name of the policy; whether one holds for a guard is seen when the guard judges."""
+    judges: Mapping[str, Engine] = field(default_factory=dict, repr=False)
+    """The engines as rules ask them: with calibrations."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGuard:
+    """One guard by itself, not started, with the verdicts that it gives: without cache, canaries and calibrations."""
+
+    name: str
+    config: Guard
+    engine: Engine = field(repr=False)
+
+    @property
+    def effort(self) -> str | None:
+        """See `effort_of`."""
+        return effort_of(self.config)
+
+    @property
+    def second_opinion(self) -> str | None:
+        """The guard whose opinion is weighed beside its own."""
+        return getattr(self.config, "second_opinion", None)
+
+    @property
+    def settings(self) -> str:
+        """Hash over everything in its section that can change a verdict."""
+        return revision_of(self.config.model_dump_json(exclude=_NOT_IN_A_VERDICT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +119,22 @@ class _Source:
         )
 
 
-def load_config(path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True) -> Loaded:
+def load_config(
+    path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True, also_guard: str | None = None
+) -> Loaded:
     """Read, check and build a configuration.
 
     Args:
         path: The YAML file.
         environ: Where variables and keys are looked up.
         canaries: Whether the guards have to pass their canaries, where the configuration wants it.
+        also_guard: A guard that is wanted for all policies, whether or not a rule names it.
 
     Raises:
         ConfigError: Anything in it is unusable.
     """
     source, config = _read(path, environ)
-    return _build(source, config, environ, canaries=canaries)
+    return _build(source, config, environ, canaries=canaries, also_guard=also_guard)
 
 
 def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, Policy]]:
@@ -114,6 +151,65 @@ def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[
     return config, {name: _policy(source, name, entry) for name, entry in config.policies.items()}
 
 
+def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[str, str] = os.environ) -> LoadedGuard:
+    """Build one guard of a configuration, whether or not a rule uses it.
+
+    Args:
+        path: The YAML file.
+        name: The guard; None: the one that rules get which name none.
+        n_policies: How many policies it will be asked about.
+        environ: Where variables and keys are looked up.
+
+    Raises:
+        ConfigError: There is no such guard, or it is unusable.
+    """
+    source, config = _read(path, environ)
+    name = name or _default_guard(source, config)
+    if name is None or name not in config.guards:
+        raise ConfigError(f"{path}: guards: no guard is called {name!r}{_known(config.guards)}")
+    guard = config.guards[name]
+    engine = build_engine(_spec(source, name, guard, environ, n_policies), cache_entries=0)
+    return LoadedGuard(name, guard, engine)
+
+
+_NOT_IN_A_VERDICT = {
+    "timeout_s", "max_queue", "threads", "cache_entries", "canaries", "check_memory", "api_key_env", "max_connections",
+    "max_policies", "max_sequences", "max_kept", "kv_tokens", "prefix_cache", "second_opinion",
+}  # fmt: skip
+"""Keys of a guard that change no verdict."""
+
+
+def effort_of(guard: Guard) -> str | None:
+    """For how long a guard may think, in words that calibrations are compared by; None where it is not for us to say."""
+    if not isinstance(guard, LlamaGuard):
+        return None
+    return guard.effort.value + (f" {guard.reason_tokens}" if guard.reason_tokens is not None else "")
+
+
+def calibration_path(config_path: Path, entry: PolicyEntry) -> Path | None:
+    """Where the calibrations of a policy lie, or would lie; None: nowhere, unless the configuration says where.
+
+    Raises:
+        PolicyError: The policy's file is not there.
+    """
+    if entry.calibration is not None:
+        return config_path.parent / Path(entry.calibration).expanduser()
+    return None if entry.file is None else path_beside(find_policy_file(entry.file, config_path.parent))
+
+
+def _calibrations(source: _Source, name: str, entry: PolicyEntry) -> tuple[Calibration, ...]:
+    key: KeyPath = ("policies", name, "calibration") if entry.calibration is not None else ("policies", name)
+    try:
+        path = calibration_path(source.path, entry)
+        return read_calibrations(path) if path is not None else ()
+    except FileNotFoundError:
+        if entry.calibration is None:
+            return ()
+        raise source.error(key, f"no such file: {entry.calibration}; `safeguard calibrate` writes it") from None
+    except (CalibrationError, PolicyError) as e:
+        raise source.error(key, str(e)) from None
+
+
 def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read a configuration only.
 
@@ -121,6 +217,45 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         ConfigError: Something in it is unusable.
     """
     return _read(path, environ)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """A policy as its author wrote it.
+
+    Attributes:
+        name: Its name in the configuration.
+        file: Where its text stands: a policy file, or the configuration.
+        line: Where in the file the text begins; for a text in the configuration, where its key stands.
+        text: What a guard reads; None for detectors.
+        examples: Its examples; None where there is no file of them.
+    """
+
+    name: str
+    file: Path
+    line: int
+    text: str | None = field(repr=False)
+    examples: ExampleFile | None = field(repr=False)
+
+
+def policy_sources(path: Path, environ: Mapping[str, str] = os.environ) -> list[PolicySource]:
+    """The policies of a configuration with their examples, to be tested and looked over.
+
+    Raises:
+        ConfigError: Something in it is unusable.
+    """
+    source, config = _read(path, environ)
+    found = []
+    for name, entry in config.policies.items():
+        file, line, text = source.path, source.file.line_of(("policies", name, "text")), entry.text
+        if entry.file is not None:
+            _policy(source, name, entry)  # complains about what is wrong with it
+            file = find_policy_file(entry.file, source.path.parent)
+            whole = file.read_text(encoding="utf-8")
+            text = split_front_matter(whole)[1]
+            line = whole.count("\n", 0, len(whole) - len(text)) + 1
+        found.append(PolicySource(name, file, line, text, _examples(source, name, entry)))
+    return found
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
@@ -190,10 +325,13 @@ def _similar(key: str, source: _Source, path: KeyPath) -> str:
     return f"; known here: {', '.join(model.model_fields)}"  # type: ignore[attr-defined]  # all are pydantic models
 
 
-def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool) -> Loaded:
+def _build(
+    source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool, also_guard: str | None
+) -> Loaded:
     default_guard = _default_guard(source, config)
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
+    calibrations = {name: _calibrations(source, name, entry) for name, entry in config.policies.items()}
     names = [route.name for route in config.routes]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -223,28 +361,47 @@ def _build(source: _Source, config: Config, environ: Mapping[str, str], *, canar
     used_by = {
         name: {r.policy.name for _, given, back in parts for r in (*given, *back) if name in r.guards} for name in used
     }
-    specs = {name: _spec(source, name, config.guards[name], environ, len(used_by[name])) for name in sorted(used)}
+    if also_guard is not None:
+        if also_guard not in config.guards:
+            raise source.error(("guards",), f"no guard is called {also_guard!r}{_known(config.guards)}")
+        used_by[also_guard] = {name for name, policy in policies.items() if policy.detector is None}
+    seconds = _second_opinions(source, config)
+    for name, second in seconds.items():
+        if name in used_by:
+            used_by[second] = used_by.get(second, set()) | used_by[name]
+    specs = {name: _spec(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
     rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
     pairs = _canaries(source, config, policies, rules)
     engines = {
         name: build_engine(spec, canaries=pairs[name], cache_entries=config.guards[name].cache_entries)
         for name, spec in specs.items()
     }
+    judges = {
+        name: CalibratedEngine(
+            engine,
+            guard=name,
+            calibrations=calibrations,
+            effort=effort_of(config.guards[name]),
+            second=engines[seconds[name]] if name in seconds else None,
+        )
+        for name, engine in engines.items()
+    }
     routes = tuple(
         LoadedRoute(
             config=route,
             upstream=config.upstreams[route.upstream],
             upstream_key=keys[route.upstream],
-            input=Screener(Stage.INPUT, given, share(engines, route.name), route.opaque),
-            output=Screener(Stage.OUTPUT, back, share(engines, route.name), route.opaque),
-            policy_set=_policy_set(given, back, route),
+            input=Screener(Stage.INPUT, given, share(judges, route.name), route.opaque),
+            output=Screener(Stage.OUTPUT, back, share(judges, route.name), route.opaque),
+            policy_set=_policy_set(given, back, route, calibrations),
             keep=_keep(config, route),
         )
         for route, given, back in parts
     )
     revision = revision_of(*(r.config.name + r.policy_set for r in routes))
     whole = revision_of(config.model_dump_json(), *(f"{name} {p.revision}" for name, p in sorted(policies.items())))
-    return Loaded(config, routes, engines, policies, revision, admin_token, whole, audit_folder(source.path, config))
+    folder = audit_folder(source.path, config)
+    return Loaded(config, routes, engines, policies, revision, admin_token, whole, folder, calibrations, judges)
 
 
 def audit_folder(path: Path, config: Config) -> Path | None:
@@ -271,6 +428,24 @@ def _default_guard(source: _Source, config: Config) -> str | None:
     if len(config.guards) == 1:
         return next(iter(config.guards))
     return "embedded" if "embedded" in config.guards else None
+
+
+def _second_opinions(source: _Source, config: Config) -> dict[str, str]:
+    """Which guard's opinion each guard has weighed beside its own."""
+    found = {}
+    for name, guard in config.guards.items():
+        second = getattr(guard, "second_opinion", None)
+        if second is None:
+            continue
+        if second not in config.guards:
+            reason = f"no guard is called {second!r}{_known(config.guards)}"
+        elif second == name or getattr(config.guards[second], "second_opinion", None) is not None:
+            reason = f"{second!r} must be another guard, without second_opinion of its own"
+        else:
+            found[name] = second
+            continue
+        raise source.error(("guards", name, "second_opinion"), reason)
+    return found
 
 
 def _admin_token(source: _Source, config: Config, environ: Mapping[str, str]) -> str | None:
@@ -375,6 +550,10 @@ def _rule(
         for name in given:
             if name not in config.guards:
                 raise source.error((*at, "guard"), f"no guard is called {name!r}{_known(config.guards)}")
+            if policy.category is None and getattr(config.guards[name], "api", None) == "moderations":
+                raise source.error(
+                    (*at, "guard"), f"guard {name!r} reads no policies: {policy.name!r} must name one of its categories"
+                )
         guards = tuple(given)
     if entry.rewrite is not None and "output" in at and route.stream is StreamMode.DELIVER_FIRST:
         raise source.error(
@@ -436,6 +615,7 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str], 
                 name=name,
                 base_url=guard.base_url,
                 model=guard.model,
+                api=guard.api,
                 api_key=_key(source, at, guard.api_key_env, environ),
                 timeout_s=guard.timeout_s,
                 max_connections=guard.max_connections,
@@ -496,22 +676,36 @@ def _canaries(
     for name, entry in config.policies.items():
         asked = {g for r in rules if r.policy.name == name and r.mode is not Mode.OFF for g in r.guards}
         asked = {guard for guard in asked if config.guards[guard].canaries}
-        if entry.file is None or not asked:
+        if not asked or (file := _examples(source, name, entry)) is None:
             continue
-        try:
-            examples = read_examples(find_policy_file(entry.file, source.path.parent))
-        except PolicyError as e:
-            raise source.error(("policies", name, "file"), str(e)) from None
-        if (canary := canary_of(policies[name], examples)) is not None:
+        if (canary := canary_of(policies[name], file.examples)) is not None:
             for guard in asked:
                 found[guard].append(canary)
     return found
 
 
-def _policy_set(given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route) -> str:
+def _examples(source: _Source, name: str, entry: PolicyEntry) -> ExampleFile | None:
+    """The examples of a policy: of the file that the configuration names, else of the one beside the policy, if any."""
+    key = "file" if entry.examples is None else "examples"
+    try:
+        if entry.examples is not None:
+            return read_example_file(find_policy_file(entry.examples, source.path.parent))
+        if entry.file is not None:
+            return read_example_file(beside(find_policy_file(entry.file, source.path.parent)))
+    except FileNotFoundError:
+        return None
+    except PolicyError as e:
+        raise source.error(("policies", name, key), str(e)) from None
+    return None
+
+
+def _policy_set(
+    given: tuple[Rule, ...], back: tuple[Rule, ...], route: Route, calibrations: Mapping[str, tuple[Calibration, ...]]
+) -> str:
     lines = [
         f"{stage} {r.policy.name} {r.policy.revision} {r.guards} {sorted(r.thresholds.items())} {r.mode} {r.on_error} "
         f"{sorted(r.scope) if r.scope is not None else '*'}{_rewrite_line(r)}"
+        f"{''.join(f' {c.model_dump_json()}' for c in calibrations[r.policy.name])}"
         for stage, rules in ((Stage.INPUT, given), (Stage.OUTPUT, back))
         for r in rules
     ]

@@ -149,7 +149,7 @@ class Relay:
     async def _from_stream(self, answer: Answer) -> web.StreamResponse:
         config = self.route.config
         mode = StreamMode(config.stream) if self.asked.stream else StreamMode.BUFFER
-        hold = Hold(mode, config.window_chars, config.overlap_chars)
+        hold = Hold(mode, config.window_chars, config.overlap_chars, self.route.output.before_chars)
         stream = self.api.new_stream(self.asked, hold, config.max_body_bytes, self.route.upstream_key)
         if self.asked.stream:
             return await StreamRelay(self, answer).run(stream)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from models.engine import Engine, Passage, Score, Tier
 from models.errors import EngineError
-from rules.content import Content, Surface, joined_readings
+from rules.content import CONTEXT_CHARS, Content, Surface, joined_readings
 from rules.decision import Decision, Finding, Verdict, decide
 from rules.detectors import Span
 from rules.errors import TooMuchToDecode
@@ -57,6 +57,14 @@ class Screener:
         object.__setattr__(self, "_enforced", tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE))
         object.__setattr__(self, "_shadowed", shadowed)
 
+    @property
+    def before_chars(self) -> int | None:
+        """How much of what stands before a leaf in the same text its guards read; None: all of it."""
+        guards = {guard for rule in (*self._enforced, *self._shadowed) for guard in rule.guards}
+        if any(self.engines[guard].is_incremental for guard in guards):
+            return None
+        return CONTEXT_CHARS if guards else 0
+
     async def screen(self, content: Content, context: Sequence[Passage] = ()) -> Decision:
         """Judge one content by every enforced rule.
 
@@ -70,9 +78,9 @@ class Screener:
         verdicts = await self._verdicts(self._enforced, content, context)
         return decide(self.stage, verdicts, content.opaque, self.on_opaque)
 
-    async def scores(self, content: Content) -> list[Verdict]:
+    async def scores(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by every enforced rule, also where one of them would refuse already: for scores alone."""
-        return await self._verdicts([r for r in self.rules if r.mode is Mode.ENFORCE], content, (), every=True)
+        return await self._verdicts(self._enforced, content, context, every=True)
 
     async def shadow(self, content: Content, context: Sequence[Passage] = ()) -> list[Verdict]:
         """Judge one content by the rules in shadow; for the record only."""

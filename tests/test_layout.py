@@ -61,9 +61,19 @@ def test_nothing_of_the_product_imports_tests_or_tools() -> None:
 def test_importing_the_service_loads_no_model_library() -> None:
     code = (
         "import sys, proxy.app, proxy.commands, proxy.__main__, rules.screen\n"
-        "heavy = {'llama_cpp', 'torch', 'transformers'} & set(sys.modules)\n"
+        "heavy = {'llama_cpp', 'torch', 'transformers', 'numpy'} & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
+    run_python(code)
+
+
+def test_help_and_wrong_usage_are_told_before_anything_is_loaded() -> None:
+    run_python(
+        "import sys, proxy.__main__\nsys.exit(', '.join({'aiohttp', 'pydantic', 'structlog'} & set(sys.modules)) or 0)"
+    )
+
+
+def run_python(code: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

@@ -17,7 +17,7 @@ from proxy.audit.entry import policies_of
 from proxy.audit.export import write_csv
 from proxy.audit.opening import reader_of
 from proxy.audit.store import AuditError, AuditReader, Filter, Record
-from proxy.loading import ConfigError, audit_folder, read_config
+from proxy.config_error import ConfigError
 
 TABLE_ROWS = 50
 """A table shows so many records unless ``--limit`` says otherwise; exports give all."""
@@ -46,6 +46,8 @@ def _folder(path: Path | None, given: Path | None) -> Path:
     if path is None:
         assert given is not None
         return given
+    from proxy.loading import audit_folder, read_config  # much more than reading records needs
+
     folder = audit_folder(path, read_config(path))
     if folder is None:
         raise ConfigError(f"{path}: audit: is missing: no records are kept")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -13,9 +14,11 @@ from proxy.audit.audit import Audit
 from proxy.audit.entry import PolicyText, moment
 from proxy.audit.jsonl_reader import JsonLinesReader
 from proxy.audit.store import AuditError, AuditReader, AuditSink, Folder, Retention
-from proxy.config import PolicyEntry
-from proxy.loading import Loaded
 from rules.policy import Policy
+
+if TYPE_CHECKING:  # who only reads records needs none of it
+    from proxy.config import PolicyEntry
+    from proxy.loading import Loaded
 
 
 def audit_of(loaded: Loaded) -> Audit | None:

@@ -8,6 +8,7 @@ no text is kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from proxy.audit.entry import Keep, shown
@@ -19,9 +20,13 @@ from rules.rewrite import Masker
 from rules.rule import Rule
 from rules.screen import detect
 
-_SHIPPED = tuple(
-    Rule(Policy(kind, kind, detector=build_detector(kind), joins=kind != "pii"), (), {}) for kind in ("secrets", "pii")
-)
+
+@cache
+def _shipped() -> tuple[Rule, ...]:
+    return tuple(
+        Rule(Policy(kind, kind, detector=build_detector(kind), joins=kind != "pii"), (), {})
+        for kind in ("secrets", "pii")
+    )
 
 
 def kept(content: Content, verdicts: Sequence[Verdict], keep: Keep, rules: Iterable[Rule] = ()) -> dict[str, Any]:
@@ -37,7 +42,7 @@ def kept(content: Content, verdicts: Sequence[Verdict], keep: Keep, rules: Itera
     if keep is Keep.FULL:
         texts = [leaf.text for leaf in content.leaves]
         return _shape(content, texts, rationales, keep)
-    detectors = [*_SHIPPED, *(_everywhere(rule) for rule in rules if rule.policy.detector is not None)]
+    detectors = [*_shipped(), *(_everywhere(rule) for rule in rules if rule.policy.detector is not None)]
     masker = Masker()
     reasons = Content(tuple(Leaf((name,), Surface.REASONING, text or "") for name, text in rationales.items()))
     masked = _masked(reasons, detectors, masker)

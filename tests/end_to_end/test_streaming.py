@@ -7,6 +7,7 @@ the upstream's bytes are cut; what is refused must not leave, however much of th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -741,15 +742,15 @@ async def test_K03_a_client_that_does_not_read_stops_the_upstream_and_then_gets_
     torrent = upstream.script = Torrent()
     before = resident_bytes(proxy)
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port, limit=65536)
-    writer.write(http_request(asked(), target=f"/{name}-large/v1/chat/completions"))
-    assert await asyncio.to_thread(torrent.stalled.wait, 30)
-    assert torrent.sent < torrent.total
-    assert resident_bytes(proxy) - before < 16_000_000
-    torrent.total = torrent.sent + 1  # this much is on its way, and one piece more
-    got = bytearray()
-    while piece := await reader.read(1 << 18):
-        got += piece
-    writer.close()
+    with contextlib.closing(writer):
+        writer.write(http_request(asked(), target=f"/{name}-large/v1/chat/completions"))
+        assert await asyncio.to_thread(torrent.stalled.wait, 30)
+        assert torrent.sent < torrent.total
+        assert resident_bytes(proxy) - before < 16_000_000
+        torrent.total = torrent.sent + 1  # this much is on its way, and one piece more
+        got = bytearray()
+        while piece := await reader.read(1 << 18):
+            got += piece
     text = b"".join(got.split(b"\r\n\r\n", 1)[1].split(b"\r\n")[1::2])
     assert text.endswith(DONE)
     sent = "".join(c["delta"].get("content", "") for e in read_events(text) if e is not None for c in e["choices"])

@@ -5,15 +5,13 @@ import pytest
 
 from models.errors import ERRORS_BY_CODE, VerdictError
 from models.labels import (
-    MAX_LOG_ODDS,
     Float32Array,
     LabelError,
     label_mass,
-    log_odds,
     read_score,
-    sigmoid,
     violation_score,
 )
+from models.odds import MAX_LOG_ODDS, log_odds, sigmoid
 
 
 def logits(*values: float) -> Float32Array:

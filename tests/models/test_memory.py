@@ -382,6 +382,13 @@ def test_a_gpu_that_llama_cpp_was_not_built_for_takes_no_layers(monkeypatch: pyt
         assert layout_of(spec, shape) == layout_of(replace(spec, layout=layout), shape)
 
 
+def test_layers_for_a_gpu_that_llama_cpp_was_not_built_for_are_counted_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = LocalSpec("g", "llama", str(TINY), gpu_layers=99)
+    for built, weights in [(True, 0), (False, TINY.stat().st_size)]:
+        monkeypatch.setattr(memory_check, "built_for_gpu", lambda built=built: built)
+        assert look(spec, TINY).estimate.weights == weights
+
+
 # both together
 
 NEED = Estimate(weights=11 * GIB, kv_cache=768 * MIB, buffers=200 * MIB, process=100 * MIB)

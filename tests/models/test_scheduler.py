@@ -16,7 +16,7 @@ from models.commands import Batch, Branch, Cut, Open, Reading, Row, Says, Shape,
 from models.errors import EngineError, EngineOverloaded, VerdictError
 from models.lane import LEAST_KEPT
 from models.ledger import KvLedger
-from models.scheduler import PREFIX_CHUNK, Scheduler
+from models.scheduler import PREFIX_CHUNK, Scheduler, _length_of_row
 
 SHAPE = Shape(n_lanes=2, n_slots=2, n_cells=100, n_batch=64)
 IN_PLACE = Shape(n_lanes=3, n_slots=1, n_cells=100, n_batch=64, in_place=True)
@@ -147,6 +147,23 @@ def test_a_long_content_is_read_in_several_batches_while_traces_go_on() -> None:
         [(1, 1, Want.TOKEN), (2, 63, Want.NOTHING)],
         [(1, 1, Want.TOKEN), (2, 37, Want.VERDICT)],
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_pending", "room", "n_left", "alone", "expected"),
+    [
+        pytest.param(67, 62, 512, True, 67, id="a-small-remainder-is-taken-along"),
+        pytest.param(67, 40, 512, True, 40, id="a-large-one-is-not"),
+        pytest.param(67, 62, 60, True, 60, id="a-call-is-never-too-large"),
+        pytest.param(67, 80, 512, False, 67, id="a-row-more-that-fits"),
+        pytest.param(67, 62, 512, False, 62, id="a-good-part-of-a-row-more"),
+        pytest.param(67, 13, 512, False, 0, id="a-scrap-of-a-row-more"),
+        pytest.param(5, 13, 512, False, 5, id="a-short-row-more"),
+        pytest.param(67, -5, 512, False, 0, id="no-room"),
+    ],
+)
+def test_batches_are_cut_where_it_pays(n_pending: int, room: int, n_left: int, alone: bool, expected: int) -> None:
+    assert _length_of_row(n_pending, room, n_left, alone=alone) == expected
 
 
 def test_the_earliest_deadline_goes_first() -> None:
@@ -401,6 +418,24 @@ def test_contents_with_the_same_beginning_share_it_while_both_are_kept() -> None
     assert n_computed(s, of([*system, *range(90)])) == 22
 
 
+def test_nobody_goes_on_from_a_short_content_that_is_being_thought_about() -> None:
+    s = scheduler(ROOMY)
+    submit(s, 1, of(range(LEAST_KEPT - 1), budget=500, closing=(9,)))
+    s.take(batch(s), [11], QUICK)
+    submit(s, 2, of(range(LEAST_KEPT + 10)))
+    assert batch(s).edits == (Branch(0, 0, 2, 3),), "nothing holds its tokens once they lie outside of the window"
+
+
+def test_somebody_goes_on_from_a_longer_one() -> None:
+    s = scheduler(ROOMY)
+    submit(s, 1, of(range(LEAST_KEPT), budget=500, closing=(9,)))
+    command = batch(s)
+    assert command.rows[0].lasting
+    s.take(command, [11], QUICK)
+    submit(s, 2, of(range(LEAST_KEPT + 10)))
+    assert batch(s).edits == (Branch(0, 1, 2, 3 + LEAST_KEPT),)
+
+
 def test_a_stream_serves_the_policy_that_asks_even_if_another_content_must_go() -> None:
     s = scheduler(STREAMS)
     judged(s, of(range(100)))
@@ -463,14 +498,16 @@ def test_admission_knows_what_need_not_be_read() -> None:
 # More than one way to a verdict
 
 
-def test_a_reading_may_be_followed_by_another_of_the_same_content() -> None:
-    s = scheduler(ROOMY)
-    submit(s, 1, of([1, 2]))
-    again = Reading("a", (1, 2, 3), (1, 2, 4, 5), budget=2, closing=(9,), n_content=2)
+@pytest.mark.parametrize("shape", [ROOMY, replace(ROOMY, n_kept=0)], ids=["keeps", "forgets"])
+def test_a_reading_may_be_followed_by_another_of_the_same_content(shape: Shape) -> None:
+    s = scheduler(shape)
+    content = range(LEAST_KEPT)
+    submit(s, 1, of(content))
+    again = Reading("a", (1, 2, 3), (*content, 4, 5), budget=2, closing=(9,), n_content=LEAST_KEPT)
     assert s.take(batch(s), [again], QUICK) == []
     command = batch(s)
-    assert command.edits == (Cut(0, 1, 5),)
-    assert rows(command) == [(0, 1, [4, 5], 5, Want.TOKEN)]
+    assert command.edits == (Cut(0, 1, 3 + LEAST_KEPT),)
+    assert rows(command) == [(0, 1, [4, 5], 3 + LEAST_KEPT, Want.TOKEN)]
     assert s.take(command, [None], QUICK) == []
     assert s.take(batch(s), ["no"], QUICK) == [Verdict(1, 0, "no")]
     assert len(s) == 0
@@ -533,6 +570,10 @@ def test_a_trace_that_goes_in_circles_is_closed() -> None:
 # Random schedules
 
 
+WINDOW = 8
+"""Tokens that the fake model looks back, behind the prefix."""
+
+
 @dataclass
 class FakeModel:
     """Keeps tokens where llama.cpp keeps cells, and says what depends on all of them."""
@@ -546,6 +587,10 @@ class FakeModel:
         self.ledgers = [KvLedger(n_cells, n_sequences) for _ in range(n)]
         self.tokens: dict[tuple[int, int], list[int]] = {}
         self.prefix: dict[int, list[int]] = {}
+        self.safe: dict[tuple[int, int], set[int]] = {}
+        """Positions that somebody else holds too."""
+        self.lost: dict[tuple[int, int], set[int]] = {}
+        """Positions that were given to others because they lay outside of the window; see `models.llama.Context`."""
 
     def where(self, lane: int, slot: int) -> tuple[int, int]:
         return (0, lane) if self.shape.in_place else (lane, slot)
@@ -555,6 +600,7 @@ class FakeModel:
             context, sequence = self.where(command.lane, slot)
             self.ledgers[context].clear(sequence)
             self.tokens[context, sequence] = []
+            self.safe[context, sequence], self.lost[context, sequence] = set(), set()
         self.prefix[command.lane] = list(command.prefix)
 
     def edit(self, command: Batch) -> None:
@@ -565,13 +611,18 @@ class FakeModel:
                     assert length < len(self.tokens[context, sequence])
                     self.ledgers[context].cut(sequence, length)
                     del self.tokens[context, sequence][length:]
+                    for positions in (self.safe, self.lost):
+                        positions[context, sequence] -= set(range(length, 1000))
                 case Branch(source=source, length=length):
                     assert not self.shape.in_place
                     self.ledgers[context].copy(source, sequence, length)
                     self.tokens[context, sequence] = self.tokens[context, source][:length]
+                    self.lost[context, sequence] = self.lost[context, source] & set(range(length))
+                    self.safe[context, sequence] = set(range(length)) if source else set()
             assert len(self.tokens[context, sequence]) == self.ledgers[context].length(sequence)
             kept = self.tokens[context, sequence]
             assert kept[: len(self.prefix[edit.lane])] == self.prefix[edit.lane][: len(kept)]
+            assert not self.lost[context, sequence] & set(range(edit.length - WINDOW, edit.length))
 
     def run(self, command: Batch) -> list[list[int]]:
         """Compute a batch; all tokens up to where something is wanted."""
@@ -584,6 +635,11 @@ class FakeModel:
             assert len(self.tokens[context, sequence]) == row.position
             self.tokens[context, sequence] += row.tokens
             self.ledgers[context].append(sequence, len(row.tokens))
+            if row.lasting:
+                self.safe[context, sequence] |= set(range(row.position, row.position + len(row.tokens)))
+            if row.slot and not self.shape.in_place:
+                outside = set(range(len(self.prefix[row.lane]), len(self.tokens[context, sequence]) - WINDOW))
+                self.lost[context, sequence] |= outside - self.safe[context, sequence]
             assert self.ledgers[context].n_free >= 0
             assert self.ledgers[context].length(sequence) <= self.shape.n_cells
             if row.want is not Want.NOTHING:
@@ -739,6 +795,7 @@ def test_random_schedules_keep_the_books_starve_nobody_and_mix_up_nothing(
     shape: Shape, script: list[tuple[str, object, int]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("models.lane.LEAST_KEPT", 2)
+        patched.setattr("models.lane.LEAST_KEPT", 5)
+        patched.setattr("models.scheduler.LEAST_KEPT", 5)
         patched.setattr("models.lane._SCRAP", 1)
         check_schedule(shape, script)

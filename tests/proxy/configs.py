@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from proxy.config import Route
-from proxy.loading import ConfigError, Loaded, LoadedRoute, load_config
+from proxy.config_error import ConfigError
+from proxy.loading import Loaded, LoadedRoute, load_config
 
 SMALL = """\
 upstreams:

@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry
 from models.engine import Engine, GuardPolicy, Passage
 from models.factory import build_engine
 from models.specs import LocalSpec, RemoteSpec
+from proxy.app import build_app
 from proxy.guard_metrics import GuardMetrics
-from proxy.records import Metrics
+from tests.proxy.configs import SMALL, load
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "data" / "tiny-gpt-oss.gguf"
@@ -81,10 +82,9 @@ def test_a_guard_elsewhere_has_no_process_to_tell_of() -> None:
     }
 
 
-def test_the_page_lists_just_the_metrics_that_there_are() -> None:
-    metrics = Metrics()
-    metrics.registry.register(GuardMetrics({}))
-    names = {f"{f.name}_total" if f.type == "counter" else f.name for f in metrics.registry.collect()}
+def test_the_page_lists_just_the_metrics_that_there_are(tmp_path: Path) -> None:
+    app = build_app(load(tmp_path, SMALL + "guards: {}\naudit: {}\n"))
+    names = {f"{f.name}_total" if f.type == "counter" else f.name for f in app.metrics.registry.collect()}
     listed = re.findall(
         r"^\| `(safeguard_\w+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), re.MULTILINE
     )

@@ -66,6 +66,20 @@ def test_the_next_check_shows_what_is_held_and_as_much_of_what_has_left() -> Non
     assert passes(held) == [("a", "678 abcdef")]
 
 
+@pytest.mark.parametrize("before_chars", [None, 0, 25])
+def test_a_check_shows_as_much_of_what_stands_before_it_as_guards_read(before_chars: int | None) -> None:
+    held = Hold(StreamMode.WINDOW, 10, 4, before_chars)
+    text = "".join(f"word{number:03} " for number in range(100))
+    for i in range(0, len(text), 16):
+        add(held, text[i : i + 16])
+        (leaf,) = held.check().content.leaves
+        stands_before = text[: i + 16].removesuffix(leaf.text)
+        assert leaf.before == (
+            stands_before if before_chars is None else stands_before[-before_chars:] * bool(before_chars)
+        )
+        passes(held)
+
+
 def test_a_check_begins_and_ends_between_words() -> None:
     held = hold(window=10, overlap=4)
     add(held, "some words and ha")

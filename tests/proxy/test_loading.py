@@ -9,7 +9,8 @@ import pytest
 
 from models.host import LocalEngine
 from models.verdict_cache import CachedEngine
-from proxy.loading import ConfigError, is_loopback, load_config
+from proxy.config_error import ConfigError
+from proxy.loading import is_loopback, load_config, policy_sources
 from rules.content import Surface
 from rules.rule import Action, Mode, OnError
 from tests.proxy.configs import SMALL, complaint, load
@@ -446,7 +447,49 @@ def test_examples_beside_a_policy_of_ones_own_are_its_canaries_and_have_to_be_us
     beside.write_text("- {text: a, stage: input, violates: true}\n- {text: b, stage: output, violates: false}\n")
     assert canaries_of(load(tmp_path, GUARDED).engines["second"]) == ["bare"]
     beside.write_text("- {text: a, violates: true}\n")
-    assert complaint(tmp_path, GUARDED) == f"14: policies.bare.file: {beside}: 0.stage: Field required"
+    assert complaint(tmp_path, GUARDED) == f"14: policies.bare.file: {beside}:1: example 1: stage: Field required"
+
+
+NAMED_EXAMPLES = """\
+upstreams:
+  default: {base_url: demo}
+policies:
+  text: {text: No threats., examples: mine.yaml}
+  word: {detector: patterns, literals: [MARK], examples: mine.yaml}
+  file:
+    file: own.md
+routes:
+  - {name: one, upstream: default, input: [{policy: text, flag: 0.5}, {policy: word, flag: 0.5}]}
+"""
+
+
+def test_the_configuration_names_examples_for_texts_and_detectors(tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_text("---\ntitle: Own\n---\nA text.", encoding="utf-8")
+    assert complaint(tmp_path, NAMED_EXAMPLES).startswith(
+        "4: policies.text.examples: no such file: mine.yaml (looked in"
+    )
+    lines = "- {text: a, stage: input, violates: yes}\n- {text: b, stage: input, violates: no}\n"
+    (tmp_path / "mine.yaml").write_text(lines)
+    assert canaries_of(load(tmp_path, NAMED_EXAMPLES).engines["embedded"]) == ["text"]
+    config = tmp_path / "c.yaml"
+    seen = [
+        (s.name, s.file, s.line, s.text, None if s.examples is None else len(s.examples.examples))
+        for s in policy_sources(config, {})
+    ]
+    assert seen == [
+        ("text", config, 4, "No threats.", 2),
+        ("word", config, 5, None, 2),
+        ("file", tmp_path / "own.md", 4, "A text.", None),
+    ]
+
+
+def test_a_guard_that_no_rule_names_can_be_wanted(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(SMALL.replace("policies:", "guards: {spare: {engine: encoder}}\npolicies:"), encoding="utf-8")
+    assert set(load_config(config, {}).engines) == set()
+    assert set(load_config(config, {}, also_guard="spare").engines) == {"spare"}
+    with pytest.raises(ConfigError, match=r"c\.yaml:3: guards: no guard is called 'second' \(known: spare\)"):
+        load_config(config, {}, also_guard="second")
 
 
 def test_a_guard_remembers_as_many_verdicts_as_it_is_told(tmp_path: Path) -> None:

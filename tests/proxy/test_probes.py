@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.client_view import Counted
-from proxy.loading import ConfigError
+from proxy.config_error import ConfigError
 from proxy.probes import REFUSED, Expectation, count, expectation
 from proxy.records import Metrics
 from rules.decision import decide

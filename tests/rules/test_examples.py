@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rules.errors import PolicyError
-from rules.examples import canary_of, read_examples
+from rules.examples import beside, canary_of, read_example_file, read_examples
 from rules.policy import text_policy
 from rules.rule import Stage
 
@@ -51,6 +51,29 @@ def test_marked_examples_go_before_the_first_ones(tmp_path: Path) -> None:
     assert (canary.violating.text, canary.safe.text) == ("worse", "good")
 
 
+def test_chats_and_expected_actions_are_examples_and_no_canaries(tmp_path: Path) -> None:
+    chat = "- {messages: [{role: user, content: hi}], stage: input, violates: VIOLATES}\n"
+    file = write(
+        tmp_path,
+        chat.replace("VIOLATES", "yes")
+        + chat.replace("VIOLATES", "no")
+        + "- {id: first, text: t, stage: output, route: r, action: refuse}\n",
+    )
+    assert canary_of(POLICY, read_examples(file)) is None
+    examples = read_example_file(beside(file))
+    assert examples.lines == (1, 2, 3)
+    assert [(e.id, e.violates, e.route, e.action) for e in examples.examples] == [
+        (None, True, None, None),
+        (None, False, None, None),
+        ("first", None, "r", "refuse"),
+    ]
+
+
+def test_an_example_does_not_show_its_content(tmp_path: Path) -> None:
+    (example,) = read_examples(write(tmp_path, line("SECRET", True)))
+    assert "SECRET" not in repr(example)
+
+
 @pytest.mark.parametrize("violates", [True, False])
 def test_examples_of_one_kind_only_are_no_canaries(tmp_path: Path, violates: bool) -> None:
     assert canary_of(POLICY, read_examples(write(tmp_path, line("x", violates) + line("y", violates)))) is None
@@ -59,17 +82,45 @@ def test_examples_of_one_kind_only_are_no_canaries(tmp_path: Path, violates: boo
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        pytest.param("- {text: SECRET, stage: input}\n", "0.violates: Field required", id="missing"),
-        pytest.param(line("SECRET", True, "both"), "0.stage: Input should be 'input' or 'output'", id="stage"),
-        pytest.param(line("SECRET", True, more=", label: 1"), "0.label: Extra inputs", id="unknown-key"),
+        pytest.param("- {text: SECRET, stage: input}\n", "1: example 1: needs violates, or else route", id="no-label"),
+        pytest.param("- {text: SECRET, violates: true}\n", ":1: example 1: stage: Field required", id="missing"),
+        pytest.param(line("SECRET", True, "both"), "stage: Input should be 'input' or 'output'", id="stage"),
+        pytest.param(line("SECRET", True, more=", label: 1"), "example 1: label: Extra inputs", id="unknown-key"),
         pytest.param(
-            line("SECRET", True).replace("true", "'yes'"), "0.violates: Input should be a valid boolean", id="kind"
+            line("fine", True) + "\n" + line("SECRET", True).replace("true", "'yes'"),
+            ":3: example 2: violates: Input should be a valid boolean",
+            id="kind",
         ),
         pytest.param(
-            "- {text: 7, stage: input, violates: true}\n", "0.text: Input should be a valid string", id="number"
+            "- {text: 7, stage: input, violates: true}\n", "text: Input should be a valid string", id="number"
         ),
-        pytest.param("SECRET\n", "the file: Input should be a valid tuple", id="not-a-list"),
+        pytest.param("SECRET\n", "must be a list of examples", id="not-a-list"),
+        pytest.param("text: SECRET\n", "must be a list of examples", id="a-mapping"),
+        pytest.param("- SECRET\n", ":1: example 1: Input should be a valid dictionary", id="a-text"),
         pytest.param("a: [SECRET\n", ":2: not YAML", id="not-yaml"),
+        pytest.param("[" * 2000, ": not YAML", id="deep"),
+        pytest.param(
+            "- {text: SECRET, text: other, stage: input, violates: true}\n", ":1: a key stands twice", id="twice"
+        ),
+        pytest.param("- {stage: input, violates: true}\n", "needs text or messages", id="nothing"),
+        pytest.param(
+            line("SECRET", True, more=", messages: [{role: user, content: SECRET}]"), "and not both", id="text-and-chat"
+        ),
+        pytest.param(line("SECRET", True, more=", route: r"), "route and action belong together", id="route-only"),
+        pytest.param(
+            line("SECRET", True, more=", route: r, action: flag"), "needs violates, or else route", id="both-labels"
+        ),
+        pytest.param(
+            "- {text: SECRET, stage: input, route: r, action: block}\n",
+            "action: Input should be 'forward', 'flag', 'rewrite' or 'refuse'",
+            id="action",
+        ),
+        pytest.param(
+            "- {text: SECRET, stage: input, route: r, action: flag, canary: true}\n",
+            "a canary has text and violates",
+            id="canary",
+        ),
+        pytest.param(line("SECRET", True, more=", id: a") * 2, ":2: another example has the same id", id="same-id"),
         pytest.param(line("SECRET", True, more=", canary: true") * 2, "more than one canary that violates", id="two"),
         pytest.param(
             line("SECRET", False, more=", canary: true") * 2, "more than one canary that does not", id="two-safe"

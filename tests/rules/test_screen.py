@@ -368,6 +368,21 @@ async def test_a_guard_that_reads_on_is_given_a_stream_from_its_start_and_others
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("rules", "before_chars"),
+    [
+        pytest.param([word_rule("w", "x", refuse=0.5)], 0, id="detectors-read-nothing-twice"),
+        pytest.param([text_rule("a", "forgets", refuse=0.5)], CONTEXT_CHARS, id="the-last-part"),
+        pytest.param([text_rule("a", "forgets", "reads-on", refuse=0.5)], None, id="all"),
+        pytest.param([text_rule("a", "reads-on", refuse=0.5, mode=Mode.SHADOW)], None, id="all-for-the-shadow"),
+        pytest.param([text_rule("a", "reads-on", refuse=0.5, mode=Mode.OFF)], 0, id="nothing-for-what-is-off"),
+    ],
+)
+def test_a_stream_is_kept_as_far_back_as_its_guards_read(rules: list[Rule], before_chars: int | None) -> None:
+    engines = {"reads-on": FakeEngine(is_incremental=True), "forgets": FakeEngine()}
+    assert screener(rules, engines).before_chars == before_chars
+
+
 async def test_in_a_cascade_each_guard_reads_a_stream_in_its_own_manner() -> None:
     engines = {"first": FakeEngine({"a": 0.9}), "last": FakeEngine({"a": 0.1}, is_incremental=True)}
     await screener([text_rule("a", "first", "last", refuse=0.5)], engines).screen(stream_window("so far", " and on"))

@@ -96,7 +96,7 @@ def test_the_examples_beside_the_policy_are_usable(path: Path) -> None:
     assert {e.violates for e in examples} == {True, False}
     assert {e.stage for e in examples} == {Stage.INPUT, Stage.OUTPUT}
     assert len({e.text for e in examples}) == len(examples)
-    assert sorted(e.violates for e in examples if e.canary) == [False, True]
+    assert sorted(bool(e.violates) for e in examples if e.canary) == [False, True]
 
 
 @EACH

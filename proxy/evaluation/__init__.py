@@ -1,0 +1,1 @@
+"""Measuring guards on labelled data: `safeguard evaluate` and `safeguard calibrate`."""

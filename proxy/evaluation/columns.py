@@ -1,0 +1,185 @@
+"""What is compared: a column is one way of scoring rows against one policy, with all figures about it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from models.errors import GuardRanTask, GuardRefused
+from proxy.evaluation import metrics
+from proxy.evaluation.metrics import Interval, Labels, Scores
+
+LEANING = frozenset({GuardRefused.code, GuardRanTask.code})
+"""Errors that lean to violation: a row that ends in one counts as caught, with score 1. Rows that end in another error are
+left out of the figures, and counted."""
+
+N_EXAMPLES = 10
+AT_FALSE_ALARMS = (0.01, 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What verdicts cost; NaN where nobody measured."""
+
+    tokens: float = math.nan
+    """Per row, mean."""
+    ms_p50: float = math.nan
+    ms_p95: float = math.nan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """Scores of one guard for one policy on labelled rows.
+
+    Attributes:
+        guard: Who scored, as the reader knows it.
+        policy: Against what, as the reader knows it.
+        ids: Of the rows, in order.
+        scores: One per row.
+        violates: What is right, one per row.
+        benign: Scores of rows that are honest beyond doubt; empty where there are none.
+        failed: Rows without a score, by code of the error; not in the arrays, but for those that are `LEANING`.
+        about: Whatever else belongs on record: model, revision, which share of the scores is calibrated.
+        notes: What a reader must know before believing the figures.
+    """
+
+    guard: str
+    policy: str
+    ids: Sequence[str]
+    scores: Scores = field(repr=False)
+    violates: Labels = field(repr=False)
+    benign: Scores = field(default_factory=lambda: np.array([], np.float64), repr=False)
+    failed: Mapping[str, int] = field(default_factory=dict)
+    cost: Cost = Cost()
+    about: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def title(self) -> str:
+        """Guard and policy."""
+        return f"{self.guard} / {self.policy}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A column with its figures.
+
+    Attributes:
+        column: What was measured.
+        threshold: From which score on a row counts as caught.
+        figures: By name, see `FIGURES`; with ``benign`` if there are such rows.
+        best_f1_at: The threshold of the best F1.
+        missed: Ids and scores of violations below the threshold, the lowest first.
+        false_alarms: Ids and scores of others at or above it, the highest first.
+    """
+
+    column: Column
+    threshold: float
+    figures: Mapping[str, Interval]
+    best_f1_at: float
+    missed: Sequence[tuple[str, float]]
+    false_alarms: Sequence[tuple[str, float]]
+
+    def record(self) -> dict[str, Any]:
+        """Everything as JSON; what is not known is null."""
+        column = self.column
+        return {
+            "guard": column.guard,
+            "policy": column.policy,
+            **column.about,
+            "rows": len(column.scores),
+            "violations": int(column.violates.sum()),
+            "failed": dict(column.failed),
+            "threshold": self.threshold,
+            "figures": {
+                name: {"value": _known(f.value), "low": _known(f.low), "high": _known(f.high)}
+                for name, f in self.figures.items()
+            },
+            "best_f1_at": _known(self.best_f1_at),
+            "benign_rows": len(column.benign),
+            "cost": {
+                "tokens_per_row": _known(column.cost.tokens),
+                "ms_p50": _known(column.cost.ms_p50),
+                "ms_p95": _known(column.cost.ms_p95),
+            },
+            "missed": [{"id": i, "score": round(s, 6)} for i, s in self.missed],
+            "false_alarms": [{"id": i, "score": round(s, 6)} for i, s in self.false_alarms],
+            "notes": list(column.notes),
+        }
+
+
+FIGURES: Mapping[str, str] = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "false_alarms": "false alarms",
+    "best_f1": "best F1 (threshold of these rows)",
+    "recall_at_1": "recall at 1 % alarms",
+    "recall_at_5": "recall at 5 % alarms",
+    "ece": "ECE",
+    "benign": "false alarms, benign rows",
+}
+"""Every figure, in order, and what people call it. All but AUROC, AUPRC and ECE need a threshold."""
+
+
+def measure(column: Column, *, threshold: float, n_bootstrap: int, seed: int) -> Measured:
+    """All figures of a column.
+
+    Args:
+        column: What to measure; at least one row.
+        threshold: From which score on a row counts as caught.
+        n_bootstrap: Resamples for the 95 % intervals; 0: none.
+        seed: Of the resampling.
+    """
+    scores, violates = column.scores, column.violates
+    wanted: dict[str, metrics.Figure] = {
+        "auroc": metrics.auroc,
+        "auprc": metrics.auprc,
+        **{name: partial(_at, name, threshold) for name in ("f1", "precision", "recall", "false_alarms")},
+        "best_f1": lambda s, v: metrics.best_f1(s, v)[0],
+        "recall_at_1": partial(_recall_at, AT_FALSE_ALARMS[0]),
+        "recall_at_5": partial(_recall_at, AT_FALSE_ALARMS[1]),
+    }
+    figures = metrics.bootstrap(wanted, scores, violates, n=n_bootstrap, seed=seed)
+    figures["ece"] = metrics.without_interval(metrics.ece(scores, violates))
+    if len(column.benign):
+        figures["benign"] = metrics.wilson(int((column.benign >= threshold).sum()), len(column.benign))
+    order = np.argsort(scores, kind="stable")
+    caught = scores >= threshold
+    missed = [i for i in order if violates[i] and not caught[i]]
+    alarms = [i for i in order[::-1] if not violates[i] and caught[i]]
+    return Measured(
+        column,
+        threshold,
+        figures,
+        metrics.best_f1(scores, violates)[1],
+        [(column.ids[i], float(scores[i])) for i in missed[:N_EXAMPLES]],
+        [(column.ids[i], float(scores[i])) for i in alarms[:N_EXAMPLES]],
+    )
+
+
+_AT = {
+    "f1": metrics.f1,
+    "precision": metrics.precision,
+    "recall": metrics.recall,
+    "false_alarms": metrics.false_alarms,
+}
+
+
+def _at(name: str, threshold: float, scores: Scores, violates: Labels) -> float:
+    return _AT[name](scores, violates, threshold)
+
+
+def _recall_at(share: float, scores: Scores, violates: Labels) -> float:
+    return metrics.recall_at(scores, violates, share)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
