@@ -34,7 +34,7 @@ import signal
 import statistics
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine_encoder import Encoders, Rates
 from engine_exact import N_TOGETHER, Case, Together, cases_of_test_model, restored, together
@@ -67,7 +67,8 @@ class Plan:
         rounds: How often every arm has its turn.
         contents: Of one turn.
         chat_words: Tokens of a chat message.
-        stream_policies: Policies that judge the completion; six judge the chat.
+        chat_policies: Policies that judge the chat.
+        stream_policies: Policies that judge the completion.
         encoder_contents: Contents of a turn of the encoders.
         latency_calls: Calls of each kind, for latencies.
     """
@@ -75,6 +76,7 @@ class Plan:
     rounds: int
     contents: Contents
     chat_words: int
+    chat_policies: int
     stream_policies: int
     encoder_contents: int
     latency_calls: int
@@ -86,7 +88,8 @@ FULL = Plan(
         1: {"ours": 24, "one": 8, "naive": 4, "prefix": 8, "server": 24},
         6: {"ours": 8, "one": 2, "naive": 1, "prefix": 2, "server": 8},
     },
-    chat_words=20,
+    chat_words=40,
+    chat_policies=6,
     stream_policies=6,
     encoder_contents=12,
     latency_calls=40,
@@ -94,10 +97,11 @@ FULL = Plan(
 QUICK = Plan(
     rounds=3,
     contents={
-        1: {"ours": 16, "one": 4, "naive": 1, "prefix": 4, "server": 16},
+        1: {"ours": 12, "one": 3, "naive": 1, "prefix": 3, "server": 12},
         6: {"ours": 4, "one": 1, "naive": 1, "prefix": 1, "server": 4},
     },
-    chat_words=6,
+    chat_words=24,
+    chat_policies=2,  # six cost three times as much in both arms, for the same ratio
     stream_policies=1,
     encoder_contents=6,
     latency_calls=10,
@@ -139,7 +143,6 @@ def run(name: str, plan: Plan, n_threads: int, gpu_layers: int, say: Callable[[s
             programs = tools(FOLDER, cuda=on_gpu, say=say)
         except CannotBuild as error:
             why_no_tools = f"llama-server cannot be built: {error}"
-    say(f"generating the model {name}")
     path = generated(FOLDER, name, say=say)
     tokeniser = Model(path, vocab_only=True)
     texts = Texts(tokeniser.vocabulary, _SEED)
@@ -156,7 +159,7 @@ def run(name: str, plan: Plan, n_threads: int, gpu_layers: int, say: Callable[[s
         )
     if not only_ours:
         for title, requests, policies in (
-            ("chat", chat(texts, N_TURNS, plan.chat_words), six),
+            ("chat", chat(texts, N_TURNS, plan.chat_words), six[: plan.chat_policies]),
             ("stream", stream(texts, STREAM_TOKENS, STREAM_EVERY), six[: plan.stream_policies]),
         ):
             found.growth[title] = grow(
@@ -314,13 +317,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="under 10 minutes")
     parser.add_argument("--rounds", type=int, help="how often every arm has its turn")
-    parser.add_argument("--threads", type=int, default=int(os.environ.get("THREADS") or 1), help="of every arm (1)")
-    parser.add_argument("--gpu", choices=[*SHAPES], default=os.environ.get("GPU") or None, help="a model on the GPU")
+    threads, gpu = os.environ.get("THREADS") or "1", os.environ.get("GPU") or None
+    parser.add_argument("--threads", type=int, default=threads, help="of every arm; THREADS (1)")
+    parser.add_argument("--gpu", metavar="|".join(SHAPES), default=gpu, help="a model on the GPU; GPU")
     args = parser.parse_args()
+    if args.gpu is not None and args.gpu not in SHAPES:
+        parser.error(f"GPU is one of {', '.join(SHAPES)}, not {args.gpu!r}")
+    if min(args.threads, 1 if args.rounds is None else args.rounds) < 1:
+        parser.error("threads and rounds are at least 1")
     quick = args.quick or os.environ.get("QUICK", "0") not in ("", "0")
     plan = QUICK if quick else FULL
     if args.rounds is not None:
-        plan = Plan(**{**{f: getattr(plan, f) for f in Plan.__slots__}, "rounds": args.rounds})
+        plan = replace(plan, rounds=args.rounds)
     name = args.gpu or "small"
     if args.gpu and not has_gpu():
         print(

@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from load import BenchError, Target, cpu_s
 
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.judge import Stop
+from models.llama import Vocabulary
 from models.safeguard import SafeguardJudge
 
 N_CTX = 1024
@@ -34,6 +35,7 @@ N_AT_ONCE = 8
 """Readings at once in a context of ours, and slots of llama-server."""
 MAX_CONTENT = 16_384
 FOREVER_S = 3600.0
+_WARM_TURNS = 8
 
 Verdicts = list[list[float]]
 """By content, then by policy: the score, or 0 and 1 where an arm gives nothing finer."""
@@ -79,6 +81,20 @@ class Arm(Protocol):
     def turn(self, contents: Sequence[str], policies: Sequence[GuardPolicy]) -> Turn:
         """Judge every content against every policy."""
         ...
+
+
+def _settle(arm: Arm, texts: Texts, policies: Sequence[GuardPolicy]) -> None:
+    """Judge short contents, enough of them to be everywhere at once, until no policy is read any more.
+
+    Raises:
+        BenchError: That does not come about.
+    """
+    n_contents = -(-2 * N_AT_ONCE // len(policies))
+    for _ in range(_WARM_TURNS):
+        contents = [texts.content(8) for _ in range(n_contents)]
+        if arm.turn(contents, policies).n_tokens == n_contents * len(policies) * (8 + len(texts.suffix)):
+            return
+    raise BenchError(f"{type(arm).__name__} reads policies again and again")
 
 
 # ---------------------------------------------------------------------------------------------------- ours
@@ -130,7 +146,7 @@ class Ours:
 
     Args:
         judge: From `make_judge`.
-        texts: For warming up, and to measure tokenising.
+        texts: For warming up.
         together: Whether all calls are submitted at once, or one after the other.
     """
 
@@ -138,50 +154,51 @@ class Ours:
         self._judge, self._texts, self._together = judge, texts, together
 
     def warm(self, policies: Sequence[GuardPolicy]) -> None:
-        """Read the policies."""
-        self.turn([self._texts.content(8)], policies)
+        """Read the policies, into as many places as the layout gives them."""
+        _settle(self, self._texts, policies)
 
     def turn(self, contents: Sequence[str], policies: Sequence[GuardPolicy]) -> Turn:
         """See `Arm.turn`."""
         usage = self._judge.usage
         n_tokens = usage.n_tokens
         calls = [[Passage("user", content)] for content in contents]
-        with _DecodeTime() as inside:
+        with _Inside() as inside:
             own, cpu, began = time.thread_time(), time.process_time(), time.perf_counter()
             scores = judge_all(self._judge, calls, policies, together=self._together)
             seconds, cpu, own = time.perf_counter() - began, time.process_time() - cpu, time.thread_time() - own
-        began = time.thread_time()
-        for content in contents:
-            self._texts.content_ids(content)
-        tokenising = time.thread_time() - began
         return Turn(
             seconds,
             usage.n_tokens - n_tokens,
             cpu,
             [[score.value for score in row] for row in scores],
-            in_python_s=own - inside.seconds - tokenising,
+            in_python_s=own - inside.seconds,
         )
 
 
-class _DecodeTime:
-    """Measures the processor time of this thread inside of ``llama_decode``."""
+class _Inside:
+    """Measures the processor time of this thread inside of ``llama_decode`` and on tokenising."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._decode = native.llama_decode
+        self._decode, self._encode_text = native.llama_decode, Vocabulary.encode_text
 
-    def __enter__(self) -> _DecodeTime:
-        native.llama_decode = self._measured
+    def __enter__(self) -> _Inside:
+        native.llama_decode = self._measured(self._decode)
+        Vocabulary.encode_text = self._measured(self._encode_text)
         return self
 
     def __exit__(self, *_: object) -> None:
-        native.llama_decode = self._decode
+        native.llama_decode, Vocabulary.encode_text = self._decode, self._encode_text
 
-    def _measured(self, *args: Any) -> int:
-        began = time.thread_time()
-        status = int(self._decode(*args))
-        self.seconds += time.thread_time() - began
-        return status
+    def _measured(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*args: Any, **more: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return function(*args, **more)
+            finally:
+                self.seconds += time.thread_time() - began
+
+        return measured
 
 
 # ---------------------------------------------------------------------------------------------------- llama_cpp.Llama
@@ -267,17 +284,8 @@ class Server:
         self._url, self._pid, self._texts = f"http://127.0.0.1:{target.port}/completion", target.pid, texts
 
     def warm(self, policies: Sequence[GuardPolicy]) -> None:
-        """Ask until every slot has a policy and none is read again.
-
-        Raises:
-            BenchError: That does not come about.
-        """
-        n_contents = -(-2 * N_AT_ONCE // len(policies))
-        for _ in range(_WARM_TURNS):
-            contents = [self._texts.content(8) for _ in range(n_contents)]
-            if self.turn(contents, policies).n_tokens == n_contents * len(policies) * (8 + len(self._texts.suffix)):
-                return
-        raise BenchError("llama-server reads policies again and again")
+        """Ask until every slot has a policy."""
+        _settle(self, self._texts, policies)
 
     def turn(self, contents: Sequence[str], policies: Sequence[GuardPolicy]) -> Turn:
         """See `Arm.turn`."""
@@ -313,7 +321,6 @@ class Server:
         return json.dumps(body).encode()
 
 
-_WARM_TURNS = 8
 _JSON = {"Content-Type": "application/json"}
 
 

@@ -101,6 +101,7 @@ def generated(folder: Path, name: str, *, say: Callable[[str], None] = lambda _:
     path = folder / f"{name}-gpt-oss-v{_VERSION}.gguf"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        say(f"generating the model {name}")
         write(path, SHAPES[name], name, say=say)
     return path
 
@@ -108,7 +109,7 @@ def generated(folder: Path, name: str, *, say: Callable[[str], None] = lambda _:
 def write(path: Path, shape: Shape, name: str, *, say: Callable[[str], None] = lambda _: None) -> None:
     """Write a model of any shape; readers never see half of it. In memory is one tensor at a time."""
     tokens, merges, n_controls = _vocabulary(shape.n_vocab)
-    half_written = path.with_suffix(f".part{os.getpid()}")
+    half_written = path.with_suffix(".part")
     writer = new_writer(
         str(half_written), shape, f"random {name}", "Random weights: judges nothing, for benchmarks only."
     )
@@ -123,7 +124,7 @@ def write(path: Path, shape: Shape, name: str, *, say: Callable[[str], None] = l
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for n, spec in enumerate(specs):
-            say(f"generating the model, tensor {n + 1} of {len(specs)}")
+            say(f"generating the model {name}: tensor {n + 1} of {len(specs)}")
             writer.write_tensor_data(_tensor(spec, tokens, n_controls))
         writer.close()
         os.replace(half_written, path)

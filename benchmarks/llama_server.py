@@ -17,6 +17,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -100,13 +101,18 @@ def _fetch(folder: Path, source: Path, pinned: str, log: Path) -> None:
         requirement = f"{PACKAGE}=={pinned}"
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", PACKAGE)
         _run([*pip, "--dest", str(folder), requirement], log, lambda _: None)
-    half = folder / f"{source.name}.part{os.getpid()}"
+    half = folder / f"{source.name}.part"
+    shutil.rmtree(half, ignore_errors=True)
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in the first releases of Python 3.11
     try:
         with tarfile.open(archive) as packed:
-            packed.extractall(half, filter="data")
+            packed.extractall(half, **safely)
         (half / source.name).rename(source)
-    except (OSError, tarfile.TarError) as error:
-        raise CannotBuild(f"{archive} cannot be unpacked: {type(error).__name__}") from None
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        archive.unlink(missing_ok=True)  # perhaps it came only in part
+        raise CannotBuild(
+            f"{archive} cannot be unpacked: {type(error).__name__}; it is fetched again next time"
+        ) from None
     finally:
         shutil.rmtree(half, ignore_errors=True)
 
