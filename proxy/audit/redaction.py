@@ -24,7 +24,8 @@ from rules.screen import detect
 @cache
 def _shipped() -> tuple[Rule, ...]:
     return tuple(
-        Rule(Policy(kind, kind, detector=build_detector(kind), joins=kind != "pii"), (), {}) for kind in ("secrets", "pii")
+        Rule(Policy(kind, kind, detector=build_detector(kind), joins=kind != "pii"), (), {})
+        for kind in ("secrets", "pii")
     )
 
 
