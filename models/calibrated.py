@@ -26,13 +26,14 @@ from models.errors import EngineError
 from models.evidence import Evidence
 from models.odds import sigmoid
 from models.trace import length_score
+from models.wrapper import EngineWrapper
 
 log = structlog.get_logger()
 
 _FAMILY = "gpt-oss"
 
 
-class CalibratedEngine:
+class CalibratedEngine(EngineWrapper[Engine]):
     """An `models.engine.Engine` whose scores are probabilities where there is a map.
 
     Args:
@@ -52,7 +53,7 @@ class CalibratedEngine:
         effort: str | None = None,
         second: Engine | None = None,
     ) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._guard = guard
         self._calibrations = {name: tuple(those) for name, those in calibrations.items() if those}
         self._effort = effort
@@ -65,23 +66,13 @@ class CalibratedEngine:
         return all(engine.ready for engine in self._both)
 
     @property
-    def model(self) -> str:
-        """What judges."""
-        return self._engine.model
-
-    @property
     def last_error(self) -> str | None:
         """Of the first of them that is not ready."""
         return next((engine.last_error for engine in self._both if not engine.ready), None)
 
     @property
-    def is_incremental(self) -> bool:
-        """Whether the guard is."""
-        return self._engine.is_incremental
-
-    @property
     def _both(self) -> tuple[Engine, ...]:
-        return (self._engine,) if self._second is None else (self._engine, self._second)
+        return (self.inner,) if self._second is None else (self.inner, self._second)
 
     async def start(self) -> None:
         """Start both."""
@@ -101,7 +92,7 @@ class CalibratedEngine:
     ) -> list[Score | EngineError]:
         """Score one content against several policies; see `models.engine.Engine.judge`."""
         weighed = [p for p in policies if any(self._weighs(c, p) for c in self._calibrations.get(p.name, ()))]
-        asked = self._engine.judge(passages, policies, deadline=deadline)
+        asked = self.inner.judge(passages, policies, deadline=deadline)
         opinions: dict[GuardPolicy, Score | EngineError] = {}
         if weighed:
             entries, opinions = await asyncio.gather(asked, self._opinions(passages, weighed, deadline))
@@ -109,7 +100,7 @@ class CalibratedEngine:
             entries = await asked
         if len(entries) != len(policies):
             return entries  # for the asker to complain
-        model = self._engine.model
+        model = self.inner.model
         return [
             entry if isinstance(entry, EngineError) else self._map(entry, policy, model, opinions.get(policy))
             for entry, policy in zip(entries, policies, strict=True)
@@ -128,7 +119,7 @@ class CalibratedEngine:
     def _weighs(self, calibration: Calibration, policy: GuardPolicy) -> bool:
         if self._second is None or calibration.second_opinion != self._second.model:
             return False
-        return (calibration.revision, calibration.model) == (policy.revision, self._engine.model)
+        return (calibration.revision, calibration.model) == (policy.revision, self.inner.model)
 
     def _map(
         self, score: Score, policy: GuardPolicy, model: str, opinion: Score | EngineError | None

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from models.engine import Engine, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
+from models.wrapper import EngineWrapper
 
 FIRST_AT_ONCE = 4
 """Enough that a guard always has something to do; more are tried at once where that goes well."""
@@ -81,7 +82,7 @@ class Turns:
         self.limit = max(1, self.limit // 2)
 
 
-class PatientEngine:
+class PatientEngine(EngineWrapper[Engine]):
     """An `models.engine.Engine` in front of another one; see above.
 
     Args:
@@ -91,45 +92,13 @@ class PatientEngine:
     """
 
     def __init__(self, inner: Engine, *, at_once: int, waits: Waits | None = None) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._waits = waits or Waits()
         self.at_once = at_once
         self._turns = Turns(at_once)
         self._last_verdict = 0.0
         self.lost: str | None = None
         """Why the guard was given up, without content; None: it was not."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether the guard is."""
-        return self._inner.ready
-
-    @property
-    def model(self) -> str:
-        """What judges."""
-        return self._inner.model
-
-    @property
-    def last_error(self) -> str | None:
-        """The guard's."""
-        return self._inner.last_error
-
-    @property
-    def is_incremental(self) -> bool:
-        """Whether the guard is."""
-        return self._inner.is_incremental
-
-    async def start(self) -> None:
-        """Start the guard."""
-        await self._inner.start()
-
-    async def wait_ready(self, timeout_s: float) -> bool:
-        """Wait for the guard."""
-        return await self._inner.wait_ready(timeout_s)
-
-    async def close(self) -> None:
-        """Stop the guard."""
-        await self._inner.close()
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
@@ -150,7 +119,7 @@ class PatientEngine:
                     return [EngineUnavailable(self.lost)] * len(policies)
                 began = time.monotonic()
                 alone = self._turns.limit == 1
-                answers = await self._inner.judge(passages, [policies[i] for i in asked], deadline=began + time_s)
+                answers = await self.inner.judge(passages, [policies[i] for i in asked], deadline=began + time_s)
             if len(answers) != len(asked):
                 return answers  # the asker knows what to make of it
             for i, answer in zip(asked, answers, strict=True):
@@ -167,7 +136,7 @@ class PatientEngine:
                 self.lost = str(entries[asked[0]])
                 return entries
             if isinstance(entries[asked[0]], EngineUnavailable):
-                await self._inner.wait_ready(self._waits.longest_pause_s)
+                await self.inner.wait_ready(self._waits.longest_pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._waits.longest_pause_s)
 

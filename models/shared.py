@@ -11,6 +11,7 @@ from contextvars import ContextVar
 
 from models.engine import Engine, GuardPolicy, Passage, Score
 from models.errors import EngineError
+from models.wrapper import EngineWrapper
 
 _ASKER: ContextVar[str] = ContextVar("asker", default="")
 
@@ -20,44 +21,19 @@ def asker() -> str:
     return _ASKER.get()
 
 
-class _Share:
+class _Share(EngineWrapper[Engine]):
     """An `models.engine.Engine` that asks another in somebody's name."""
 
     def __init__(self, engine: Engine, name: str) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._name = name
-
-    @property
-    def ready(self) -> bool:
-        return self._engine.ready
-
-    @property
-    def model(self) -> str:
-        return self._engine.model
-
-    @property
-    def last_error(self) -> str | None:
-        return self._engine.last_error
-
-    @property
-    def is_incremental(self) -> bool:
-        return self._engine.is_incremental
-
-    async def start(self) -> None:
-        await self._engine.start()
-
-    async def wait_ready(self, timeout_s: float) -> bool:
-        return await self._engine.wait_ready(timeout_s)
-
-    async def close(self) -> None:
-        await self._engine.close()
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
     ) -> list[Score | EngineError]:
         before = _ASKER.set(self._name)
         try:
-            return await self._engine.judge(passages, policies, deadline=deadline)
+            return await super().judge(passages, policies, deadline=deadline)
         finally:
             _ASKER.reset(before)
 

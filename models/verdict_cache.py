@@ -32,6 +32,7 @@ from typing import Protocol, TypeAlias, TypeGuard
 from models import tasks
 from models.engine import Engine, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineTimeout, EngineUnavailable
+from models.wrapper import EngineWrapper
 
 DEFAULT_ENTRIES = 50_000
 """About 15 MB, with contents that are judged against a dozen policies each."""
@@ -86,7 +87,7 @@ class _Flight:
             return
 
 
-class CachedEngine:
+class CachedEngine(EngineWrapper[Cacheable]):
     """An `models.engine.Engine` in front of another one.
 
     Args:
@@ -97,7 +98,7 @@ class CachedEngine:
     def __init__(self, inner: Cacheable, *, entries: int = DEFAULT_ENTRIES) -> None:
         if entries < 1:
             raise ValueError("a cache without entries is no cache: use the engine itself")
-        self.inner = inner
+        super().__init__(inner)
         self.counts = CacheCounts()
         self._entries = entries
         self._secret = secrets.token_bytes(32)
@@ -111,42 +112,14 @@ class CachedEngine:
         return len(self._remembered)
 
     @property
-    def ready(self) -> bool:
-        """Whether the guard is."""
-        return self.inner.ready
-
-    @property
-    def model(self) -> str:
-        """What judges, and judged what is kept."""
-        return self.inner.model
-
-    @property
-    def last_error(self) -> str | None:
-        """The guard's."""
-        return self.inner.last_error
-
-    @property
-    def is_incremental(self) -> bool:
-        """Whether the guard is."""
-        return self.inner.is_incremental
-
-    @property
     def pid(self) -> int | None:
         """Process id of a local guard."""
         pid: int | None = getattr(self.inner, "pid", None)
         return pid
 
-    async def start(self) -> None:
-        """Start the guard."""
-        await self.inner.start()
-
-    async def wait_ready(self, timeout_s: float) -> bool:
-        """Wait for the guard."""
-        return await self.inner.wait_ready(timeout_s)
-
     async def close(self) -> None:
         """Stop the guard, and forget everything."""
-        await self.inner.close()
+        await super().close()
         for flight in list(self._flights):
             await tasks.end(flight.task)
         self._remembered.clear()
