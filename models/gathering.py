@@ -104,9 +104,9 @@ class Call:
 
     def settle(self, part: Part, trace: str) -> None:
         """All windows of a policy were judged; the text of the trace, if the best of them has one."""
-        best = part.best
-        if best is None or part.failure is not None:
-            self.entries[part.index] = part.failure or VerdictError("nothing was judged")
+        best, failure = part.best, part.failure
+        if best is None or failure is not None:
+            self.entries[part.index] = failure
             return
         evidence = Evidence()
         if best.thought:

@@ -23,6 +23,10 @@ class LabelError(VerdictError):
     """The logits cannot be read: a label lies outside the vocabulary, or a number is not finite."""
 
 
+class NoLabel(VerdictError):
+    """The model was about to say something else."""
+
+
 def violation_score(logits: Float32Array, violating: int, safe: int) -> float:
     """Compare the two label logits of one sequence.
 
@@ -37,13 +41,8 @@ def violation_score(logits: Float32Array, violating: int, safe: int) -> float:
     Raises:
         LabelError: An id lies outside the vocabulary, or a logit is not finite.
     """
-    return sigmoid(label_margin(logits, violating, safe))
-
-
-def label_margin(logits: Float32Array, violating: int, safe: int) -> float:
-    """Log-odds of *violating* against *safe*: the difference of the two logits; arguments as `violation_score`."""
     _check(logits, violating, safe)
-    return float(logits[violating]) - float(logits[safe])
+    return sigmoid(float(logits[violating]) - float(logits[safe]))
 
 
 def label_mass(logits: Float32Array, violating: int, safe: int) -> float:
@@ -53,16 +52,16 @@ def label_mass(logits: Float32Array, violating: int, safe: int) -> float:
     return float((weights[violating] + weights[safe]) / weights.sum())
 
 
-def read_score(logits: Float32Array, violating: int, safe: int) -> float:
-    """`violation_score`, if the model was about to answer with a label at all.
+def read_margin(logits: Float32Array, violating: int, safe: int) -> float:
+    """Log-odds of *violating* against *safe*, if the model was about to answer with a label at all.
 
     Raises:
         LabelError: As `violation_score`.
-        VerdictError: Less than `MIN_LABEL_MASS` lies on the two labels.
+        NoLabel: Less than `MIN_LABEL_MASS` lies on the two labels.
     """
     if label_mass(logits, violating, safe) < MIN_LABEL_MASS:
-        raise VerdictError("the model was about to answer with something else than a verdict")
-    return violation_score(logits, violating, safe)
+        raise NoLabel("the model was about to answer with something else than a verdict")
+    return float(logits[violating]) - float(logits[safe])
 
 
 def _check(logits: Float32Array, violating: int, safe: int) -> None:

@@ -132,6 +132,12 @@ class Lane:
         """Who reads here."""
         return [slot.run for slot in self._slots if slot.run is not None]
 
+    def reader(self, slot: int) -> Run:
+        """Who reads in a slot."""
+        run = self._slots[slot - 1].run
+        assert run is not None
+        return run
+
     @property
     def whole(self) -> bool:
         """Whether the prefix was read."""
@@ -159,13 +165,12 @@ class Lane:
 
     def put(self, run: Run, now: int) -> None:
         """Give a reading its slot, with as much of its content as is here already."""
-        slot, common = self._slot_for(run.content)
-        n_common = common
+        slot, n_common = self._slot_for(run.content)
         run.lane, run.slot = self, slot
         self.n_booked += run.reading.n_cells
         source = None
         if not self._shape.in_place:
-            n_common, source = self._best_source(slot, run.content, common)
+            n_common, source = self._best_source(slot, run.content, n_common)
         if source is not None:
             self._cut(slot, 0)
             self._branch(source.number, slot, n_common)

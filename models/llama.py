@@ -22,7 +22,7 @@ import functools
 import itertools
 import os
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -137,7 +137,7 @@ class Vocabulary:
         texts = [native.llama_vocab_get_text(pointer, int(token)) or b"" for token in np.flatnonzero(self.special)]
         self.special_spellings = tuple(text.decode("utf-8", "replace") for text in texts)
         self._cutter = TextCutter(self.special_spellings)
-        self._known: dict[str, list[int]] = {}
+        self._known: OrderedDict[str, list[int]] = OrderedDict()
         self._forbidden = self.special
         if native.llama_vocab_type(pointer) == native.LLAMA_VOCAB_TYPE_WPM:
             # A BERT tokeniser answers [UNK] to characters that it does not know; that token gives no power.
@@ -166,11 +166,10 @@ class Vocabulary:
                 if stop is not None and stop():
                     raise DecodeStopped("the deadline passed while the content was tokenised")
                 encoded = self._encode(piece, parse_special=False).tolist()
-                if len(self._known) >= _KNOWN_PIECES:
-                    del self._known[next(iter(self._known))]
-            else:
-                del self._known[piece]  # the oldest stands first
-            self._known[piece] = encoded
+                self._known[piece] = encoded
+                if len(self._known) > _KNOWN_PIECES:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(piece)
             ids += encoded
             if max_tokens is not None and len(ids) > max_tokens:
                 raise ContentTooLong(f"the content has more than {max_tokens} tokens, the most that this guard reads")

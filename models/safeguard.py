@@ -33,7 +33,7 @@ from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictErr
 from models.evidence import Kind
 from models.gathering import Call, Finding, Part, Window
 from models.judge import Stop
-from models.labels import MIN_LABEL_MASS, Float32Array, label_margin, label_mass
+from models.labels import Float32Array, NoLabel, read_margin
 from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
 from models.llama import DecodeStopped, Model, has_gpu, library
 from models.odds import sigmoid
@@ -364,9 +364,9 @@ class SafeguardJudge:
         call = self._calls[job]
         window = call.windows[index]
         try:
-            if label_mass(logits, self._violating, self._safe) < MIN_LABEL_MASS:
-                return Says(self._next_token(logits))
-            margin = label_margin(logits, self._violating, self._safe)
+            margin = read_margin(logits, self._violating, self._safe)
+        except NoLabel:
+            return Says(self._next_token(logits))
         except VerdictError as error:
             return error
         if self._budget and not window.thinks and window.band[0] <= sigmoid(margin) <= window.band[1]:

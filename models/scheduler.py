@@ -235,7 +235,7 @@ class Scheduler(Generic[V]):
                 lane.n_read += len(row.tokens)
                 self._account(lane.runs[0], len(row.tokens))
                 continue
-            run = self._run(row)
+            run = lane.reader(row.slot)
             run.n_fed += len(row.tokens)
             run.pending = run.pending[len(row.tokens) :]
             self._account(run, len(row.tokens))
@@ -267,10 +267,10 @@ class Scheduler(Generic[V]):
         """A batch could not be computed: its readings are over, and those whose prefix was in it."""
         runs: list[Run] = []
         for row in batch.rows:
+            lane = self._lanes[row.lane]
             if row.slot:
-                runs.append(self._run(row))
+                runs.append(lane.reader(row.slot))
             else:
-                lane = self._lanes[row.lane]
                 runs += lane.runs
                 lane.policy = None  # whatever comes next opens it anew
         return [self._finish(run, error) for run in runs]
@@ -285,12 +285,6 @@ class Scheduler(Generic[V]):
         run.n_expected = max((lane.n_known(run) for lane in self._lanes if lane.policy == reading.policy), default=0)
         run.job.n_reading += len(reading.opening) - run.n_expected + len(reading.closing)
         run.job.n_thinking += min(reading.budget or math.inf, self._mean_trace)
-
-    def _run(self, row: Row) -> Run:
-        """Who gets a row."""
-        assert row.reader is not None
-        job, index = row.reader
-        return next(run for run in self._jobs[job].runs if run.index == index)
 
     def _n_prefix_tokens(self, readings: Iterable[Reading]) -> int:
         known = {lane.policy for lane in self._lanes}

@@ -7,8 +7,9 @@ from models.errors import ERRORS_BY_CODE, VerdictError
 from models.labels import (
     Float32Array,
     LabelError,
+    NoLabel,
     label_mass,
-    read_score,
+    read_margin,
     violation_score,
 )
 from models.odds import MAX_LOG_ODDS, log_odds, sigmoid
@@ -52,9 +53,9 @@ def test_mass_on_the_labels_is_their_share_of_everything() -> None:
 
 
 def test_a_model_that_wants_to_say_something_else_gives_no_score() -> None:
-    with pytest.raises(VerdictError):
-        read_score(logits(20, 0, 3), 1, 2)
-    assert read_score(logits(0, 0, 3), 1, 2) < 0.1
+    with pytest.raises(NoLabel):
+        read_margin(logits(20, 0, 3), 1, 2)
+    assert sigmoid(read_margin(logits(0, 0, 3), 1, 2)) < 0.1
 
 
 @pytest.mark.parametrize("odds", [-35.0, -2.5, 0.0, 1e-9, 7.0, 30.0])
