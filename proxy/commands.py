@@ -115,9 +115,8 @@ async def check(path: Path, args: argparse.Namespace) -> int:
         decision = await screener.screen(content)
         verdicts = [*decision.verdicts, *await screener.shadow(content)]
     if args.json:
-        record = decision_record(decide(stage, verdicts), "check") | {"route": route.config.name, "stage": stage.value}
-        record.pop("id")
-        _print_json(record)
+        record = decision_record(decide(stage, verdicts))
+        _print_json(record | {"route": route.config.name, "stage": stage.value})
     else:
         table = Table(
             "policy", "score", "threshold", "action", "tier", "ms", title=f"{route.config.name}, {stage.value}"

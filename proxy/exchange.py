@@ -149,7 +149,7 @@ class Exchange:
         decision = self.decisions[stage]
         shown = self._shown.get(stage)
         if shown is None or shown[0] is not decision:
-            shown = self._shown[stage] = (decision, records.decision_record(decision, self.decision_id(stage)))
+            shown = self._shown[stage] = (decision, records.decision_record(decision))
         return shown[1]
 
     def screen_ms(self, stage: Stage) -> float:
@@ -169,7 +169,7 @@ class Exchange:
             action=self.action.word,
             policy_set=self.route.policy_set if self.route is not None else None,
             **({"unseen": [show_path(path) for path in self.unseen]} if self.unseen else {}),
-            **{stage.value: self.decision_record(stage) for stage in self.decisions},
+            **{s.value: {"id": self.decision_id(s), **self.decision_record(s)} for s in self.decisions},
             latency_ms=round((time.monotonic() - self.started) * 1000, 3),
             **{**({"error": self.fault} if self.fault is not None else {}), **more},
         )

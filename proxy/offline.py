@@ -14,7 +14,6 @@ from models.shared import share
 from proxy.config import EncoderGuard, Guard, LlamaGuard
 from proxy.config_error import ConfigError
 from proxy.loading import Loaded, LoadedRoute
-from rules.rule import Mode
 from rules.screen import Screener
 
 READY_TIMEOUT_S = 600.0
@@ -38,7 +37,7 @@ def route_called(path: Path, loaded: Loaded, name: str | None) -> LoadedRoute:
 
 def guards_of(screeners: Iterable[Screener]) -> set[str]:
     """Names of the guards that rules ask."""
-    return {g for screener in screeners for rule in screener.rules if rule.mode is not Mode.OFF for g in rule.guards}
+    return {guard for screener in screeners for guard in screener.guards}
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -96,10 +96,9 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
     return record
 
 
-def decision_record(decision: Decision, decision_id: str) -> dict[str, Any]:
-    """One decision as it stands in the log."""
+def decision_record(decision: Decision) -> dict[str, Any]:
+    """One decision as it stands in the log, without its id."""
     record: dict[str, Any] = {
-        "id": decision_id,
         "action": decision.action.word,
         "verdicts": [verdict_record(v) for v in decision.verdicts],
     }
@@ -112,6 +111,6 @@ def decision_record(decision: Decision, decision_id: str) -> dict[str, Any]:
     return record
 
 
-def log_shadow(route: str, decision_id: str, verdicts: Iterable[Verdict]) -> None:
-    """The line of rules in shadow, written after the request went its way."""
-    log.info("shadow", route=route, decision_id=decision_id, verdicts=[verdict_record(v) for v in verdicts])
+def log_shadow(route: str, decision_id: str, verdicts: Sequence[dict[str, Any]]) -> None:
+    """The line of rules in shadow, written after the request went its way; verdicts as `verdict_record` shows them."""
+    log.info("shadow", route=route, decision_id=decision_id, verdicts=verdicts)

@@ -99,7 +99,7 @@ class Relay:
             if given.rewritten:
                 content = self._read(self.body)
                 self.restoration = Restoration(self.exchange.masker.originals)
-            if self.route.output.asks_guards:
+            if self.route.output.guards:
                 self.context = context_of(content)
             await self.exchange.releases(Stage.INPUT)
             answer = await (early.answer() if early is not None else calls.enter_async_context(self._call()))
@@ -310,7 +310,7 @@ def run_shadow(
         return
 
     async def run() -> None:
-        verdicts = await screener.shadow(content, context)
+        verdicts = [records.verdict_record(v) for v in await screener.shadow(content, context)]
         records.log_shadow(route, exchange.decision_id(screener.stage), verdicts)
         if exchange.trail is not None:
             exchange.trail.shadow(exchange, screener.stage, verdicts)

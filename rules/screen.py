@@ -43,8 +43,8 @@ class Screener:
     on_opaque: OnError = OnError.REFUSE
     waits_for_all: bool = False
     """Whether guards that were asked are waited for although one refuses: somebody wants to see the scores."""
-    asks_guards: bool = field(init=False)
-    """Whether any rule is judged by a guard, which needs to be shown the context."""
+    guards: frozenset[str] = field(init=False)
+    """Names of the guards that rules ask; they need to be shown the context."""
     has_shadow: bool = field(init=False)
     """Whether any rule is in shadow."""
     _enforced: tuple[Rule, ...] = field(init=False, repr=False)
@@ -52,18 +52,18 @@ class Screener:
 
     def __post_init__(self) -> None:
         shadowed = tuple(rule for rule in self.rules if rule.mode is Mode.SHADOW)
-        object.__setattr__(self, "asks_guards", any(rule.guards for rule in self.rules))
+        enforced = tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE)
+        object.__setattr__(self, "guards", frozenset(g for rule in (*enforced, *shadowed) for g in rule.guards))
         object.__setattr__(self, "has_shadow", bool(shadowed))
-        object.__setattr__(self, "_enforced", tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE))
+        object.__setattr__(self, "_enforced", enforced)
         object.__setattr__(self, "_shadowed", shadowed)
 
     @property
     def before_chars(self) -> int | None:
         """How much of what stands before a leaf in the same text its guards read; None: all of it."""
-        guards = {guard for rule in (*self._enforced, *self._shadowed) for guard in rule.guards}
-        if any(self.engines[guard].is_incremental for guard in guards):
+        if any(self.engines[guard].is_incremental for guard in self.guards):
             return None
-        return CONTEXT_CHARS if guards else 0
+        return CONTEXT_CHARS if self.guards else 0
 
     async def screen(self, content: Content, context: Sequence[Passage] = ()) -> Decision:
         """Judge one content by every enforced rule.
@@ -141,9 +141,10 @@ class Screener:
         read = content.within(rules[0].scope)
         guards = rules[0].guards
         try:
+            goes_on = any(leaf.before for leaf in read.leaves)
             by_manner = {
                 manner: await _passages(read, from_start=manner)
-                for manner in {self.engines[guard].is_incremental for guard in guards}
+                for manner in {goes_on and self.engines[guard].is_incremental for guard in guards}
             }
         except TooMuchToDecode:
             return [Verdict(rule, error=TOO_MUCH_TO_DECODE) for rule in rules]
@@ -157,7 +158,7 @@ class Screener:
                 break
             engine = self.engines[guard]
             try:
-                passages = [*context, *by_manner[engine.is_incremental]]
+                passages = [*context, *by_manner[goes_on and engine.is_incremental]]
                 scores = await engine.judge(passages, [rules[i].policy.for_guard() for i in open_], deadline=deadline)
             except Exception:  # an engine that breaks its promise not to raise has not judged either
                 scores = []

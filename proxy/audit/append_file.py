@@ -12,6 +12,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from proxy.files import sync_folder, write_all
+
 PROBE_BYTES = 65536
 """Room for a group of records: a disk that has one byte left is full."""
 
@@ -40,9 +42,7 @@ class AppendFile:
         fd = self._opened()
         size = os.fstat(fd).st_size
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            write_all(fd, data)
             if self._sync:
                 os.fdatasync(fd)
         except OSError:
@@ -93,12 +93,3 @@ class AppendFile:
         except FileNotFoundError:
             return False
         return os.path.samestat(there, os.fstat(fd))
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk know which files a folder holds."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

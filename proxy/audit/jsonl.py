@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
 
-from proxy.audit.append_file import AppendFile, sync_folder
+from proxy.audit.append_file import AppendFile
 from proxy.audit.entry import Entry, PolicyText, moment
-from proxy.audit.store import DAY_US, AuditError, Folder, Retention
+from proxy.audit.store import DAY_US, Folder, Retention, explained
+from proxy.files import sync_folder
 
 CURRENT = "audit.jsonl"
 POLICIES = "policies.jsonl"
@@ -68,7 +68,7 @@ class JsonLinesSink:
     def open(self) -> int:
         """See `AuditSink`."""
         self._folder.take()
-        with _explained(self._folder.path):
+        with explained(self._folder.path):
             self._began_us = _first_seq(self._records.path) or self._clock()
             newest = [self._records.path, *sorted(self._folder.path.glob(ROTATED), reverse=True)[:1]]
             self._records.probe()
@@ -76,18 +76,22 @@ class JsonLinesSink:
 
     def write(self, entries: Sequence[Entry]) -> None:
         """See `AuditSink`. Content comes first, so that what a record says was kept is there."""
-        with _explained(self._folder.path):
+        with explained(self._folder.path):
             if self._records.size >= self._rotate_bytes or self._is_old():
                 self._rotate()
+            contents: dict[Path, list[bytes]] = {}
             for entry in entries:
                 if entry.content_data is not None:
-                    self._keep_content(entry.time, entry.content_data)
+                    path = content_path(self._folder.path, entry.time)
+                    contents.setdefault(path, []).append(entry.content_data + b"\n")
+            for path, lines in contents.items():
+                self._keep_content(path, b"".join(lines))
             self._records.append(b"".join(map(_line, entries)))
 
     def keep_policies(self, policies: Sequence[PolicyText]) -> None:
         """See `AuditSink`."""
         path = self._folder.path / POLICIES
-        with _explained(self._folder.path):
+        with explained(self._folder.path):
             known = {(p.name, p.revision) for p in read_policies(path)}
             new = [p for p in policies if (p.name, p.revision) not in known]
             if new:
@@ -97,7 +101,7 @@ class JsonLinesSink:
 
     def tidy(self, now_us: int) -> bool:
         """See `AuditSink`."""
-        with _explained(self._folder.path):
+        with explained(self._folder.path):
             if self._is_old():
                 self._rotate()
             for path in self._folder.path.glob(CONTENT):
@@ -112,7 +116,7 @@ class JsonLinesSink:
 
     def probe(self) -> None:
         """See `AuditSink`."""
-        with _explained(self._folder.path):
+        with explained(self._folder.path):
             self._records.probe()
 
     def close(self) -> None:
@@ -137,21 +141,12 @@ class JsonLinesSink:
             sync_folder(self._folder.path)
         self._began_us = now_us
 
-    def _keep_content(self, time: str, data: bytes) -> None:
-        path = content_path(self._folder.path, time)
+    def _keep_content(self, path: Path, lines: bytes) -> None:
         if self._content is None or self._content.path != path:
             if self._content is not None:
                 self._content.close()
             self._content = AppendFile(path, sync=self._sync)
-        self._content.append(data + b"\n")
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as e:
-        raise AuditError(f"{folder}: {e.strerror or e}") from None
+        self._content.append(lines)
 
 
 def _line(entry: Entry) -> bytes:

@@ -6,9 +6,11 @@ first, and memory is needed only for additions whose record was not reached yet 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +18,7 @@ import orjson
 
 from proxy.audit.entry import PolicyText
 from proxy.audit.jsonl import CURRENT, POLICIES, ROTATED, content_path, read_policies, rotated_name
-from proxy.audit.store import AuditError, Filter, Record, in_us
+from proxy.audit.store import AuditError, Filter, Record, explained, in_us
 
 BLOCK_BYTES = 256 * 1024
 
@@ -33,37 +35,26 @@ class JsonLinesReader:
 
     def query(self, wanted: Filter, *, before: int | None = None, limit: int | None = None) -> Iterator[Record]:
         """See `AuditReader`."""
-        left = limit
-        for record in self._records(wanted):
-            if left is not None and left <= 0:
-                return
-            if (before is None or record["seq"] < before) and wanted.takes(record):
-                left = None if left is None else left - 1
-                yield record
+        found = (r for r in self._records(wanted) if (before is None or r["seq"] < before) and wanted.takes(r))
+        yield from islice(found, limit)
 
     def content(self, record: Record) -> dict[str, Any] | None:
         """See `AuditReader`."""
         kept_at = record.get("kept_at")
         if kept_at is None:
             return None
-        try:
-            with content_path(self._folder, kept_at).open("rb") as file:
-                for line in file:
-                    found = _object(line)
-                    if found is not None and found.pop("seq", None) == record["seq"]:
-                        return found
-        except FileNotFoundError:
-            pass  # deleted, because it was old
-        except OSError as e:
-            raise AuditError(f"{self._folder}: {e.strerror or e}") from None
+        path = content_path(self._folder, kept_at)
+        with explained(self._folder), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            for line in file:  # or there is no such file: it was deleted, because it was old
+                found = _object(line)
+                if found is not None and found.pop("seq", None) == record["seq"]:
+                    return found
         return None
 
     def policies(self, revision: str) -> list[PolicyText]:
         """See `AuditReader`."""
-        try:
+        with explained(self._folder):
             return [p for p in read_policies(self._folder / POLICIES) if p.revision == revision]
-        except OSError as e:
-            raise AuditError(f"{self._folder}: {e.strerror or e}") from None
 
     def _records(self, wanted: Filter) -> Iterator[Record]:
         """All records that may be wanted, whole, the newest first."""
@@ -95,12 +86,9 @@ class JsonLinesReader:
 
     def _lines(self, wanted: Filter) -> Iterator[bytes]:
         """The lines of all files that can hold what is wanted, the last line first."""
-        try:
-            with ExitStack() as opened:
-                for file in self._files(opened, wanted):
-                    yield from backwards(file)
-        except OSError as e:
-            raise AuditError(f"{self._folder}: {e.strerror or e}") from None
+        with explained(self._folder), ExitStack() as opened:
+            for file in self._files(opened, wanted):
+                yield from backwards(file)
 
     def _files(self, opened: ExitStack, wanted: Filter) -> Iterator[IO[bytes]]:
         """The current file, opened before the others are listed: if it is put aside meanwhile, it is not missed."""

@@ -9,6 +9,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,15 @@ class AuditError(Exception):
 
 class AuditTimeout(AuditError):
     """The disk has not answered in time."""
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turns what the operating system says of a folder's files into an `AuditError`."""
+    try:
+        yield
+    except OSError as e:
+        raise AuditError(f"{folder}: {e.strerror or e}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,20 +18,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from proxy import records
 from proxy.audit.audit import Audit
 from proxy.audit.entry import Entry, Keep, findings, measures, moment
 from proxy.audit.redaction import kept
 from proxy.audit.store import AuditError, AuditTimeout
 from proxy.errors import audit_unavailable
 from rules.content import show_path
-from rules.decision import Verdict
 from rules.rule import Action, Stage
 from rules.screen import DETECT_IN_THREAD_CHARS
 
@@ -125,9 +123,8 @@ class Trail:
             self.audit.submit([entry])
         self._add_answer(exchange, answer)
 
-    def shadow(self, exchange: Exchange, stage: Stage, verdicts: Iterable[Verdict]) -> None:
-        """Add the verdicts of rules in shadow to a stage's record."""
-        shown = [records.verdict_record(v) for v in verdicts]
+    def shadow(self, exchange: Exchange, stage: Stage, shown: list[dict[str, Any]]) -> None:
+        """Add the verdicts of rules in shadow, as `proxy.records.verdict_record` shows them, to a stage's record."""
         if stage in self._kept:
             self._add(exchange, stage, {"shadow": shown})
         else:
@@ -198,7 +195,7 @@ class Trail:
 
     def _add_answer(self, exchange: Exchange, answer: dict[str, Any]) -> None:
         stage = exchange.deciding
-        if answer and stage in self._kept and not self._kept[stage].has_status:
+        if stage in self._kept and not self._kept[stage].has_status:
             self._kept[stage] = replace(self._kept[stage], has_status=True)
             self._add(exchange, stage, answer)
 
@@ -214,12 +211,11 @@ def _decision(exchange: Exchange, stage: Stage) -> dict[str, Any]:
     """The decision as it is now; empty if nothing has been judged."""
     if stage not in exchange.decisions:
         return {}
-    decision = {k: v for k, v in exchange.decision_record(stage).items() if k != "id"}
-    return {**decision, "screen_ms": exchange.screen_ms(stage)}
+    return {**exchange.decision_record(stage), "screen_ms": exchange.screen_ms(stage)}
 
 
-def _answer(status: int | None, error: str | None) -> dict[str, Any]:
-    return {} if status is None else {"status": status, **({"error": error} if error is not None else {})}
+def _answer(status: int, error: str | None) -> dict[str, Any]:
+    return {"status": status, **({"error": error} if error is not None else {})}
 
 
 def _measured(exchange: Exchange, stage: Stage, key: bytes) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from proxy.batch.tally import Tally
+from proxy.files import sync_folder, write_all
 
 SHAPE = 1
 """Of the records and of ``OUT.run.json``; another one cannot be gone on with."""
@@ -42,7 +43,7 @@ class Stream:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write one record."""
-        _write(self._descriptor, _line(record))
+        write_all(self._descriptor, _line(record))
         self.tally.add(record)
 
     def sync(self) -> None:
@@ -128,7 +129,7 @@ class File:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write one record."""
-        _write(self._descriptor, _line(record))
+        write_all(self._descriptor, _line(record))
         self.tally.add(record)
 
     def sync(self) -> None:
@@ -190,12 +191,12 @@ class File:
         new = Path(f"{self._state_path}.new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
-            _write(descriptor, json.dumps(state, indent=2).encode() + b"\n")
+            write_all(descriptor, json.dumps(state, indent=2).encode() + b"\n")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         new.replace(self._state_path)
-        _sync_folder(self._state_path.parent)
+        sync_folder(self._state_path.parent)
         self._state = state
 
 
@@ -204,21 +205,6 @@ def _line(record: Mapping[str, Any]) -> bytes:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # content that is kept can have numbers of more than 64 bits
         return json.dumps(record).encode() + b"\n"
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    """Past every buffer: what this process holds back, a kill takes with it."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _short(value: Any) -> str:

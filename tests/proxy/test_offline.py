@@ -53,7 +53,7 @@ routes: [{name: r, upstream: default, input: [{policy: fruit, flag: 0.5}]}]
     loaded = load(tmp_path, text)
     fake = FakeEngine(answer=lambda *_: [SAID])
     monkeypatch.setattr(type(fake), "model", "embedded")
-    monkeypatch.setattr(loaded.judges["embedded"], "_engine", fake)
+    monkeypatch.setattr(loaded.judges["embedded"], "inner", fake)
     engine = patient(loaded, ["embedded"])["embedded"]
     (score,) = await engine.judge([Passage("user", "A pear.")], [policy.for_guard()], deadline=time.monotonic() + 5)
     assert isinstance(score, Score)
