@@ -190,8 +190,8 @@ class LlamaGuard(Section):
     stream judges one content at a time and a busy policy needs several; ``auto``: streams on a GPU, contexts elsewhere."""
     max_policies: Annotated[int, Field(ge=1, le=128)] = 8
     """Policies (or streams) that are kept ready, each in a cache of ``n_ctx`` or ``kv_tokens`` tokens, whichever is more
-    (48 KiB per token for the 20b model, 72 KiB for the 120b); of contexts no more are made than policies use the guard. Further policies take the place of the
-    least recently used."""
+    (48 KiB per token for the 20b model, 72 KiB for the 120b); of contexts no more are made than policies use the guard. Further
+    policies take the place of the least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``; with ``max_kept`` at most 127 together."""
     max_kept: Annotated[int, Field(ge=0, le=96, validate_default=True)] = 8
