@@ -63,11 +63,13 @@ class Fitting:
     proposals: Sequence[Proposal]
 
 
+def _ranked(scores: Scores, violates: Labels) -> dict[str, float]:
+    return {"auroc": metrics.auroc(scores, violates), "auprc": metrics.auprc(scores, violates)}
+
+
 def _figures(scores: Scores, violates: Labels, seed: int) -> dict[str, Interval]:
-    ranks = metrics.bootstrap(
-        {"auroc": metrics.auroc, "auprc": metrics.auprc}, scores, violates, n=N_BOOTSTRAP, seed=seed
-    )
-    return {**ranks, "ece": metrics.without_interval(metrics.ece(scores, violates))}
+    ranked = metrics.bootstrap(_ranked, scores, violates, n=N_BOOTSTRAP, seed=seed)
+    return {**ranked, "ece": metrics.without_interval(metrics.ece(scores, violates))}
 
 
 def fit_tiers(

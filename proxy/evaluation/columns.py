@@ -139,15 +139,7 @@ def measure(column: Column, *, threshold: float, n_bootstrap: int, seed: int) ->
         seed: Of the resampling.
     """
     scores, violates = column.scores, column.violates
-    wanted: dict[str, metrics.Figure] = {
-        "auroc": metrics.auroc,
-        "auprc": metrics.auprc,
-        **{name: partial(_at, name, threshold) for name in ("f1", "precision", "recall", "false_alarms")},
-        "best_f1": lambda s, v: metrics.best_f1(s, v)[0],
-        "recall_at_1": partial(_recall_at, AT_FALSE_ALARMS[0]),
-        "recall_at_5": partial(_recall_at, AT_FALSE_ALARMS[1]),
-    }
-    figures = metrics.bootstrap(wanted, scores, violates, n=n_bootstrap, seed=seed)
+    figures = metrics.bootstrap(partial(_figures, threshold=threshold), scores, violates, n=n_bootstrap, seed=seed)
     figures["ece"] = metrics.without_interval(metrics.ece(scores, violates))
     if len(column.benign):
         figures["benign"] = metrics.wilson(int((column.benign >= threshold).sum()), len(column.benign))
@@ -165,20 +157,20 @@ def measure(column: Column, *, threshold: float, n_bootstrap: int, seed: int) ->
     )
 
 
-_AT = {
-    "f1": metrics.f1,
-    "precision": metrics.precision,
-    "recall": metrics.recall,
-    "false_alarms": metrics.false_alarms,
-}
-
-
-def _at(name: str, threshold: float, scores: Scores, violates: Labels) -> float:
-    return _AT[name](scores, violates, threshold)
-
-
-def _recall_at(share: float, scores: Scores, violates: Labels) -> float:
-    return metrics.recall_at(scores, violates, share)
+def _figures(scores: Scores, violates: Labels, threshold: float) -> dict[str, float]:
+    """The figures that get intervals."""
+    points = metrics.curve(scores, violates)
+    return {
+        "auroc": metrics.auroc(scores, violates),
+        "auprc": points.auprc,
+        "f1": metrics.f1(scores, violates, threshold),
+        "precision": metrics.precision(scores, violates, threshold),
+        "recall": metrics.recall(scores, violates, threshold),
+        "false_alarms": metrics.false_alarms(scores, violates, threshold),
+        "best_f1": points.best_f1[0],
+        "recall_at_1": points.recall_at(AT_FALSE_ALARMS[0]),
+        "recall_at_5": points.recall_at(AT_FALSE_ALARMS[1]),
+    }
 
 
 def _known(value: float) -> float | None:
