@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import os
 from pathlib import Path
 
@@ -122,5 +121,5 @@ def _say(args: argparse.Namespace, judge: Judge, fitted: Fitting, stored: Path |
 
 
 def _figure(f: Interval, digits: int = 3) -> str:
-    interval = "" if math.isnan(f.low) else f" ({f.low:.{digits}f}–{f.high:.{digits}f})"
-    return "–" if math.isnan(f.value) else f"{f.value:.{digits}f}{interval}"
+    value, interval = f.shown(digits)
+    return f"{value} ({interval})" if interval else value

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.errors import GuardRanTask, GuardRefused
 from proxy.evaluation import metrics
-from proxy.evaluation.metrics import Interval, Labels, Scores
+from proxy.evaluation.metrics import Interval, Labels, Scores, known
 
 LEANING = frozenset({GuardRefused.code, GuardRanTask.code})
 """Errors that lean to violation: a row that ends in one counts as caught, with score 1. Rows that end in another error are
@@ -96,16 +96,13 @@ class Measured:
             "violations": int(column.violates.sum()),
             "failed": dict(column.failed),
             "threshold": self.threshold,
-            "figures": {
-                name: {"value": _known(f.value), "low": _known(f.low), "high": _known(f.high)}
-                for name, f in self.figures.items()
-            },
-            "best_f1_at": _known(self.best_f1_at),
+            "figures": {name: f.record() for name, f in self.figures.items()},
+            "best_f1_at": known(self.best_f1_at),
             "benign_rows": len(column.benign),
             "cost": {
-                "tokens_per_row": _known(column.cost.tokens),
-                "ms_p50": _known(column.cost.ms_p50),
-                "ms_p95": _known(column.cost.ms_p95),
+                "tokens_per_row": known(column.cost.tokens),
+                "ms_p50": known(column.cost.ms_p50),
+                "ms_p95": known(column.cost.ms_p95),
             },
             "missed": [{"id": i, "score": round(s, 6)} for i, s in self.missed],
             "false_alarms": [{"id": i, "score": round(s, 6)} for i, s in self.false_alarms],
@@ -171,7 +168,3 @@ def _figures(scores: Scores, violates: Labels, threshold: float) -> dict[str, fl
         "recall_at_1": points.recall_at(AT_FALSE_ALARMS[0]),
         "recall_at_5": points.recall_at(AT_FALSE_ALARMS[1]),
     }
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)

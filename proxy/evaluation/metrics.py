@@ -175,6 +175,22 @@ class Interval:
     low: float
     high: float
 
+    def record(self) -> dict[str, float | None]:
+        """As JSON; what is not known is null."""
+        return {"value": known(self.value), "low": known(self.low), "high": known(self.high)}
+
+    def shown(self, digits: int = 3) -> tuple[str, str]:
+        """The figure and its interval, for people; ``–`` for what is not known, and no text for its interval."""
+        if math.isnan(self.value):
+            return "–", ""
+        interval = "" if math.isnan(self.low) else f"{self.low:.{digits}f}–{self.high:.{digits}f}"
+        return f"{self.value:.{digits}f}", interval
+
+
+def known(value: float) -> float | None:
+    """A number for JSON: null for what is not known."""
+    return None if math.isnan(value) else round(value, 6)
+
 
 Measure = Callable[[Scores, Labels], Mapping[str, float]]
 """Gives all figures by name, the same names for any rows: what several need is computed once."""
