@@ -125,23 +125,28 @@ class Source:
         """Of what was read so far."""
         return self._hash.hexdigest()
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, *, after: int = 0) -> Iterator[Row]:
         """The rows, in order.
+
+        Args:
+            after: The number of the last row that is not wanted; those up to it are counted, but not made.
 
         Raises:
             InputError: The input cannot be read any further.
         """
+        fields: Iterator[tuple[int, dict[str, Any] | bytes | str]]
         fields = self._objects() if self._how.format is Format.JSONL else self._records()
         for number, (line, given) in enumerate(fields, start=1):
-            yield _row(number, line, given, self._how)
+            if number > after:
+                yield _row(number, line, given, self._how)
 
-    def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Lines of JSON: the number of the line, and an object or a problem."""
+    def _objects(self) -> Iterator[tuple[int, bytes | str]]:
+        """Lines of JSON: the number of the line, and what stands there or a problem."""
         for line in self._lines():
             if line is None:
                 yield self._line, f"is longer than {self._how.max_row_bytes} bytes"
             elif line.strip():
-                yield self._line, _parse(line)
+                yield self._line, line
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Records of CSV: the number of the line on which one begins, and its columns or a problem."""
@@ -226,7 +231,9 @@ def survey(path: Path, how: Reading) -> Survey:
     return Survey(source.sha256, n_rows, n_bad, tuple(bad))
 
 
-def _row(number: int, line: int, given: dict[str, Any] | str, how: Reading) -> Row:
+def _row(number: int, line: int, given: dict[str, Any] | bytes | str, how: Reading) -> Row:
+    if isinstance(given, bytes):
+        given = _parse(given)
     if isinstance(given, str):
         return Row(number, line, problem=given)
     name = given.get(how.id_field)
