@@ -47,16 +47,11 @@ def lines(measured: Sequence[Measured]) -> Iterator[Line]:
     if any(m.column.failed for m in measured):
         yield Line("without verdict", [Cell(_failed(m)) for m in measured])
     yield Line("calibrated", [Cell(_share(m.column.about.get("calibrated", 0.0))) for m in measured])
-    thresholds = {m.threshold for m in measured}
     for name, text in FIGURES.items():
         figures = [m.figures.get(name) for m in measured]
         if all(f is None or math.isnan(f.value) for f in figures):
             continue
-        at = (
-            f" at {thresholds.copy().pop():g}"
-            if name in ("f1", "precision", "recall", "false_alarms", "benign")
-            else ""
-        )
+        at = f" at {measured[0].threshold:g}" if name in ("f1", "precision", "recall", "false_alarms", "benign") else ""
         yield Line(text + at, _cells(name, figures))
     for text, values in (
         ("tokens per row", [m.column.cost.tokens for m in measured]),
