@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 
 from proxy.samples import FORMS, Sample, read_sample
 from proxy.schema import Misfit
-from rules.content import show_path
 from rules.rule import Stage
 
 _BOM = b"\xef\xbb\xbf"
@@ -251,10 +250,7 @@ def _row(number: int, line: int, given: dict[str, Any] | bytes | str, how: Readi
     try:
         sample = read_sample(fields, how.stage, screen_unknown=how.screen_unknown)
     except Misfit as e:
-        where = show_path(e.path)
-        if how.text_field is not None:
-            where = how.text_field
-        return Row(number, line, name, problem=f"{where}: {e}" if where else str(e))
+        return Row(number, line, name, problem=f"{how.text_field}: {e}" if how.text_field is not None else e.said())
     return Row(number, line, name, sample, fields)
 
 
