@@ -185,17 +185,11 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     # imported after the arguments are known to be right, `--help` answers at once; and no more than the command needs
     try:
-        if args.command == "audit":
-            from proxy.audit.command import audit
-
-            return audit(None if args.folder is not None else config_path(args.config), args)
-        from proxy import commands
-
         match args.command:
-            case "serve":
-                return commands.serve(config_path(args.config), args)
-            case "check":
-                return asyncio.run(commands.check(config_path(args.config), args))
+            case "audit":
+                from proxy.audit.command import audit
+
+                return audit(None if args.folder is not None else config_path(args.config), args)
             case "test":
                 from proxy.policy_tests import run_tests
 
@@ -204,8 +198,6 @@ def main(argv: list[str] | None = None) -> int:
                 from proxy.batch.command import screen
 
                 return screen(config_path(args.config), args)
-            case "doctor":
-                return asyncio.run(commands.doctor(args))
             case "evaluate":
                 from proxy.commands_evaluate import evaluate
 
@@ -214,6 +206,17 @@ def main(argv: list[str] | None = None) -> int:
                 from proxy.commands_calibrate import calibrate
 
                 return calibrate(config_path(args.config), args)
+            case _:
+                pass  # the others share a module, with the server
+        from proxy import commands
+
+        match args.command:
+            case "serve":
+                return commands.serve(config_path(args.config), args)
+            case "check":
+                return asyncio.run(commands.check(config_path(args.config), args))
+            case "doctor":
+                return asyncio.run(commands.doctor(args))
             case "config":
                 return commands.config_check(config_path(args.config), as_json=args.json)
             case _:

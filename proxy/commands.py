@@ -31,7 +31,7 @@ from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
 from proxy.stale_calibrations import StaleCalibration, stale_calibrations
 from proxy.strict_json import check_text
-from rules.content import Content, Leaf, Surface
+from rules.content import Content, Leaf
 from rules.decision import Cause, decide
 from rules.rule import Action, Stage
 
@@ -108,8 +108,8 @@ async def check(path: Path, args: argparse.Namespace) -> int:
     if (problem := check_text(text)) is not None:
         raise ConfigError(f"TEXT: {problem}")
     stage = Stage(args.stage)
-    screener = route.input if stage is Stage.INPUT else route.output
-    surface = Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT
+    screener = route.at(stage)
+    surface = stage.surface
     content = Content((Leaf(("messages", 0, "content"), surface, text),))
     async with started(path, {name: loaded.judges[name] for name in guards_of([screener])}):
         decision = await screener.screen(content)

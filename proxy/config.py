@@ -189,16 +189,17 @@ class LlamaGuard(Section):
     """How policies lie in memory: a ``contexts`` each, or ``streams`` of one context, so that policies share batches, but each
     stream judges one content at a time and a busy policy needs several; ``auto``: streams on a GPU, contexts elsewhere."""
     max_policies: Annotated[int, Field(ge=1, le=128)] = 8
-    """Policies (or streams) that are kept ready, each in a cache of ``n_ctx`` tokens (48 KiB per token for the 20b model,
-    72 KiB for the 120b); of contexts no more are made than policies use the guard. Further policies take the place of the
+    """Policies (or streams) that are kept ready, each in a cache of ``n_ctx`` or ``kv_tokens`` tokens, whichever is more
+    (48 KiB per token for the 20b model, 72 KiB for the 120b); of contexts no more are made than policies use the guard. Further policies take the place of the
     least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
-    """Contents that are read against one policy at once, in the layout ``contexts``."""
+    """Contents that are read against one policy at once, in the layout ``contexts``; with ``max_kept`` at most 127 together."""
     max_kept: Annotated[int, Field(ge=0, le=96, validate_default=True)] = 8
     """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
-    what is new gets read; they never take room that is needed. ``0``: none."""
+    what is new gets read: so many while ``max_sequences`` others are read, more while fewer are. They never take room that is
+    needed. In the layout ``streams`` each stream keeps its own, however large the number. ``0``: none."""
     kv_tokens: Annotated[int, Field(ge=512)] | None = None
-    """Tokens of each policy's cache; left out: ``n_ctx``. More keeps more conversations."""
+    """Tokens of each policy's cache; left out, or less: ``n_ctx``. More keeps more conversations."""
     prefix_cache: str | None = None
     """Folder in which policies are kept once they were read, so that a restart does not read them again (about 48 MB for a
     policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""

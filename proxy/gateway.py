@@ -204,7 +204,7 @@ class Gateway:
         raw = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
         stage = litellm_guardrail.stage_of(raw)
         route = _routed(request, exchange, found, litellm_guardrail.model_of(raw)).route
-        screener = route.input if stage is Stage.INPUT else route.output
+        screener = route.at(stage)
         try:
             content = litellm_guardrail.read(raw, stage)
         except Misfit:

@@ -98,7 +98,7 @@ def read(raw: dict[str, Any], stage: Stage) -> Content:
         Opaque().clean(image, ("images", i), into)
     texts = Collection(strict=True)
     for i, text in enumerate(raw.get("texts") or ()):
-        texts.add(("texts", i), Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT, text)
+        texts.add(("texts", i), stage.surface, text)
     # the images of the messages are those of `images`: each is counted once
     return Content(tuple(_merged(texts.leaves, into.leaves)), opaque or tuple(into.opaque))
 

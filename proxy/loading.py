@@ -59,6 +59,10 @@ class LoadedRoute:
     keep: Keep = Keep.NONE
     """What the audit keeps of its content."""
 
+    def at(self, stage: Stage) -> Screener:
+        """What judges at a stage."""
+        return self.input if stage is Stage.INPUT else self.output
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

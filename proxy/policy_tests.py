@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -30,12 +28,13 @@ from proxy.loading import Loaded, PolicySource, load_config, policy_sources
 from proxy.logs import configure_logs
 from proxy.offline import asking, guards_of, patient, started
 from proxy.policy_lint import PolicyWarning, look_over
+from proxy.printing import console, print_json
 from proxy.progress import Shown, progress
 from proxy.samples import Sample, read_sample
 from proxy.schema import Misfit
 from rules.decision import Verdict
 from rules.examples import Example
-from rules.rule import Action, Mode, Rule, Stage
+from rules.rule import Action, Mode, Rule
 from rules.screen import Screener
 
 THRESHOLD = 0.5
@@ -184,7 +183,7 @@ def _of_route(loaded: Loaded, case: Case, guard: str | None) -> Iterable[Case]:
     if guard is not None:
         yield replace(case, skipped=f"is about a route, not about guard {guard} alone")
         return
-    screener = route.input if case.example.stage is Stage.INPUT else route.output
+    screener = route.at(case.example.stage)
     yield replace(case, screener=screener, by=f"route {route.config.name}", routes=(route.config.name,))
 
 
@@ -193,7 +192,7 @@ def _of_policy(loaded: Loaded, case: Case, guard: str | None) -> Iterable[Case]:
     stage = case.example.stage
     found: dict[tuple[object, ...], tuple[Rule, Screener, list[str]]] = {}
     for route in loaded.routes:
-        screener = route.input if stage is Stage.INPUT else route.output
+        screener = route.at(stage)
         for rule in screener.rules:
             if rule.policy.name != case.policy or rule.mode is Mode.OFF or guard not in (None, *rule.guards):
                 continue
@@ -262,7 +261,7 @@ def _report(results: Sequence[Result], warnings: Sequence[PolicyWarning], args: 
         records = [_record(result, show=args.show) for result in results]
         summary = {word: counts[outcome] for word, outcome in said.items()}
         report = {**summary, "cases": records, "warnings": [w.record() for w in warnings]}
-        sys.stdout.write(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+        print_json(report)
         return
     table = Table("policy", "example", "stage", "judged by", "expected", "got", "score", "threshold", "result")
     if args.show:
@@ -275,9 +274,9 @@ def _report(results: Sequence[Result], warnings: Sequence[PolicyWarning], args: 
         cells = [case.policy, case.label, case.example.stage.value, case.by, case.expected, got, score, threshold]
         shown = [Text(_content(case))] if args.show else []
         table.add_row(*map(Text, cells), _coloured(result.outcome), *shown)
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(table)
-    console.print(", ".join(f"{counts[outcome]} {word}" for word, outcome in said.items()))
+    out = console()
+    out.print(table)
+    out.print(", ".join(f"{counts[outcome]} {word}" for word, outcome in said.items()))
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
 

@@ -49,7 +49,7 @@ def read_sample(given: Mapping[str, Any], stage: Stage, *, screen_unknown: bool 
         present.remove("completion")
     match present:
         case ["text"]:
-            surface = Surface.USER if stage is Stage.INPUT else Surface.ASSISTANT
+            surface = stage.surface
             return Sample(_text(given["text"], "text", surface))
         case ["messages"]:
             return _chat(given["messages"], stage, screen_unknown)

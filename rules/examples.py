@@ -16,7 +16,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from models.engine import Canary, Passage
-from rules.content import Surface
 from rules.errors import PolicyError
 from rules.policy import Policy
 from rules.rule import Stage
@@ -57,7 +56,7 @@ class Example(BaseModel):
         """As a guard is shown it; None for a chat, which only the proxy can read."""
         if self.text is None:
             return None
-        return Passage(Surface.USER if self.stage is Stage.INPUT else Surface.ASSISTANT, self.text)
+        return Passage(self.stage.surface, self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,11 @@ class Stage(StrEnum):
     OUTPUT = "output"
     """Back to the client."""
 
+    @property
+    def surface(self) -> Surface:
+        """Where a plain text of this stage stands, if nobody says."""
+        return Surface.USER if self is Stage.INPUT else Surface.ASSISTANT
+
 
 class Action(IntEnum):
     """What is done with the content, in order of gravity."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import orjson
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from proxy.audit.export import write_csv
 from proxy.audit.opening import reader_of
 from proxy.audit.store import AuditError, AuditReader, Filter, Record
 from proxy.config_error import ConfigError
+from proxy.printing import console
 
 TABLE_ROWS = 50
 """A table shows so many records unless ``--limit`` says otherwise; exports give all."""
@@ -98,10 +98,10 @@ def _print_table(records: Iterable[Record], limit: int | None) -> None:
     for n, record in enumerate(records, 1):  # noqa: B007 - both are used below
         table.add_row(*map(Text, _row(record)))
         last = record["seq"]
-    console = Console() if sys.stdout.isatty() else Console(width=180)
-    console.print(table)
+    out = console(width=180)
+    out.print(table)
     if n == limit:
-        console.print(f"older ones: --before {last}")
+        out.print(f"older ones: --before {last}")
 
 
 def _row(record: Record) -> Iterator[str]:

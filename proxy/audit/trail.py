@@ -177,7 +177,7 @@ class Trail:
         if keep is Keep.NONE:
             return measured, None
         assert exchange.route is not None
-        rules = (exchange.route.input if stage is Stage.INPUT else exchange.route.output).rules
+        rules = exchange.route.at(stage).rules
         return measured, await _call(is_large, kept, content, exchange.decisions[stage].verdicts, keep, rules)
 
     async def _put(self, stage: Stage, entry: Entry) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import json
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +26,7 @@ from proxy.config_error import ConfigError
 from proxy.loading import Loaded, LoadedRoute, load_config
 from proxy.logs import configure_logs
 from proxy.offline import asking, guards_of, patient, route_called, started
+from proxy.printing import console, print_json
 from proxy.progress import progress
 from rules.policy import revision_of
 from rules.rule import Mode, Stage
@@ -82,7 +81,7 @@ def _prepare(path: Path, args: argparse.Namespace) -> _Batch:
     loaded = load_config(path)
     route = route_called(path, loaded, args.route)
     stage = Stage(args.stage)
-    screener = route.input if stage is Stage.INPUT else route.output
+    screener = route.at(stage)
     if all(rule.mode is Mode.OFF for rule in screener.rules):
         raise ConfigError(f"{path}: routes.{route.config.name}.{stage}: has no rules, so nothing would be judged")
     reading = Reading(
@@ -239,16 +238,14 @@ def _report(tally: Tally, args: argparse.Namespace, *, rows_now: int, seconds: f
     rate = rows_now / seconds if seconds > 0 else 0.0
     if args.json:
         record = {"output": args.output, **tally.summary(), "rows_now": rows_now, "seconds": round(seconds, 3)}
-        file.write(json.dumps(record | {"rows_per_s": round(rate, 1)}, ensure_ascii=False, indent=2) + "\n")
+        print_json(record | {"rows_per_s": round(rate, 1)}, file)
         return
-    console = Console(file=file) if file.isatty() else Console(file=file, width=160)
+    out = console(file)
     table = Table("policy", "flag", "rewrite", "refuse", "error", title=Text(f"{args.output}: {tally.rows} rows"))
     for name, counts in tally.policies.items():
         table.add_row(name, *(str(counts[column] or "") for column in ("flag", "rewrite", "refuse", "error")))
-    console.print(table)
-    console.print(", ".join(f"{name}: {tally.actions[name]}" for name in ("forward", "flag", "rewrite", "refuse")))
+    out.print(table)
+    out.print(", ".join(f"{name}: {tally.actions[name]}" for name in ("forward", "flag", "rewrite", "refuse")))
     if tally.undecided:
-        console.print(
-            f"could not be judged: {tally.undecided} ({', '.join(f'{k} {n}' for k, n in tally.errors.items())})"
-        )
-    console.print(f"{rows_now} rows in {seconds:.1f} s, {rate:.1f} rows/s")
+        out.print(f"could not be judged: {tally.undecided} ({', '.join(f'{k} {n}' for k, n in tally.errors.items())})")
+    out.print(f"{rows_now} rows in {seconds:.1f} s, {rate:.1f} rows/s")
