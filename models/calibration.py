@@ -135,21 +135,12 @@ class Calibration(_Closed):
         Raises:
             Unmappable: The evidence lacks what the map weighs.
         """
-        return probability(self.intercept, self.curves, evidence, second)
+        heights = (height(curve, FEATURES[name](evidence, second)) for name, curve in self.curves.items())
+        return sigmoid(self.intercept + sum(heights))
 
     def holds_for(self, revision: str, model: str, tier: Tier, effort: str | None) -> bool:
         """Whether it was fitted for exactly this."""
         return (self.revision, self.model, self.tier, self.effort) == (revision, model, tier, effort)
-
-
-def probability(
-    intercept: float,
-    curves: Mapping[FeatureName, Sequence[tuple[float, float]]],
-    evidence: Evidence,
-    second: Evidence | None = None,
-) -> float:
-    """See `Calibration.probability`."""
-    return sigmoid(intercept + sum(height(curve, FEATURES[name](evidence, second)) for name, curve in curves.items()))
 
 
 class _File(_Closed):

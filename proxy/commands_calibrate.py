@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from models.calibration import Calibration, CalibrationError, write_calibration
+from proxy.config import Config
 from proxy.config_error import ConfigError
 from proxy.evaluation.calibrating import Fitting, Targets, fit_tiers, picture, record
 from proxy.evaluation.fitting import FitError, check_installed
@@ -20,9 +21,10 @@ from proxy.evaluation.metrics import Interval
 from proxy.evaluation.results import Results, ResultsError
 from proxy.evaluation.rows import RowError, read_rows
 from proxy.evaluation.subjects import calibrations_in, read_subjects, write_text
-from proxy.loading import calibration_path, load_policies
+from proxy.loading import calibration_path, load_policies, policy_named
 from proxy.logs import configure_logs
 from proxy.printing import console, print_json
+from rules.policy import Policy
 from rules.rule import Stage
 
 
@@ -49,8 +51,9 @@ async def _calibrate(path: Path, args: argparse.Namespace) -> int:
     honest = read_rows(args.honest, stage=Stage(args.stage), names=args.fields) if args.honest else []
     labelled = {row.key for row in rows}
     honest = [row for row in honest if row.violates(args.policy) is not True and row.key not in labelled]
-    output = _output(path, args)
-    (subject,) = read_subjects(path, [args.policy], rows)
+    config, policies = load_policies(path)
+    output = _output(path, config, policies, args)
+    (subject,) = read_subjects(path, config, policies, [args.policy], rows)
     rows = [row for row in rows if row.violates(subject.label) is not None]
     with Results(args.results) as results:
         async with judging(path, args.guard, 1) as judge:
@@ -72,13 +75,9 @@ async def _calibrate(path: Path, args: argparse.Namespace) -> int:
     return 1 if fitted.problems else 0
 
 
-def _output(path: Path, args: argparse.Namespace) -> Path:
+def _output(path: Path, config: Config, policies: Mapping[str, Policy], args: argparse.Namespace) -> Path:
     """Where the calibrations will go; known before hours are spent on judging."""
-    config, policies = load_policies(path)
-    if args.policy not in policies:
-        raise ConfigError(
-            f"{path}: policies: no policy is called {args.policy!r} (known: {', '.join(sorted(policies))})"
-        )
+    policy_named(path, policies, args.policy)
     output: Path | None = args.output or calibration_path(path, config.policies[args.policy])
     if output is None:
         raise ConfigError(
@@ -122,5 +121,5 @@ def _say(args: argparse.Namespace, judge: Judge, fitted: Fitting, stored: Path |
 
 
 def _figure(f: Interval, digits: int = 3) -> str:
-    interval = "" if math.isnan(f.low) else f" ({f.low:.{digits}f}–{f.high:.{digits}f})"
-    return "–" if math.isnan(f.value) else f"{f.value:.{digits}f}{interval}"
+    value, interval = f.shown(digits)
+    return f"{value} ({interval})" if interval else value

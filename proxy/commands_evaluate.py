@@ -20,6 +20,7 @@ from proxy.evaluation.results import Results, ResultsError
 from proxy.evaluation.rows import RowError, read_rows
 from proxy.evaluation.subjects import read_subjects, write_text
 from proxy.evaluation.traces import Opinions, Traced, columns_of, read_traces
+from proxy.loading import load_policies
 from proxy.logs import configure_logs
 from proxy.printing import console, print_json
 from rules.rule import Stage
@@ -61,7 +62,7 @@ def _evaluate_traces(args: argparse.Namespace, config_path: Callable[[Path | Non
 async def _opinions(path: Path, args: argparse.Namespace, traced: Sequence[Traced]) -> Opinions:
     """What the guard of ``--second-opinion`` says to what was answered to."""
     rows = [t.row for t in traced if t.row is not None]
-    (subject,) = read_subjects(path, args.policy, rows)
+    (subject,) = read_subjects(path, *load_policies(path), args.policy, rows)
     with Results(args.results) as results:
         async with judging(path, args.second_opinion, 1) as judge:
             await judge_rows(judge, rows, subject, results, at_once=args.at_once, timeout_s=args.timeout_s)
@@ -78,7 +79,7 @@ async def _evaluate(path: Path, args: argparse.Namespace) -> int:
             raise ConfigError(f"--{option.replace('_', '-')}: goes with --traces")
     rows = read_rows(args.data, stage=Stage(args.stage), names=args.fields)
     benign = read_rows(args.benign, stage=Stage(args.stage), names=args.fields) if args.benign else []
-    subjects = read_subjects(path, args.policy, rows)
+    subjects = read_subjects(path, *load_policies(path), args.policy, rows)
     columns: list[Column] = []
     with Results(args.results) as results:
         for name in dict.fromkeys(args.guard or [None]):

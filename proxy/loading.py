@@ -155,6 +155,17 @@ def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[
     return config, {name: _policy(source, name, entry) for name, entry in config.policies.items()}
 
 
+def policy_named(path: Path, policies: Mapping[str, Policy], name: str) -> Policy:
+    """One of the policies of a configuration.
+
+    Raises:
+        ConfigError: There is no such policy.
+    """
+    if name not in policies:
+        raise ConfigError(f"{path}: policies: no policy is called {name!r} (known: {', '.join(sorted(policies))})")
+    return policies[name]
+
+
 def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[str, str] = os.environ) -> LoadedGuard:
     """Build one guard of a configuration, whether or not a rule uses it.
 

@@ -100,8 +100,7 @@ async def moderate(exchange: Exchange, route: LoadedRoute, raw: dict[str, Any]) 
     try:
         contents = read(raw, screen_unknown=route.config.unknown_fields == "screen")
     except Misfit as e:
-        where = show_path(e.path)
-        raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
+        raise bad_request(e.code, e.said("The body"), show_path(e.path) or None) from None
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def score(content: Content) -> list[Verdict]:

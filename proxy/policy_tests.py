@@ -32,7 +32,6 @@ from proxy.printing import console, print_json
 from proxy.progress import Shown, progress
 from proxy.samples import Sample, read_sample
 from proxy.schema import Misfit
-from rules.content import show_path
 from rules.decision import Verdict
 from rules.examples import Example
 from rules.rule import Action, Mode, Rule
@@ -169,7 +168,7 @@ def _cases(loaded: Loaded, source: PolicySource, guard: str | None) -> Iterable[
             given = {"text": example.text, "messages": example.messages}
             case = Case(source.name, example, i + 1, where, read_sample(given, example.stage))
         except Misfit as e:
-            raise ConfigError(f"{where}: example {i + 1}: {show_path(e.path)}: {e}") from None
+            raise ConfigError(f"{where}: example {i + 1}: {e.said()}") from None
         yield from _of_route(loaded, case, guard) if example.action is not None else _of_policy(loaded, case, guard)
 
 

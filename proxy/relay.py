@@ -77,8 +77,7 @@ class Relay:
         try:
             self.body = self.api.read_request(raw, into)
         except Misfit as e:
-            where = show_path(e.path)
-            raise bad_request(e.code, f"{where or 'The body'}: {e}", where or None) from None
+            raise bad_request(e.code, e.said("The body"), show_path(e.path) or None) from None
         self.exchange.unseen = tuple(into.unseen)
         self.asked = self.api.asked(self.body, self.exchange.request_id)
         self.wish = inband.wish_of(self.body)

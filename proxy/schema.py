@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.strict_json import JsonError, check_text, parse_json_text
-from rules.content import Leaf, LeafKind, Path, Surface
+from rules.content import Leaf, LeafKind, Path, Surface, show_path
 from rules.detectors.fold import fold
 from rules.detectors.runs import says_text
 
@@ -41,6 +41,11 @@ class Misfit(ValueError):
         super().__init__(reason)
         self.path = tuple(step if isinstance(step, int) or _sayable(step) else "…" for step in path)
         self.code = code
+
+    def said(self, otherwise: str = "") -> str:
+        """Where and why; what is wrong as a whole is called ``otherwise``, if that says anything."""
+        where = show_path(self.path) or otherwise
+        return f"{where}: {self}" if where else str(self)
 
 
 class _Drop:

@@ -85,18 +85,6 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 _EXAMPLES = TypeAdapter(tuple[Example, ...], config=ConfigDict(strict=False))
 
 
-def read_examples(policy_file: Path) -> tuple[Example, ...]:
-    """The examples beside a policy file; none where there is no such file.
-
-    Raises:
-        PolicyError: There is one and it cannot be used. The message quotes no example.
-    """
-    try:
-        return read_example_file(beside(policy_file)).examples
-    except FileNotFoundError:
-        return ()
-
-
 def beside(policy_file: Path) -> Path:
     """Where the examples of a policy file lie if nothing else is said."""
     return policy_file.with_name(policy_file.stem + ".examples.yaml")

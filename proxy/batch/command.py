@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +215,7 @@ def _source(args: argparse.Namespace, batch: _Batch, n_done: int) -> Iterator[tu
         return
     with Path(args.input).open("rb") as file:
         source = Source(file, batch.reading)
-        yield source, from_file(islice(source.rows(), n_done, None))
+        yield source, from_file(source.rows(after=n_done))
 
 
 def _identity(engine: Engine) -> str:

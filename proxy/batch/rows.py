@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 
 from proxy.samples import FORMS, Sample, read_sample
 from proxy.schema import Misfit
-from rules.content import show_path
 from rules.rule import Stage
 
 _BOM = b"\xef\xbb\xbf"
@@ -125,23 +124,28 @@ class Source:
         """Of what was read so far."""
         return self._hash.hexdigest()
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, *, after: int = 0) -> Iterator[Row]:
         """The rows, in order.
+
+        Args:
+            after: The number of the last row that is not wanted; those up to it are counted, but not made.
 
         Raises:
             InputError: The input cannot be read any further.
         """
+        fields: Iterator[tuple[int, dict[str, Any] | bytes | str]]
         fields = self._objects() if self._how.format is Format.JSONL else self._records()
         for number, (line, given) in enumerate(fields, start=1):
-            yield _row(number, line, given, self._how)
+            if number > after:
+                yield _row(number, line, given, self._how)
 
-    def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Lines of JSON: the number of the line, and an object or a problem."""
+    def _objects(self) -> Iterator[tuple[int, bytes | str]]:
+        """Lines of JSON: the number of the line, and what stands there or a problem."""
         for line in self._lines():
             if line is None:
                 yield self._line, f"is longer than {self._how.max_row_bytes} bytes"
             elif line.strip():
-                yield self._line, _parse(line)
+                yield self._line, line
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Records of CSV: the number of the line on which one begins, and its columns or a problem."""
@@ -226,7 +230,9 @@ def survey(path: Path, how: Reading) -> Survey:
     return Survey(source.sha256, n_rows, n_bad, tuple(bad))
 
 
-def _row(number: int, line: int, given: dict[str, Any] | str, how: Reading) -> Row:
+def _row(number: int, line: int, given: dict[str, Any] | bytes | str, how: Reading) -> Row:
+    if isinstance(given, bytes):
+        given = _parse(given)
     if isinstance(given, str):
         return Row(number, line, problem=given)
     name = given.get(how.id_field)
@@ -244,10 +250,7 @@ def _row(number: int, line: int, given: dict[str, Any] | str, how: Reading) -> R
     try:
         sample = read_sample(fields, how.stage, screen_unknown=how.screen_unknown)
     except Misfit as e:
-        where = show_path(e.path)
-        if how.text_field is not None:
-            where = how.text_field
-        return Row(number, line, name, problem=f"{where}: {e}" if where else str(e))
+        return Row(number, line, name, problem=f"{how.text_field}: {e}" if how.text_field is not None else e.said())
     return Row(number, line, name, sample, fields)
 
 

@@ -156,15 +156,15 @@ def _number(value: str, low: float, high: float, complaint: str) -> float:
 
 
 def _count(value: str) -> int:
-    return int(_whole(value, 0, 2**31 - 1))
+    return _whole(value, 0, 2**31 - 1)
 
 
 def _folds(value: str) -> int:
-    return int(_whole(value, 2, 100))
+    return _whole(value, 2, 100)
 
 
 def _at_once(value: str) -> int:
-    return int(_whole(value, 1, 1024))
+    return _whole(value, 1, 1024)
 
 
 def _whole(value: str, low: int, high: int) -> int:

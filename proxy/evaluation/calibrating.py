@@ -63,11 +63,13 @@ class Fitting:
     proposals: Sequence[Proposal]
 
 
+def _ranked(scores: Scores, violates: Labels) -> dict[str, float]:
+    return {"auroc": metrics.auroc(scores, violates), "auprc": metrics.auprc(scores, violates)}
+
+
 def _figures(scores: Scores, violates: Labels, seed: int) -> dict[str, Interval]:
-    ranks = metrics.bootstrap(
-        {"auroc": metrics.auroc, "auprc": metrics.auprc}, scores, violates, n=N_BOOTSTRAP, seed=seed
-    )
-    return {**ranks, "ece": metrics.without_interval(metrics.ece(scores, violates))}
+    ranked = metrics.bootstrap(_ranked, scores, violates, n=N_BOOTSTRAP, seed=seed)
+    return {**ranked, "ece": metrics.without_interval(metrics.ece(scores, violates))}
 
 
 def fit_tiers(
@@ -249,26 +251,19 @@ def picture(fitted: Fitting, title: str) -> str:
 
 def record(fitted: Fitting) -> dict[str, Any]:
     """Everything but the rows, as JSON."""
-
-    def interval(f: Interval) -> dict[str, float | None]:
-        return {
-            name: None if np.isnan(v) else round(v, 6)
-            for name, v in (("value", f.value), ("low", f.low), ("high", f.high))
-        }
-
     return {
         "rows": len(fitted.scores),
         "violations": int(fitted.violates.sum()),
         "without_verdict": fitted.n_failed,
-        "figures": {name: interval(f) for name, f in fitted.figures.items()},
-        "figures_before": {name: interval(f) for name, f in fitted.figures_before.items()},
+        "figures": {name: f.record() for name, f in fitted.figures.items()},
+        "figures_before": {name: f.record() for name, f in fitted.figures_before.items()},
         "thresholds": [
             {
                 "target": p.target,
                 "threshold": p.threshold,
-                "precision": interval(p.precision),
-                "recall": interval(p.recall),
-                "false_alarms_per_1000": interval(p.per_1000),
+                "precision": p.precision.record(),
+                "recall": p.recall.record(),
+                "false_alarms_per_1000": p.per_1000.record(),
                 "honest_rows": p.n_honest,
             }
             for p in fitted.proposals

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.errors import GuardRanTask, GuardRefused
 from proxy.evaluation import metrics
-from proxy.evaluation.metrics import Interval, Labels, Scores
+from proxy.evaluation.metrics import Interval, Labels, Scores, known
 
 LEANING = frozenset({GuardRefused.code, GuardRanTask.code})
 """Errors that lean to violation: a row that ends in one counts as caught, with score 1. Rows that end in another error are
@@ -96,16 +96,13 @@ class Measured:
             "violations": int(column.violates.sum()),
             "failed": dict(column.failed),
             "threshold": self.threshold,
-            "figures": {
-                name: {"value": _known(f.value), "low": _known(f.low), "high": _known(f.high)}
-                for name, f in self.figures.items()
-            },
-            "best_f1_at": _known(self.best_f1_at),
+            "figures": {name: f.record() for name, f in self.figures.items()},
+            "best_f1_at": known(self.best_f1_at),
             "benign_rows": len(column.benign),
             "cost": {
-                "tokens_per_row": _known(column.cost.tokens),
-                "ms_p50": _known(column.cost.ms_p50),
-                "ms_p95": _known(column.cost.ms_p95),
+                "tokens_per_row": known(column.cost.tokens),
+                "ms_p50": known(column.cost.ms_p50),
+                "ms_p95": known(column.cost.ms_p95),
             },
             "missed": [{"id": i, "score": round(s, 6)} for i, s in self.missed],
             "false_alarms": [{"id": i, "score": round(s, 6)} for i, s in self.false_alarms],
@@ -139,15 +136,7 @@ def measure(column: Column, *, threshold: float, n_bootstrap: int, seed: int) ->
         seed: Of the resampling.
     """
     scores, violates = column.scores, column.violates
-    wanted: dict[str, metrics.Figure] = {
-        "auroc": metrics.auroc,
-        "auprc": metrics.auprc,
-        **{name: partial(_at, name, threshold) for name in ("f1", "precision", "recall", "false_alarms")},
-        "best_f1": lambda s, v: metrics.best_f1(s, v)[0],
-        "recall_at_1": partial(_recall_at, AT_FALSE_ALARMS[0]),
-        "recall_at_5": partial(_recall_at, AT_FALSE_ALARMS[1]),
-    }
-    figures = metrics.bootstrap(wanted, scores, violates, n=n_bootstrap, seed=seed)
+    figures = metrics.bootstrap(partial(_figures, threshold=threshold), scores, violates, n=n_bootstrap, seed=seed)
     figures["ece"] = metrics.without_interval(metrics.ece(scores, violates))
     if len(column.benign):
         figures["benign"] = metrics.wilson(int((column.benign >= threshold).sum()), len(column.benign))
@@ -165,21 +154,17 @@ def measure(column: Column, *, threshold: float, n_bootstrap: int, seed: int) ->
     )
 
 
-_AT = {
-    "f1": metrics.f1,
-    "precision": metrics.precision,
-    "recall": metrics.recall,
-    "false_alarms": metrics.false_alarms,
-}
-
-
-def _at(name: str, threshold: float, scores: Scores, violates: Labels) -> float:
-    return _AT[name](scores, violates, threshold)
-
-
-def _recall_at(share: float, scores: Scores, violates: Labels) -> float:
-    return metrics.recall_at(scores, violates, share)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)
+def _figures(scores: Scores, violates: Labels, threshold: float) -> dict[str, float]:
+    """The figures that get intervals."""
+    points = metrics.curve(scores, violates)
+    return {
+        "auroc": metrics.auroc(scores, violates),
+        "auprc": points.auprc,
+        "f1": metrics.f1(scores, violates, threshold),
+        "precision": metrics.precision(scores, violates, threshold),
+        "recall": metrics.recall(scores, violates, threshold),
+        "false_alarms": metrics.false_alarms(scores, violates, threshold),
+        "best_f1": points.best_f1[0],
+        "recall_at_1": points.recall_at(AT_FALSE_ALARMS[0]),
+        "recall_at_5": points.recall_at(AT_FALSE_ALARMS[1]),
+    }

@@ -19,7 +19,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from models.calibration import FEATURES, MAX_LOGIT, FeatureName, Unmappable, probability
+from models.calibration import FEATURES, MAX_LOGIT, FeatureName, Unmappable
 from models.engine import Tier
 from models.evidence import Evidence
 from proxy.evaluation.metrics import Labels, Scores
@@ -55,10 +55,6 @@ class Map:
 
     intercept: float
     curves: Mapping[FeatureName, tuple[tuple[float, float], ...]]
-
-    def probability(self, evidence: Evidence, second: Evidence | None = None) -> float:
-        """As `models.calibration.Calibration.probability`."""
-        return probability(self.intercept, self.curves, evidence, second)
 
 
 Pair = tuple[Evidence, Evidence | None]
@@ -159,7 +155,7 @@ def out_of_fold(
 
 
 def apply(fitted: Map, names: Sequence[FeatureName], features: Matrix) -> Scores:
-    """The probabilities of many rows at once; the same as `Map.probability` of each."""
+    """The probabilities of many rows at once; the same as `Calibration.probability` of each."""
     z = np.full(len(features), fitted.intercept)
     for i, name in enumerate(names):
         x, y = zip(*fitted.curves[name], strict=True)

@@ -54,17 +54,14 @@ class Judge:
     Attributes:
         guard: The guard.
         model: Name and revision of what it has loaded.
+        identity: Hash of everything that its verdicts depend on besides policy and content.
         second: The guard whose opinion it is configured to have weighed.
     """
 
     guard: LoadedGuard
     model: str
+    identity: str
     second: Judge | None = None
-
-    @property
-    def identity(self) -> str:
-        """Hash of everything that its verdicts depend on besides policy and content."""
-        return revision_of(self.model, self.guard.settings)
 
     def key(self, row: Row, subject: Subject) -> Key:
         """Under which a verdict is kept."""
@@ -104,7 +101,8 @@ async def start(guard: LoadedGuard, second: Judge | None = None) -> Judge:
     await guard.engine.start()
     if not await guard.engine.wait_ready(READY_TIMEOUT_S):
         raise JudgingError(f"guard {guard.name} is not ready: {guard.engine.last_error}")
-    return Judge(guard, guard.engine.model, second)
+    model = guard.engine.model
+    return Judge(guard, model, revision_of(model, guard.settings), second)
 
 
 async def judge_rows(

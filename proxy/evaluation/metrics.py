@@ -7,7 +7,7 @@ Where a figure needs rows that are not there (no violation, no honest row) it is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,28 @@ class Curve:
         """Share of violations in what is caught."""
         return self.true / (self.true + self.false)
 
+    @property
+    def auprc(self) -> float:
+        """See `auprc`."""
+        if not self.n_violations:
+            return math.nan
+        return float(np.sum(np.diff(self.recall, prepend=0.0) * self.precision))
+
+    @property
+    def best_f1(self) -> tuple[float, float]:
+        """See `best_f1`."""
+        if not self.n_violations:
+            return math.nan, math.nan
+        values = 2 * self.true / (self.true + self.false + self.n_violations)
+        best = int(np.argmax(values))
+        return float(values[best]), float(self.thresholds[best])
+
+    def recall_at(self, false_alarms: float) -> float:
+        """See `recall_at`."""
+        if not self.n_violations or not self.n_others:
+            return math.nan
+        return float(np.max(self.recall, initial=0.0, where=self.false_alarms <= false_alarms))
+
 
 def curve(scores: Scores, violates: Labels) -> Curve:
     """What every threshold does."""
@@ -76,18 +98,12 @@ def auroc(scores: Scores, violates: Labels) -> float:
 
 def auprc(scores: Scores, violates: Labels) -> float:
     """Average precision: precision at each threshold, weighted by the recall that it adds, without interpolation."""
-    points = curve(scores, violates)
-    if not points.n_violations:
-        return math.nan
-    return float(np.sum(np.diff(points.recall, prepend=0.0) * points.precision))
+    return curve(scores, violates).auprc
 
 
 def recall_at(scores: Scores, violates: Labels, false_alarms: float) -> float:
     """The most violations that a threshold catches with at most this share of false alarms."""
-    points = curve(scores, violates)
-    if not points.n_violations or not points.n_others:
-        return math.nan
-    return float(np.max(points.recall, initial=0.0, where=points.false_alarms <= false_alarms))
+    return curve(scores, violates).recall_at(false_alarms)
 
 
 def recall(scores: Scores, violates: Labels, threshold: float) -> float:
@@ -116,12 +132,7 @@ def f1(scores: Scores, violates: Labels, threshold: float) -> float:
 
 def best_f1(scores: Scores, violates: Labels) -> tuple[float, float]:
     """The highest F1 of any threshold, and that threshold: chosen on these very rows, so better than it will be on others."""
-    points = curve(scores, violates)
-    if not points.n_violations:
-        return math.nan, math.nan
-    values = 2 * points.true / (points.true + points.false + points.n_violations)
-    best = int(np.argmax(values))
-    return float(values[best]), float(points.thresholds[best])
+    return curve(scores, violates).best_f1
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +175,34 @@ class Interval:
     low: float
     high: float
 
+    def record(self) -> dict[str, float | None]:
+        """As JSON; what is not known is null."""
+        return {"value": known(self.value), "low": known(self.low), "high": known(self.high)}
 
-Figure = Callable[[Scores, Labels], float]
+    def shown(self, digits: int = 3) -> tuple[str, str]:
+        """The figure and its interval, for people; ``–`` for what is not known, and no text for its interval."""
+        if math.isnan(self.value):
+            return "–", ""
+        interval = "" if math.isnan(self.low) else f"{self.low:.{digits}f}–{self.high:.{digits}f}"
+        return f"{self.value:.{digits}f}", interval
+
+
+def known(value: float) -> float | None:
+    """A number for JSON: null for what is not known."""
+    return None if math.isnan(value) else round(value, 6)
+
+
+Measure = Callable[[Scores, Labels], Mapping[str, float]]
+"""Gives all figures by name, the same names for any rows: what several need is computed once."""
 
 
 def bootstrap(
-    figures: dict[str, Figure], scores: Scores, violates: Labels, *, n: int = 1000, seed: int = 0
+    measured: Measure, scores: Scores, violates: Labels, *, n: int = 1000, seed: int = 0
 ) -> dict[str, Interval]:
     """Figures with 95 % intervals: percentiles over resampled rows, violations and others each by themselves (stratified).
 
     Args:
-        figures: What to measure, by name.
+        measured: What to measure.
         scores: One per row.
         violates: One per row.
         n: Resamples; 0: no intervals (NaN).
@@ -182,17 +210,18 @@ def bootstrap(
     """
     rng = np.random.default_rng(seed)
     strata = [np.flatnonzero(violates), np.flatnonzero(~violates)]
+    figures = measured(scores, violates)
     drawn: dict[str, list[float]] = {name: [] for name in figures}
     for _ in range(n):
         rows = np.concatenate([rng.choice(stratum, len(stratum)) for stratum in strata if len(stratum)])
-        for name, figure in figures.items():
-            drawn[name].append(figure(scores[rows], violates[rows]))
+        for name, value in measured(scores[rows], violates[rows]).items():
+            drawn[name].append(value)
     out = {}
     for name, figure in figures.items():
         values = np.array(drawn[name], np.float64)
         known = values[~np.isnan(values)]
         low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (math.nan, math.nan)
-        out[name] = Interval(figure(scores, violates), float(low), float(high))
+        out[name] = Interval(figure, float(low), float(high))
     return out
 
 

@@ -47,16 +47,11 @@ def lines(measured: Sequence[Measured]) -> Iterator[Line]:
     if any(m.column.failed for m in measured):
         yield Line("without verdict", [Cell(_failed(m)) for m in measured])
     yield Line("calibrated", [Cell(_share(m.column.about.get("calibrated", 0.0))) for m in measured])
-    thresholds = {m.threshold for m in measured}
     for name, text in FIGURES.items():
         figures = [m.figures.get(name) for m in measured]
         if all(f is None or math.isnan(f.value) for f in figures):
             continue
-        at = (
-            f" at {thresholds.copy().pop():g}"
-            if name in ("f1", "precision", "recall", "false_alarms", "benign")
-            else ""
-        )
+        at = f" at {measured[0].threshold:g}" if name in ("f1", "precision", "recall", "false_alarms", "benign") else ""
         yield Line(text + at, _cells(name, figures))
     for text, values in (
         ("tokens per row", [m.column.cost.tokens for m in measured]),
@@ -64,7 +59,7 @@ def lines(measured: Sequence[Measured]) -> Iterator[Line]:
         ("ms, 95th percentile", [m.column.cost.ms_p95 for m in measured]),
     ):
         if not all(map(math.isnan, values)):
-            yield Line(text, [Cell(_number(v, 1)) for v in values])
+            yield Line(text, [Cell("–" if math.isnan(v) else f"{v:.1f}") for v in values])
 
 
 def _share(share: float) -> str:
@@ -78,18 +73,7 @@ def _failed(m: Measured) -> str:
 def _cells(name: str, figures: Sequence[Interval | None]) -> list[Cell]:
     known = [f.value for f in figures if f is not None and not math.isnan(f.value)]
     best = (min if name in _LESS_IS_BETTER else max)(known) if len(known) > 1 else None
-    cells = []
-    for f in figures:
-        if f is None or math.isnan(f.value):
-            cells.append(Cell("–"))
-            continue
-        interval = "" if math.isnan(f.low) else f"{_number(f.low)}–{_number(f.high)}"
-        cells.append(Cell(_number(f.value), interval, best is not None and f.value == best))
-    return cells
-
-
-def _number(value: float, digits: int = 3) -> str:
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+    return [Cell("–") if f is None else Cell(*f.shown(), best=f.value == best) for f in figures]
 
 
 def table(title: str, measured: Sequence[Measured]) -> Table:

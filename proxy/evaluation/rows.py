@@ -29,7 +29,6 @@ from models.engine import Passage
 from proxy.samples import read_sample
 from proxy.schema import Misfit
 from proxy.strict_json import JsonError, dump_json, parse_json
-from rules.content import show_path
 from rules.errors import TooMuchToDecode
 from rules.rule import Stage
 
@@ -231,8 +230,7 @@ def _passages(record: Record, stage: Stage) -> list[Passage]:
             raise Misfit(sample.content.opaque[0], "cannot be read by any guard here")
         judged = sample.content.passages()
     except Misfit as e:
-        where = show_path(e.path)
-        raise record.error(f"{where}: {e}" if where else str(e)) from None
+        raise record.error(e.said()) from None
     except TooMuchToDecode:
         raise record.error("holds more encoded text than is decoded") from None
     if not judged:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.calibration import Calibration, path_beside, read_calibrations
+from proxy.config import Config
 from proxy.config_error import ConfigError
 from proxy.evaluation.judging import Subject
 from proxy.evaluation.rows import Row
-from proxy.loading import calibration_path, load_policies
+from proxy.loading import calibration_path, policy_named
 from rules.errors import PolicyError
 from rules.policy import Policy, text_policy
 
 
-def read_subjects(path: Path, given: Sequence[str] | None, rows: Sequence[Row]) -> list[Subject]:
+def read_subjects(
+    path: Path, config: Config, policies: Mapping[str, Policy], given: Sequence[str] | None, rows: Sequence[Row]
+) -> list[Subject]:
     """The policies to measure.
+
+    Args:
+        path: The configuration's file.
+        config: What it says.
+        policies: All that it has.
+        given: Names of some, or files; None: those that rows have labels for.
+        rows: What is measured on.
 
     Raises:
         ConfigError: One is not there, is a detector, or no row has a label for it.
     """
-    config, policies = load_policies(path)
     if not given:
         labelled = {name for row in rows for name in row.labels}
         given = [name for name, policy in policies.items() if policy.detector is None and name in labelled]
@@ -34,14 +43,11 @@ def read_subjects(path: Path, given: Sequence[str] | None, rows: Sequence[Row]) 
             policy = _policy_file(Path(file))
             subject = Subject(policy, label if equals else policy.name, calibrations_in(path_beside(Path(file))))
         else:
-            if word not in policies:
-                raise ConfigError(
-                    f"{path}: policies: no policy is called {word!r} (known: {', '.join(sorted(policies))})"
-                )
-            if policies[word].detector is not None:
+            policy = policy_named(path, policies, word)
+            if policy.detector is not None:
                 raise ConfigError(f"{path}: policies.{word}: is a detector, which no guard judges")
             at = calibration_path(path, config.policies[word])
-            subject = Subject(policies[word], word, calibrations_in(at) if at is not None else ())
+            subject = Subject(policy, word, calibrations_in(at) if at is not None else ())
         if not any(row.violates(subject.label) is not None for row in rows):
             raise ConfigError(f"--policy {word}: no row has a label for {subject.label!r}")
         subjects.append(subject)

@@ -228,17 +228,7 @@ def _others(traced: Sequence[Traced]) -> list[Column]:
     """Scores of other classifiers, once per id."""
     by_id = {row.id: row for row in traced}
     rows = list(by_id.values())
-    return [
-        Column(
-            guard=name,
-            policy="recorded",
-            ids=[row.id for row in rows],
-            scores=np.array([row.others[name] for row in rows]),
-            violates=np.array([row.violates for row in rows]),
-            about={"score": name, "calibrated": 0.0},
-        )
-        for name in traced[0].others
-    ]
+    return [_recorded(name, rows, [row.others[name] for row in rows]) for name in traced[0].others]
 
 
 def _second(traced: Sequence[Traced], opinions: Opinions | None) -> list[Column]:
@@ -246,13 +236,16 @@ def _second(traced: Sequence[Traced], opinions: Opinions | None) -> list[Column]
     if opinions is None:
         return []
     rows = {row.row.key: row for row in traced if row.row is not None and row.row.key in opinions.by_key}
-    return [
-        Column(
-            guard=opinions.guard,
-            policy="recorded",
-            ids=[row.id for row in rows.values()],
-            scores=np.array([opinions.by_key[key].value for key in rows]),
-            violates=np.array([row.violates for row in rows.values()]),
-            about={"score": opinions.guard, "calibrated": 0.0},
-        )
-    ]
+    return [_recorded(opinions.guard, list(rows.values()), [opinions.by_key[key].value for key in rows])]
+
+
+def _recorded(guard: str, rows: Sequence[Traced], scores: Sequence[float]) -> Column:
+    """Scores as they are."""
+    return Column(
+        guard=guard,
+        policy="recorded",
+        ids=[row.id for row in rows],
+        scores=np.array(scores),
+        violates=np.array([row.violates for row in rows]),
+        about={"score": guard, "calibrated": 0.0},
+    )

@@ -15,7 +15,7 @@ from models.encoder import EncoderJudge
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadError
 from models.judge import Stop
-from rules.examples import canary_of, read_examples
+from rules.examples import beside, canary_of, read_example_file
 from rules.policy import SHIPPED, text_policy
 from tests.models.gguf_fixtures import write_bert
 
@@ -175,7 +175,7 @@ SHIPPED_POLICIES = sorted(SHIPPED.glob("*.md"))
 
 @pytest.mark.parametrize("path", SHIPPED_POLICIES, ids=[path.stem for path in SHIPPED_POLICIES])
 def test_the_shipped_guard_passes_the_canaries_of_the_shipped_policies(judge: EncoderJudge, path: Path) -> None:
-    canary = canary_of(text_policy(path.stem, path.read_text("utf-8")), read_examples(path))
+    canary = canary_of(text_policy(path.stem, path.read_text("utf-8")), read_example_file(beside(path)).examples)
     assert canary is not None
     violating, safe = (score_of(judge, [passage], canary.policy) for passage in (canary.violating, canary.safe))
     assert is_in_order(violating, safe), (violating, safe)

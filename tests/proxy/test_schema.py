@@ -35,7 +35,7 @@ from proxy.schema import (
     read_decoded,
 )
 from proxy.strict_json import dump_json
-from rules.content import LeafKind, Surface, show_path
+from rules.content import LeafKind, Path, Surface, show_path
 from tests.proxy.examples import strings
 
 USER = Surface.USER
@@ -319,3 +319,17 @@ def test_a_collection_shows_no_text() -> None:
     Text(USER).clean("secret words", (), into)
     assert "secret" not in repr(into)
     assert "secret" not in repr(into.leaves)
+
+
+@pytest.mark.parametrize(
+    ("path", "otherwise", "said"),
+    [
+        (("messages", 0, "content"), "", "messages[0].content: is odd"),
+        (("messages", 0, "content"), "The body", "messages[0].content: is odd"),
+        ((), "The body", "The body: is odd"),
+        ((), "", "is odd"),
+    ],
+    ids=["place", "place-and-name", "whole-with-name", "whole"],
+)
+def test_a_misfit_says_where_and_why(path: Path, otherwise: str, said: str) -> None:
+    assert Misfit(path, "is odd").said(otherwise) == said

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rules.errors import PolicyError
-from rules.examples import beside, canary_of, read_example_file, read_examples
+from rules.examples import beside, canary_of, read_example_file
 from rules.policy import text_policy
 from rules.rule import Stage
 
@@ -24,7 +24,8 @@ def line(text: str, violates: bool, stage: str = "input", more: str = "") -> str
 
 
 def test_a_policy_without_a_file_of_examples_has_none(tmp_path: Path) -> None:
-    assert read_examples(tmp_path / "p.md") == ()
+    with pytest.raises(FileNotFoundError):
+        read_example_file(beside(tmp_path / "p.md"))
     assert canary_of(POLICY, ()) is None
 
 
@@ -32,7 +33,7 @@ def test_the_first_of_either_kind_are_the_canaries(tmp_path: Path) -> None:
     file = write(
         tmp_path, line("good", False, "output") + line("bad", True) + line("worse", True) + line("better", False)
     )
-    examples = read_examples(file)
+    examples = read_example_file(beside(file)).examples
     assert [(e.text, e.stage, e.violates) for e in examples][:2] == [
         ("good", Stage.OUTPUT, False),
         ("bad", Stage.INPUT, True),
@@ -46,7 +47,7 @@ def test_the_first_of_either_kind_are_the_canaries(tmp_path: Path) -> None:
 
 def test_marked_examples_go_before_the_first_ones(tmp_path: Path) -> None:
     file = write(tmp_path, line("bad", True) + line("worse", True, more=", canary: true") + line("good", False))
-    canary = canary_of(POLICY, read_examples(file))
+    canary = canary_of(POLICY, read_example_file(beside(file)).examples)
     assert canary is not None
     assert (canary.violating.text, canary.safe.text) == ("worse", "good")
 
@@ -59,8 +60,8 @@ def test_chats_and_expected_actions_are_examples_and_no_canaries(tmp_path: Path)
         + chat.replace("VIOLATES", "no")
         + "- {id: first, text: t, stage: output, route: r, action: refuse}\n",
     )
-    assert canary_of(POLICY, read_examples(file)) is None
     examples = read_example_file(beside(file))
+    assert canary_of(POLICY, examples.examples) is None
     assert examples.lines == (1, 2, 3)
     assert [(e.id, e.violates, e.route, e.action) for e in examples.examples] == [
         (None, True, None, None),
@@ -70,13 +71,14 @@ def test_chats_and_expected_actions_are_examples_and_no_canaries(tmp_path: Path)
 
 
 def test_an_example_does_not_show_its_content(tmp_path: Path) -> None:
-    (example,) = read_examples(write(tmp_path, line("SECRET", True)))
+    (example,) = read_example_file(beside(write(tmp_path, line("SECRET", True)))).examples
     assert "SECRET" not in repr(example)
 
 
 @pytest.mark.parametrize("violates", [True, False])
 def test_examples_of_one_kind_only_are_no_canaries(tmp_path: Path, violates: bool) -> None:
-    assert canary_of(POLICY, read_examples(write(tmp_path, line("x", violates) + line("y", violates)))) is None
+    file = write(tmp_path, line("x", violates) + line("y", violates))
+    assert canary_of(POLICY, read_example_file(beside(file)).examples) is None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason_and_without_its_tex
     tmp_path: Path, text: str, said: str
 ) -> None:
     with pytest.raises(PolicyError) as caught:
-        read_examples(write(tmp_path, text))
+        read_example_file(beside(write(tmp_path, text)))
     assert said in str(caught.value)
     assert "p.examples.yaml" in str(caught.value)
     assert "SECRET" not in str(caught.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rules.content import Surface
-from rules.examples import read_examples
+from rules.examples import beside, read_example_file
 from rules.policy import SHIPPED, split_front_matter, text_policy
 from rules.rule import Stage
 
@@ -91,7 +91,7 @@ def test_the_examples_in_the_text_show_both_sides(path: Path) -> None:
 
 @EACH
 def test_the_examples_beside_the_policy_are_usable(path: Path) -> None:
-    examples = read_examples(path)
+    examples = read_example_file(beside(path)).examples
     assert len(examples) >= 6
     assert {e.violates for e in examples} == {True, False}
     assert {e.stage for e in examples} == {Stage.INPUT, Stage.OUTPUT}

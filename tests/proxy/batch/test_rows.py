@@ -162,6 +162,26 @@ def test_a_survey_says_what_an_input_is(tmp_path: Path) -> None:
     assert survey(path, JSONL).sha256 != found.sha256
 
 
+@pytest.mark.parametrize(
+    ("data", "how"),
+    [
+        (b'{"text": "a"}\n\n{"text": 1}\n{\n' + b"x" * 600 + b'\n{"text": "b"}\n', JSONL),
+        (b'id,text\n1,a\n\n2,b,c\n3,"two\nlines"\n4,\xff\n5,e\n', CSV),
+    ],
+    ids=["jsonl", "csv"],
+)
+def test_the_rows_after_some_are_what_they_are_among_all_and_the_whole_input_is_hashed(
+    data: bytes, how: Reading
+) -> None:
+    whole = Source(io.BytesIO(data), how)
+    every = list(whole.rows())
+    assert len(every) == 5
+    for n in range(len(every) + 2):
+        rest = Source(io.BytesIO(data), how)
+        assert list(rest.rows(after=n)) == every[n:]
+        assert rest.sha256 == whole.sha256
+
+
 def test_what_was_judged_is_kept_as_it_was_given() -> None:
     given = {"id": "a", "messages": [{"role": "user", "content": "x"}], "other": 1}
     (row,) = rows(json.dumps(given).encode(), JSONL)

@@ -31,7 +31,7 @@ TARGETS = Targets(precision=[0.9], recall=[0.8], per_1000=[20.0])
 
 
 def judge() -> Judge:
-    return Judge(LoadedGuard("g", LlamaGuard(engine="llama", model="x.gguf"), FakeEngine()), MODEL)
+    return Judge(LoadedGuard("g", LlamaGuard(engine="llama", model="x.gguf"), FakeEngine()), MODEL, "g")
 
 
 def rows_of(tmp_path: Path, labels: Sequence[bool], name: str = "r") -> list[Row]:
@@ -175,8 +175,8 @@ def test_the_record_is_json_without_rows(tmp_path: Path) -> None:
 
 def test_a_second_opinion_is_weighed_and_rows_without_one_are_left_out(tmp_path: Path) -> None:
     labels, scores = sample(200)
-    small = Judge(LoadedGuard("small", EncoderGuard(engine="encoder"), FakeEngine()), "small@1")
-    both = Judge(judge().guard, MODEL, small)
+    small = Judge(LoadedGuard("small", EncoderGuard(engine="encoder"), FakeEngine()), "small@1", "small")
+    both = Judge(judge().guard, MODEL, "g", small)
     rows = rows_of(tmp_path, labels)
     rng = np.random.default_rng(3)
     with Results(None) as results:

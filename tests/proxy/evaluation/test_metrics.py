@@ -133,12 +133,15 @@ def _sample(n: int, seed: int) -> tuple[Scores, Labels]:
     return np.clip(rng.normal(0.35 + 0.3 * violates, 0.2), 0, 1), violates
 
 
+def ranked(scores: Scores, violates: Labels) -> dict[str, float]:
+    return {"auroc": metrics.auroc(scores, violates), "auprc": metrics.auprc(scores, violates)}
+
+
 def test_the_same_seed_gives_the_same_intervals_and_they_hold_the_figure() -> None:
     scores, violates = _sample(200, 1)
-    figures: dict[str, metrics.Figure] = {"auroc": metrics.auroc, "auprc": metrics.auprc}
-    one, again = (metrics.bootstrap(figures, scores, violates, n=200, seed=7) for _ in range(2))
+    one, again = (metrics.bootstrap(ranked, scores, violates, n=200, seed=7) for _ in range(2))
     assert one == again
-    assert one != metrics.bootstrap(figures, scores, violates, n=200, seed=8)
+    assert one != metrics.bootstrap(ranked, scores, violates, n=200, seed=8)
     for interval in one.values():
         assert interval.low < interval.value < interval.high
 
@@ -147,21 +150,21 @@ def test_resampling_keeps_the_number_of_violations() -> None:
     scores, violates = _sample(100, 2)
     seen: set[tuple[int, int]] = set()
 
-    def look(_: Scores, drawn: Labels) -> float:
+    def look(_: Scores, drawn: Labels) -> dict[str, float]:
         seen.add((int(drawn.sum()), len(drawn)))
-        return 0.0
+        return {"look": 0.0}
 
-    metrics.bootstrap({"look": look}, scores, violates, n=50)
+    metrics.bootstrap(look, scores, violates, n=50)
     assert seen == {(int(violates.sum()), 100)}
 
 
 def test_more_rows_make_narrower_intervals() -> None:
-    few, many = (metrics.bootstrap({"a": metrics.auroc}, *_sample(n, 3), n=300)["a"] for n in (60, 2000))
+    few, many = (metrics.bootstrap(ranked, *_sample(n, 3), n=300)["auroc"] for n in (60, 2000))
     assert many.high - many.low < few.high - few.low
 
 
 def test_without_resamples_there_are_no_intervals() -> None:
-    interval = metrics.bootstrap({"auroc": metrics.auroc}, SCORES, VIOLATES, n=0)["auroc"]
+    interval = metrics.bootstrap(ranked, SCORES, VIOLATES, n=0)["auroc"]
     assert interval.value == pytest.approx(7.5 / 9)
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
