@@ -119,7 +119,10 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Begin loading. Returns at once; `ready` turns true when the guard can judge. Never raises for a bad model."""
+        """Begin loading. Returns at once; `ready` turns true when the guard can judge. Never raises for a bad model.
+
+        A guard that runs goes on; one that has failed for good tries once more.
+        """
         ...
 
     async def wait_ready(self, timeout_s: float) -> bool:
@@ -128,6 +131,22 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop the guard and everything it started."""
+        ...
+
+    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        """Find out whether a running guard is up to other policies. It goes on judging meanwhile, and nothing changes.
+
+        Args:
+            canaries: What it would have to get right; those that it passed already are not asked again.
+            n_policies: How many policies it would be asked about; None: not known.
+
+        Raises:
+            EngineError: It is not: a canary is judged wrong, or there is too little memory.
+        """
+        ...
+
+    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        """What `prepare` found good holds from now on, whenever the guard has to show anew that it works."""
         ...
 
     async def judge(

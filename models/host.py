@@ -23,7 +23,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -187,8 +187,10 @@ class LocalEngine:
         return len(self._waiting) + self._n_callers_waiting_for_readiness + max(0, len(self._running) - 1)
 
     async def start(self) -> None:
-        """Begin loading; a second call does nothing."""
-        if self._supervisor is None and self._state is not State.CLOSED:
+        """Begin loading; a second call does nothing, unless the guard has failed for good."""
+        if self._supervisor is None or self._state is State.FAILED:
+            if self._state is State.CLOSED:
+                return
             self._become(State.STARTING, "the model is being loaded")
             self._supervisor = tasks.own(self._supervise(), name=f"guard {self._spec.name}")
 
@@ -207,12 +209,30 @@ class LocalEngine:
         await tasks.end(supervisor)
         await self._end_process()  # again: the cancellation may have met the supervisor while it ended the process
 
+    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        """See `models.engine.Engine.prepare`. Canaries wait their turn among the calls of others."""
+        if self._spec.check_memory and n_policies is not None:
+            complaint = await asyncio.to_thread(memory_check.more_policies, self._spec, n_policies)
+            if complaint is not None:
+                raise EngineUnavailable(complaint)
+        if new := [canary for canary in canaries if canary not in self._canaries]:
+            await examine(self._spec.name, new, self._ask_in_turn)
+
+    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        """See `models.engine.Engine.adopt`: the next process is examined by these canaries."""
+        self._canaries = tuple(canaries)
+        self._spec = replace(self._spec, n_policies=n_policies)
+
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
     ) -> list[Score | EngineError]:
         """Score one content against several policies; see `models.engine.Engine.judge`. For whom, `models.shared` knows."""
-        deadline = min(deadline, time.monotonic() + self._spec.timeout_s)
-        job = await self._admit(passages, policies, deadline)
+        return await self._judge(passages, policies, min(deadline, time.monotonic() + self._spec.timeout_s))
+
+    async def _judge(
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float, *, is_canary: bool = False
+    ) -> list[Score | EngineError]:
+        job = await self._admit(passages, policies, deadline, is_canary)
         if isinstance(job, EngineError):
             return [job] * len(policies)
         try:
@@ -223,8 +243,18 @@ class LocalEngine:
         finally:
             self._forget(job)
 
+    async def _ask_in_turn(self, passage: Passage, policy: GuardPolicy) -> Score | EngineError:
+        """Ask for a canary while the guard serves. A full queue or a process that is replaced is waited for."""
+        deadline = time.monotonic() + self._canary_timeout_s
+        while True:
+            [entry] = await self._judge([passage], [policy], deadline, is_canary=True)
+            is_worth_a_try = isinstance(entry, (EngineOverloaded, EngineUnavailable)) and time.monotonic() < deadline
+            if not is_worth_a_try or self._state not in (State.STARTING, State.READY, State.DOWN):
+                return entry
+            await asyncio.sleep(self._timings.first_back_off_s)
+
     async def _admit(
-        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float
+        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], deadline: float, is_canary: bool
     ) -> Job | EngineError:
         """Put a call into the queue, or say why not."""
         if sum(len(passage.text) for passage in passages) > wire.MAX_FRAME_BYTES:
@@ -239,7 +269,7 @@ class LocalEngine:
             return EngineOverloaded(f"{self._spec.max_queue} calls are waiting for the guard")
         if not self.ready and (refusal := await self._await_readiness(deadline)) is not None:
             return refusal
-        job = Job(next(self._job_ids), passages, policies, deadline, content, asker())
+        job = Job(next(self._job_ids), passages, policies, deadline, content, asker(), is_canary)
         self._waiting.put(job)
         self._wake.set()
         return job
@@ -324,13 +354,17 @@ class LocalEngine:
         return process
 
     async def _ask_canary(self, process: GuardProcess, passage: Passage, policy: GuardPolicy) -> Score | EngineError:
-        timeout_s = max(self._timings.canary_timeout_s, self._spec.timeout_s)
+        timeout_s = self._canary_timeout_s
         try:
             async with asyncio.timeout(timeout_s + self._timings.hang_grace_s):
                 entries = await process.submit(next(self._job_ids), [passage], [policy], time.monotonic() + timeout_s)
         except TimeoutError:
             raise ProcessDied("the guard process did not judge a canary in time and was ended") from None
         return entries[0]
+
+    @property
+    def _canary_timeout_s(self) -> float:
+        return max(self._timings.canary_timeout_s, self._spec.timeout_s)
 
     async def _check_memory(self, path: Path) -> None:
         """Log what the model needs; refuse what does not fit, before minutes go into hashing and loading it."""
@@ -395,7 +429,8 @@ class LocalEngine:
         """The process answered, or died: then `_process_lost` says what becomes of its jobs."""
         if answer.exception() is None and self._running.pop(job.job_id, None) is not None:
             self._quarantine.survived(job.content)
-            self.verdicts.update(entry.tier for entry in answer.result() if isinstance(entry, Score))
+            if not job.is_canary:
+                self.verdicts.update(entry.tier for entry in answer.result() if isinstance(entry, Score))
             job.settle(answer.result())
             self._wake.set()
 

@@ -25,6 +25,7 @@ class Job:
         deadline: On ``time.monotonic()``'s clock.
         content: Digest of the passages (`models.quarantine.digest`).
         key: Who is asking.
+        is_canary: Asked to find out about the guard, not about the content.
         answer: One entry per policy. The caller awaits it, and cancels it by leaving.
     """
 
@@ -36,6 +37,7 @@ class Job:
         deadline: float,
         content: bytes,
         key: str = "",
+        is_canary: bool = False,
     ) -> None:
         self.job_id = job_id
         self.passages = passages
@@ -43,6 +45,7 @@ class Job:
         self.deadline = deadline
         self.content = content
         self.key = key
+        self.is_canary = is_canary
         self.answer: asyncio.Future[list[wire.Entry]] = asyncio.get_running_loop().create_future()
 
     def settle(self, entries: list[wire.Entry]) -> None:

@@ -9,7 +9,7 @@ from models import catalog
 from models.attention import FlashAttention
 from models.available_memory import available_bytes, built_for_gpu, may_have_gpu
 from models.errors import ModelLoadError
-from models.gguf_header import read_header
+from models.gguf_header import HeaderError, read_header
 from models.memory import Estimate, Layout, Shape, estimate, read_shape, show_bytes
 from models.specs import LocalSpec
 
@@ -59,6 +59,29 @@ def look(spec: LocalSpec, path: Path) -> Need:
     # a number of layers is believed, also where no GPU is seen; but without a build for one they all stay here
     share = gpu_share(spec.gpu_layers, shape.n_layers, may_use_gpu()) if built_for_gpu() else 0.0
     return Need(estimate(shape, weights, layout_of(spec, shape), gpu_share=share), available_bytes())
+
+
+def more_policies(spec: LocalSpec, n_policies: int) -> str | None:
+    """Why a guard that runs cannot be asked about more policies than it was loaded for; None: it can, as far as is known.
+
+    Args:
+        spec: How it runs.
+        n_policies: How many it is to be asked about.
+    """
+    if spec.n_policies is None or n_policies <= spec.n_policies:
+        return None
+    try:
+        path = catalog.resolve(spec.model)
+        now, then = look(spec, path), look(replace(spec, n_policies=n_policies), path)
+    except (HeaderError, ModelLoadError):  # it runs nevertheless
+        return None
+    more = then.estimate.total - now.estimate.total
+    if then.available is None or more <= then.available:
+        return None
+    return (
+        f"guard {spec.name} needs {show_bytes(more)} more memory for {n_policies} policies, and {then.available_text} are "
+        "available: take a smaller n_ctx, kv_tokens or max_policies, or set check_memory to false"
+    )
 
 
 def layout_of(spec: LocalSpec, shape: Shape) -> Layout:

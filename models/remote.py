@@ -158,6 +158,17 @@ class RemoteEngine:
         if session is not None:
             await session.close()
 
+    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        """See `models.engine.Engine.prepare`."""
+        if new := [canary for canary in canaries if canary not in self._canaries]:
+            await examine(self._spec.name, new, self._ask_canary, at_once=_CANARIES_AT_ONCE)
+
+    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        """See `models.engine.Engine.adopt`: after an outage the server is examined by these canaries."""
+        self._canaries = tuple(canaries)
+        if self._canaries and self._started and self._examiner is None:
+            self._examiner = tasks.own(self._examine(passed=True), name=f"canaries {self._spec.name}")
+
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
     ) -> list[Score | EngineError]:
@@ -219,22 +230,29 @@ class RemoteEngine:
             self._complaint = f"the guard server failed repeatedly: {self._last_error}"
             self._unfit.set()
 
-    async def _examine(self) -> None:
-        """For as long as the engine lives: have the canaries judged until they are right, and again after an outage."""
+    async def _examine(self, *, passed: bool = False) -> None:
+        """For as long as the engine lives: have the canaries judged until they are right, and again after an outage.
+
+        Args:
+            passed: Whether that was done for the first time already.
+        """
         delay_s = self._waits.first_back_off_s
         while True:
             try:
-                await examine(self._spec.name, self._canaries, self._ask_canary, at_once=_CANARIES_AT_ONCE)
+                if not passed:
+                    await examine(self._spec.name, self._canaries, self._ask_canary, at_once=_CANARIES_AT_ONCE)
             except CanaryFailed as error:
                 self._complaint = str(error)
                 self._examined.set()
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, self._waits.longest_back_off_s)
                 continue
-            self._breaker.succeeded()
-            self._unfit.clear()
-            self._fit, self._complaint, self._last_error = True, None, None
-            self._examined.set()
+            if not passed:
+                self._breaker.succeeded()
+                self._unfit.clear()
+                self._fit, self._complaint, self._last_error = True, None, None
+                self._examined.set()
+            passed = False
             await self._unfit.wait()
             delay_s = self._waits.first_back_off_s
             await asyncio.sleep(delay_s)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from models.attention import FlashAttention, KvType
-from models.engine import Effort
+from models.engine import Canary, Effort
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +84,28 @@ class RemoteSpec:
 
 
 GuardSpec = LocalSpec | RemoteSpec
+
+
+@dataclass(frozen=True, slots=True)
+class GuardPlan:
+    """What a configuration wants of a guard: what it is, and what may change while it runs."""
+
+    spec: GuardSpec
+    canaries: tuple[Canary, ...] = field(default=(), repr=False)
+    """What it has to get right before it is ready."""
+    cache_entries: int = 0
+    """Verdicts to remember; 0: there is no cache."""
+
+    @property
+    def n_policies(self) -> int | None:
+        """Policies that a local guard will be asked about, as far as is known."""
+        return self.spec.n_policies if isinstance(self.spec, LocalSpec) else None
+
+    def is_met_by(self, other: GuardPlan) -> bool:
+        """Whether a guard that runs by another plan can go on by this one, with its model, its caches and its process."""
+        return _lasting(self.spec) == _lasting(other.spec) and bool(self.cache_entries) == bool(other.cache_entries)
+
+
+def _lasting(spec: GuardSpec) -> GuardSpec:
+    """A spec without what may change while the guard runs."""
+    return replace(spec, n_policies=None) if isinstance(spec, LocalSpec) else spec

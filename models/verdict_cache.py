@@ -117,6 +117,11 @@ class CachedEngine(EngineWrapper[Cacheable]):
         pid: int | None = getattr(self.inner, "pid", None)
         return pid
 
+    def resize(self, entries: int) -> None:
+        """Keep so many verdicts from now on; at least one."""
+        self._entries = entries
+        self._trim()
+
     async def close(self) -> None:
         """Stop the guard, and forget everything."""
         await super().close()
@@ -210,9 +215,12 @@ class CachedEngine(EngineWrapper[Cacheable]):
             if _is_real(entry) and key[0] == loaded:  # the model is the one that was to be asked
                 self._remembered[key] = _again(entry)
                 self._remembered.move_to_end(key)
+        self._trim()
+        self._end(flight)
+
+    def _trim(self) -> None:
         while len(self._remembered) > self._entries:
             self._remembered.popitem(last=False)
-        self._end(flight)
 
     def _leave(self, flight: _Flight) -> None:
         flight.n_waiting -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from models.engine import Engine, GuardPolicy, Passage, Score
+from models.engine import Canary, Engine, GuardPolicy, Passage, Score
 from models.errors import EngineError
 
 E = TypeVar("E", bound=Engine)
@@ -52,6 +52,14 @@ class EngineWrapper(Generic[E]):
     async def close(self) -> None:
         """Stop the guard."""
         await self.inner.close()
+
+    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        """See `models.engine.Engine.prepare`."""
+        await self.inner.prepare(canaries, n_policies)
+
+    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        """See `models.engine.Engine.adopt`."""
+        self.inner.adopt(canaries, n_policies)
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float

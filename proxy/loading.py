@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 import operator
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from models.engine import Canary, Effort, Engine
 from models.errors import ModelLoadError
 from models.factory import build_engine
 from models.shared import share
-from models.specs import GuardSpec, LocalSpec, RemoteSpec
+from models.specs import GuardPlan, GuardSpec, LocalSpec, RemoteSpec
 from proxy.audit.entry import Keep
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
 from proxy.config_error import ConfigError
 from proxy.hold import StreamMode
+from proxy.watching import Signature, Snapshot, signature, snapshot
 from proxy.yaml_file import Path as KeyPath
 from proxy.yaml_file import YamlError, YamlFile, parse_yaml
 from rules.content import Surface, show_path
@@ -37,6 +38,7 @@ from rules.policy import (
     DEFAULT_REFUSAL_TEXT,
     Policy,
     find_policy_file,
+    policy_file_places,
     revision_of,
     split_front_matter,
     text_policy,
@@ -76,13 +78,15 @@ class Loaded:
     """Hash over all routes' policy sets: 16 hexadecimal digits."""
     admin_token: str | None = field(repr=False, default=None)
     configuration: str = ""
-    """Hash over the whole configuration and its policies' revisions: 12 hexadecimal digits."""
+    """Hash over all that the configuration says, its policies, examples and calibrations included: 12 hexadecimal digits."""
     audit_folder: Path | None = None
     """Where the audit is kept; None: nowhere."""
     calibrations: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
     """All maps there are, by name of the policy; whether one holds for a guard is seen when the guard judges."""
     judges: Mapping[str, Engine] = field(default_factory=dict, repr=False)
     """The engines as rules ask them: with calibrations."""
+    guards: Mapping[str, GuardPlan] = field(default_factory=dict, repr=False)
+    """What the engines are, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,93 @@ class _Source:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A whole configuration, read and checked; nothing is built yet.
+
+    Attributes:
+        source: Where it stands.
+        guards: The guards that it needs, by name.
+        policies: All policies, by name.
+        policy_files: Where the texts of policies were found, by name of the policy.
+        calibrations: See `Loaded.calibrations`.
+        configuration: See `Loaded.configuration`.
+        files: All files that it may have been read from, as they looked before they were read. Those that are not there
+            would be read if they were.
+        admin_token: Of the admin port.
+    """
+
+    source: _Source
+    config: Config
+    guards: Mapping[str, GuardPlan]
+    policies: Mapping[str, Policy]
+    policy_files: Mapping[str, Path]
+    calibrations: Mapping[str, tuple[Calibration, ...]]
+    configuration: str
+    files: Snapshot = field(repr=False)
+    admin_token: str | None = field(repr=False)
+    _parts: Sequence[tuple[Route, tuple[Rule, ...], tuple[Rule, ...]]] = field(repr=False)
+    _keys: Mapping[str, str | None] = field(repr=False)
+    _seconds: Mapping[str, str] = field(repr=False)
+
+    def error(self, key: KeyPath, reason: str) -> ConfigError:
+        """A complaint about a place in the file."""
+        error = self.source.error(key, reason)
+        error.files = self.files
+        return error
+
+    def engine(self, name: str) -> Engine:
+        """A new engine for one of its guards, not started."""
+        plan = self.guards[name]
+        return build_engine(plan.spec, canaries=plan.canaries, cache_entries=plan.cache_entries)
+
+    def build(self, engines: Mapping[str, Engine]) -> Loaded:
+        """Put it together.
+
+        Args:
+            engines: One for each of its guards.
+        """
+        judges = {
+            name: CalibratedEngine(
+                engine,
+                guard=name,
+                calibrations=self.calibrations,
+                effort=effort_of(self.config.guards[name]),
+                second=engines[self._seconds[name]] if name in self._seconds else None,
+            )
+            for name, engine in engines.items()
+        }
+        routes = tuple(
+            LoadedRoute(
+                config=route,
+                upstream=self.config.upstreams[route.upstream],
+                upstream_key=self._keys[route.upstream],
+                input=Screener(Stage.INPUT, given, share(judges, route.name), route.opaque),
+                output=Screener(Stage.OUTPUT, back, share(judges, route.name), route.opaque),
+                policy_set=_policy_set(given, back, route, self.calibrations),
+                keep=_keep(self.config, route),
+            )
+            for route, given, back in self._parts
+        )
+        return Loaded(
+            config=self.config,
+            routes=routes,
+            engines=engines,
+            policies=self.policies,
+            revision=revision_of(*(r.config.name + r.policy_set for r in routes)),
+            admin_token=self.admin_token,
+            configuration=self.configuration,
+            audit_folder=audit_folder(self.source.path, self.config),
+            calibrations=self.calibrations,
+            judges=judges,
+            guards=self.guards,
+        )
+
+
+MAX_FILE_BYTES = 4_000_000
+"""A larger file is a mistake, and reading it as YAML would take minutes."""
+
+
 def load_config(
     path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True, also_guard: str | None = None
 ) -> Loaded:
@@ -137,8 +228,48 @@ def load_config(
     Raises:
         ConfigError: Anything in it is unusable.
     """
+    blueprint = read_blueprint(path, environ, canaries=canaries, also_guard=also_guard)
+    return blueprint.build({name: blueprint.engine(name) for name in blueprint.guards})
+
+
+def read_blueprint(
+    path: Path, environ: Mapping[str, str] = os.environ, *, canaries: bool = True, also_guard: str | None = None
+) -> Blueprint:
+    """Read and check a configuration; arguments as of `load_config`. May be called in any thread.
+
+    Raises:
+        ConfigError: Anything in it is unusable; it has the files that are to be watched.
+    """
+    own = signature(path)
+    _check_size(path, own)
     source, config = _read(path, environ)
-    return _build(source, config, environ, canaries=canaries, also_guard=also_guard)
+    files = {**snapshot(_files(path, config)), path: own}
+    try:
+        for file, seen in files.items():
+            _check_size(file, seen)
+        return _draw(source, config, environ, files, canaries=canaries, also_guard=also_guard)
+    except ConfigError as error:
+        error.files = files
+        raise
+
+
+def _files(path: Path, config: Config) -> Iterator[Path]:
+    """All files that a configuration is read from besides itself, and all that would be if they were there."""
+    for entry in config.policies.values():
+        texts = () if entry.file is None else policy_file_places(entry.file, path.parent)
+        yield from texts
+        yield from map(beside, texts) if entry.examples is None else policy_file_places(entry.examples, path.parent)
+        if entry.calibration is None:
+            yield from map(path_beside, texts)
+        else:
+            yield path.parent / Path(entry.calibration).expanduser()
+
+
+def _check_size(path: Path, seen: Signature | None) -> None:
+    if seen is not None and seen.size > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"{path}: has {seen.size} bytes; no file of a configuration may have more than {MAX_FILE_BYTES}"
+        )
 
 
 def load_policies(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, Policy]]:
@@ -340,9 +471,15 @@ def _similar(key: str, source: _Source, path: KeyPath) -> str:
     return f"; known here: {', '.join(model.model_fields)}"  # type: ignore[attr-defined]  # all are pydantic models
 
 
-def _build(
-    source: _Source, config: Config, environ: Mapping[str, str], *, canaries: bool, also_guard: str | None
-) -> Loaded:
+def _draw(
+    source: _Source,
+    config: Config,
+    environ: Mapping[str, str],
+    files: Snapshot,
+    *,
+    canaries: bool,
+    also_guard: str | None,
+) -> Blueprint:
     default_guard = _default_guard(source, config)
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
@@ -387,36 +524,52 @@ def _build(
     specs = {name: _spec(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
     rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
     pairs = _canaries(source, config, policies, rules)
-    engines = {
-        name: build_engine(spec, canaries=pairs[name], cache_entries=config.guards[name].cache_entries)
-        for name, spec in specs.items()
-    }
-    judges = {
-        name: CalibratedEngine(
-            engine,
-            guard=name,
-            calibrations=calibrations,
-            effort=effort_of(config.guards[name]),
-            second=engines[seconds[name]] if name in seconds else None,
-        )
-        for name, engine in engines.items()
-    }
-    routes = tuple(
-        LoadedRoute(
-            config=route,
-            upstream=config.upstreams[route.upstream],
-            upstream_key=keys[route.upstream],
-            input=Screener(Stage.INPUT, given, share(judges, route.name), route.opaque),
-            output=Screener(Stage.OUTPUT, back, share(judges, route.name), route.opaque),
-            policy_set=_policy_set(given, back, route, calibrations),
-            keep=_keep(config, route),
-        )
-        for route, given, back in parts
+    return Blueprint(
+        source=source,
+        config=config,
+        guards={
+            name: GuardPlan(spec, tuple(pairs[name]), config.guards[name].cache_entries) for name, spec in specs.items()
+        },
+        policies=policies,
+        policy_files={
+            name: find_policy_file(entry.file, source.path.parent)
+            for name, entry in config.policies.items()
+            if entry.file is not None
+        },
+        calibrations=calibrations,
+        configuration=_configuration(config, policies, calibrations, pairs),
+        files=files,
+        admin_token=admin_token,
+        _parts=parts,
+        _keys=keys,
+        _seconds=seconds,
     )
-    revision = revision_of(*(r.config.name + r.policy_set for r in routes))
-    whole = revision_of(config.model_dump_json(), *(f"{name} {p.revision}" for name, p in sorted(policies.items())))
-    folder = audit_folder(source.path, config)
-    return Loaded(config, routes, engines, policies, revision, admin_token, whole, folder, calibrations, judges)
+
+
+def _configuration(
+    config: Config,
+    policies: Mapping[str, Policy],
+    calibrations: Mapping[str, tuple[Calibration, ...]],
+    canaries: Mapping[str, Sequence[Canary]],
+) -> str:
+    """A hash that changes with anything that a configuration says, in whichever of its files."""
+    told = [
+        f for f in _POLICY_FIELDS if f not in ("detector", "surfaces")
+    ]  # the detector's options are in the revision
+    lines = [
+        f"{name} {[getattr(policy, f) for f in told]} {'*' if policy.surfaces is None else sorted(policy.surfaces)}"
+        for name, policy in sorted(policies.items())
+    ]
+    lines += [f"{name} {c.model_dump_json()}" for name, those in sorted(calibrations.items()) for c in those]
+    lines += [
+        f"{guard} {canary.policy.name} {[(p.surface, p.text) for p in (canary.violating, canary.safe)]}"
+        for guard, those in sorted(canaries.items())
+        for canary in those
+    ]
+    return revision_of(config.model_dump_json(), *lines)
+
+
+_POLICY_FIELDS = tuple(f.name for f in fields(Policy))
 
 
 def audit_folder(path: Path, config: Config) -> Path | None:

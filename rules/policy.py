@@ -154,6 +154,12 @@ def split_front_matter(source: str) -> tuple[FrontMatter, str]:
         raise PolicyError(f"front matter: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
+def policy_file_places(name: str, beside: Path) -> tuple[Path, ...]:
+    """Where `find_policy_file` looks, in order."""
+    wanted = Path(name).expanduser()
+    return (beside / wanted, SHIPPED.parent.parent / wanted, SHIPPED / wanted)
+
+
 def find_policy_file(name: str, beside: Path) -> Path:
     """Look a policy file up beside the configuration, then among the shipped ones.
 
@@ -163,8 +169,7 @@ def find_policy_file(name: str, beside: Path) -> Path:
     Raises:
         PolicyError: It is in neither place.
     """
-    wanted = Path(name).expanduser()
-    for candidate in (beside / wanted, SHIPPED.parent.parent / wanted, SHIPPED / wanted):
+    for candidate in policy_file_places(name, beside):
         if candidate.is_file():
             return candidate
     raise PolicyError(f"no such file: {name} (looked in {beside} and among the shipped policies)")
