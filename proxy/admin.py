@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from proxy.audit.audit import Audit
 from proxy.loading import Loaded, is_loopback
 from proxy.records import Metrics
+from proxy.reload_record import ReloadRecord
 from proxy.server import Request
 from proxy.strict_json import dump_json
 
@@ -23,12 +24,19 @@ _UNAUTHORIZED = (
 class Admin:
     """Answers the admin port."""
 
-    def __init__(self, loaded: Loaded, metrics: Metrics, audit: Audit | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, metrics: Metrics, audit: Audit | None = None, reloads: ReloadRecord | None = None
+    ) -> None:
         self._loaded = loaded
         self._metrics = metrics
         self._audit = audit
+        self._reloads = reloads or ReloadRecord()
         self.draining = False
         """The service is being stopped: not ready any more."""
+
+    def follow(self, loaded: Loaded) -> None:
+        """Show another configuration from now on."""
+        self._loaded = loaded
 
     async def handle(self, request: Request) -> web.StreamResponse:
         """Answer one request."""
@@ -69,7 +77,12 @@ class Admin:
         ready = not self.draining and can_record and all(g["ready"] for g in guards.values())
         body: dict[str, Any] = {
             "ready": ready,
-            "configuration": {"revision": self._loaded.revision, "last_reload_error": None},
+            "configuration": {
+                "revision": self._loaded.configuration,
+                "policy_set": self._loaded.revision,
+                "last_reload_error": self._reloads.last_error,
+                "last_reload_at": self._reloads.last_at,
+            },
             "routes": {r.config.name: r.policy_set for r in self._loaded.routes},
             "guards": guards,
         }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -16,11 +18,15 @@ from proxy.audit.audit import Audit
 from proxy.audit.metrics import AuditMetrics
 from proxy.audit.opening import audit_of, policy_texts
 from proxy.gateway import Gateway
+from proxy.generations import Generations
 from proxy.guard_metrics import GuardMetrics
-from proxy.loading import Loaded, is_loopback
+from proxy.loading import Blueprint, Loaded, is_loopback
 from proxy.logs import LoopErrors
 from proxy.records import Metrics
+from proxy.reload_record import ReloadMetrics, ReloadRecord
+from proxy.reloading import Reloader
 from proxy.server import Server
+from proxy.watching import Watch
 
 log = structlog.get_logger()
 
@@ -40,16 +46,28 @@ CUT_S = 2.0
 class App:
     """A configured service that can be started and stopped; see `build_app`."""
 
-    loaded: Loaded
-    gateway: Gateway
+    serving: Generations
     admin: Admin
     metrics: Metrics
     audit: Audit | None = None
+    reloader: Reloader | None = None
+    """What watches the configuration; None: nobody does."""
+    _watching: asyncio.Task[None] | None = None
     _runners: list[web.ServerRunner] = field(default_factory=list)
     port: int = 0
     """The data port that was bound, once started."""
     admin_port: int = 0
     """The admin port that was bound, once started; 0 without one."""
+
+    @property
+    def loaded(self) -> Loaded:
+        """The configuration that judges now."""
+        return self.serving.loaded
+
+    def take(self, loaded: Loaded) -> None:
+        """Have another configuration judge what comes from now on; its guards are ready, its policies are kept."""
+        self.serving.follow(loaded, Gateway(loaded, self.metrics, self.audit))
+        self.admin.follow(loaded)
 
     async def start(self) -> None:
         """Bind both ports and begin to load the guards; requests are answered at once, judged when the guards can.
@@ -62,7 +80,7 @@ class App:
         if self.audit is not None:
             await self.audit.start(policy_texts(self.loaded))
         try:
-            self.port = await self._bind(Server(self.gateway.handle, self.gateway.malformed), listen.host, listen.port)
+            self.port = await self._bind(Server(self.serving.handle, self.serving.malformed), listen.host, listen.port)
             if self.loaded.config.admin is not None:
                 at = self.loaded.config.admin
                 self.admin_port = await self._bind(Server(self.admin.handle), at.host, at.port)
@@ -71,6 +89,8 @@ class App:
             raise
         for engine in self.loaded.engines.values():
             await engine.start()
+        if self.reloader is not None:
+            self._watching = tasks.own(self.reloader.run(Watch(self.loaded.files)), name="watch")
         if not is_loopback(listen.host):
             log.warning("open_port", host=listen.host, hint="everybody who reaches this address can use the upstreams")
 
@@ -92,12 +112,14 @@ class App:
     async def close(self) -> None:
         """Stop listening, let answers under way finish, end guards and connections."""
         self.admin.draining = True
+        watching, self._watching = self._watching, None
+        await tasks.end(watching)
         cut = tasks.own(self._cut(), name="drain")
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
         await tasks.end(cut)
-        await self._end()
+        await self.serving.close()
         if self.audit is not None:
             await self.audit.close()
 
@@ -105,21 +127,28 @@ class App:
         """Once the time for it is over, end what answers under way still wait for: they then end by themselves."""
         await asyncio.sleep(DRAIN_S)
         log.warning("drain_over", hint="answers that are still under way end with an error")
-        await self._end()
-
-    async def _end(self) -> None:
-        await self.gateway.close()
-        await asyncio.gather(*(engine.close() for engine in self.loaded.engines.values()))
+        await self.serving.close()
 
 
-def build_app(loaded: Loaded) -> App:
-    """Put a service together; nothing is started."""
-    metrics = Metrics()
-    metrics.registry.register(GuardMetrics(loaded.engines))
+def build_app(loaded: Loaded, path: Path | None = None, read: Callable[[], Blueprint] | None = None) -> App:
+    """Put a service together; nothing is started.
+
+    Args:
+        loaded: The configuration to begin with.
+        path: Where it stands, for messages about later ones.
+        read: Reads it again, when it has changed; None: it is not watched.
+    """
+    metrics, record = Metrics(), ReloadRecord()
     audit = audit_of(loaded)
+    serving = Generations(loaded, Gateway(loaded, metrics, audit))
+    metrics.registry.register(GuardMetrics(lambda: serving.loaded.engines))
+    metrics.registry.register(ReloadMetrics(record, serving))
     if audit is not None:
         metrics.registry.register(AuditMetrics(audit))
-    return App(loaded, Gateway(loaded, metrics, audit), Admin(loaded, metrics, audit), metrics, audit)
+    app = App(serving, Admin(loaded, metrics, audit, record), metrics, audit)
+    if read is not None and path is not None:
+        app.reloader = Reloader(path, read, lambda: serving.loaded, app.take, audit, record)
+    return app
 
 
 async def serve(app: App) -> None:
@@ -129,6 +158,8 @@ async def serve(app: App) -> None:
     loop.set_exception_handler(LoopErrors())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if app.reloader is not None:
+        loop.add_signal_handler(signal.SIGHUP, app.reloader.ask)
     await app.start()
     gc.collect()
     gc.freeze()  # what was loaded by now stays; the collector need not look through it again under load
@@ -140,9 +171,12 @@ async def serve(app: App) -> None:
         routes=[r.config.name for r in app.loaded.routes],
         guards=sorted(app.loaded.engines),
         policy_set=app.loaded.revision,
+        configuration=app.loaded.configuration,
     )
     await stop.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
+        loop.remove_signal_handler(
+            number
+        )  # SIGHUP goes on being none that ends us: a terminal sends it when it is closed
     log.info("stopping")
     await app.close()

@@ -21,7 +21,7 @@ from proxy.audit.store import AuditError
 from proxy.config import Admin, Section
 from proxy.config_error import ConfigError
 from proxy.doctor import examine
-from proxy.loading import Loaded, load_config, policy_sources
+from proxy.loading import Blueprint, load_config, policy_sources, read_blueprint
 from proxy.logs import configure_logs
 from proxy.offline import guards_of, route_called, started
 from proxy.policy_lint import PolicyWarning, look_over
@@ -43,9 +43,14 @@ S = TypeVar("S", bound=Section)
 def serve(path: Path, args: argparse.Namespace) -> int:
     """``safeguard serve``."""
     configure_logs(level=args.log_level)
-    loaded = _with_options(load_config(path), args)
+
+    def read() -> Blueprint:
+        return _with_options(read_blueprint(path), args)
+
+    blueprint = read()
+    loaded = blueprint.build({name: blueprint.engine(name) for name in blueprint.guards})
     try:
-        asyncio.run(run_app(build_app(loaded)))
+        asyncio.run(run_app(build_app(loaded, path, read)))
     except OSError as e:
         raise ConfigError(f"{path}: listen: cannot bind: {e.strerror or e}") from None
     except AuditError as e:
@@ -53,16 +58,16 @@ def serve(path: Path, args: argparse.Namespace) -> int:
     return 0
 
 
-def _with_options(loaded: Loaded, args: argparse.Namespace) -> Loaded:
+def _with_options(blueprint: Blueprint, args: argparse.Namespace) -> Blueprint:
     """The configuration with what the command line overrides."""
-    config = loaded.config
+    config = blueprint.config
     listen = _changed(config.listen, host=args.host, port=args.port)
     admin = config.admin
     if args.admin_port is not None:
         admin = _changed(admin or Admin(), port=args.admin_port)
     from dataclasses import replace
 
-    return replace(loaded, config=config.model_copy(update={"listen": listen, "admin": admin}))
+    return replace(blueprint, config=config.model_copy(update={"listen": listen, "admin": admin}))
 
 
 def _changed(section: S, **values: Any) -> S:

@@ -80,6 +80,19 @@ class Gateway:
         for route in loaded.routes:
             self._callers.setdefault(route.config.upstream, _caller(route.upstream, route.upstream_key))
         self._background: set[asyncio.Task[None]] = set()
+        self._n_under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def finish(self) -> None:
+        """Wait until the last request and what runs in the background have ended, then close the connections.
+
+        To be called when no request comes any more.
+        """
+        await self._idle.wait()
+        while self._background:
+            await asyncio.wait(self._background)
+        await self.close()
 
     async def close(self) -> None:
         """Close all upstream connections and end what runs in the background."""
@@ -92,6 +105,16 @@ class Gateway:
 
     async def handle(self, request: Request) -> web.StreamResponse:
         """Answer one request; never raises anything but cancellation and a broken connection."""
+        self._n_under_way += 1
+        self._idle.clear()
+        try:
+            return await self._handle(request)
+        finally:
+            self._n_under_way -= 1
+            if not self._n_under_way:
+                self._idle.set()
+
+    async def _handle(self, request: Request) -> web.StreamResponse:
         exchange = self._exchange()
         status = 499  # the client left before there was an answer
         error: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,39 +16,40 @@ class GuardMetrics(Collector):
     """Counters of the verdict caches and of local guards, by guard.
 
     Args:
-        engines: All guards by name; those without a cache, or without a process here, have less to tell.
+        engines: Gives the guards that judge now, by name; those without a cache, or without a process here, have less to tell.
     """
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
-        self._cached: dict[str, CachedEngine] = {}
-        self._local: dict[str, LocalEngine] = {}
-        for name, engine in sorted(engines.items()):
-            inner = engine
-            if isinstance(engine, CachedEngine):
-                self._cached[name], inner = engine, engine.inner
-            if isinstance(inner, LocalEngine):
-                self._local[name] = inner
+    def __init__(self, engines: Callable[[], Mapping[str, Engine]]) -> None:
+        self._engines = engines
 
     def collect(self) -> Iterator[Metric]:
         """The counters as they are now."""
-        yield from self._of_caches()
-        yield from self._of_processes()
-        yield self._verdicts()
+        cached: dict[str, CachedEngine] = {}
+        local: dict[str, LocalEngine] = {}
+        for name, engine in sorted(self._engines().items()):
+            inner = engine
+            if isinstance(engine, CachedEngine):
+                cached[name], inner = engine, engine.inner
+            if isinstance(inner, LocalEngine):
+                local[name] = inner
+        yield from self._of_caches(cached)
+        yield from self._of_processes(local)
+        yield self._verdicts(local)
 
-    def _of_caches(self) -> Iterator[Metric]:
+    def _of_caches(self, cached: Mapping[str, CachedEngine]) -> Iterator[Metric]:
         """One unit is one policy's verdict on one content."""
         hits = _counter("safeguard_verdict_cache_hits", "Verdicts that were remembered, by guard.")
         misses = _counter("safeguard_verdict_cache_misses", "Verdicts that the guard was asked for.")
         joins = _counter("safeguard_verdict_cache_joins", "Verdicts that were already being asked for by another call.")
         entries = _gauge("safeguard_verdict_cache_entries", "Verdicts that are kept.")
-        for name, engine in self._cached.items():
+        for name, engine in cached.items():
             hits.add_metric([name], engine.counts.hits)
             misses.add_metric([name], engine.counts.misses)
             joins.add_metric([name], engine.counts.joins)
             entries.add_metric([name], len(engine))
         yield from (hits, misses, joins, entries)
 
-    def _of_processes(self) -> Iterator[Metric]:
+    def _of_processes(self, local: Mapping[str, LocalEngine]) -> Iterator[Metric]:
         """What guard processes have done and have to do; what they computed is as of their last answers."""
         tokens = _counter("safeguard_guard_tokens", "Tokens that llama.cpp has computed, canaries included.")
         calls = _counter("safeguard_guard_llama_calls", "Calls of llama.cpp; tokens by calls is the mean batch.")
@@ -56,7 +57,7 @@ class GuardMetrics(Collector):
         restarts = _counter("safeguard_guard_restarts", "Guard processes that died and were replaced.")
         waiting = _gauge("safeguard_guard_queue_length", "Calls that wait, in front of the guard process or in it.")
         inside = _gauge("safeguard_guard_jobs", "Calls that the guard process has.")
-        for name, guard in self._local.items():
+        for name, guard in local.items():
             usage = guard.usage
             tokens.add_metric([name], usage.n_tokens)
             calls.add_metric([name], usage.n_calls)
@@ -66,13 +67,13 @@ class GuardMetrics(Collector):
             inside.add_metric([name], guard.n_in_process)
         yield from (tokens, calls, seconds, restarts, waiting, inside)
 
-    def _verdicts(self) -> Metric:
+    def _verdicts(self, local: Mapping[str, LocalEngine]) -> Metric:
         verdicts = CounterMetricFamily(
             "safeguard_guard_verdicts",
             "Verdicts that a guard has worked for, by tier; errors are none.",
             labels=["guard", "tier"],
         )
-        for name, guard in self._local.items():
+        for name, guard in local.items():
             for tier, count in guard.verdicts.items():
                 verdicts.add_metric([name, tier.value], count)
         return verdicts

@@ -87,6 +87,10 @@ class Loaded:
     """The engines as rules ask them: with calibrations."""
     guards: Mapping[str, GuardPlan] = field(default_factory=dict, repr=False)
     """What the engines are, by name."""
+    policy_files: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    """See `Blueprint.policy_files`."""
+    files: Snapshot = field(default_factory=dict, repr=False)
+    """See `Blueprint.files`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,8 @@ class Blueprint:
             calibrations=self.calibrations,
             judges=judges,
             guards=self.guards,
+            policy_files=self.policy_files,
+            files=self.files,
         )
 
 
@@ -247,6 +253,8 @@ def read_blueprint(
     try:
         for file, seen in files.items():
             _check_size(file, seen)
+            if seen is not None and seen.never_ends:
+                raise ConfigError(f"{file}: is not a file")
         return _draw(source, config, environ, files, canaries=canaries, also_guard=also_guard)
     except ConfigError as error:
         error.files = files

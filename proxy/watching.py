@@ -6,6 +6,7 @@ folder that Kubernetes replaces by turning a link, are seen like one that is wri
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,22 @@ from typing import TypeAlias
 class Signature:
     """What tells one state of a file from another, without reading it. Any change of content or rights moves ``ctime_ns``."""
 
+    mode: int
     device: int
     inode: int
     size: int
     mtime_ns: int
     ctime_ns: int
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a plain file, which can be read as often as one likes."""
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def never_ends(self) -> bool:
+        """Whether reading it may take for ever: a pipe, a device."""
+        return not stat.S_ISREG(self.mode) and not stat.S_ISDIR(self.mode)
 
 
 Snapshot: TypeAlias = Mapping[Path, Signature | None]
@@ -33,7 +45,9 @@ def signature(path: Path) -> Signature | None:
         status = path.stat()
     except (OSError, ValueError):  # ValueError: a name that no file can have
         return None
-    return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return Signature(
+        status.st_mode, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
 
 def snapshot(paths: Iterable[Path]) -> Snapshot:
@@ -51,13 +65,13 @@ class Watch:
     """
 
     def __init__(self, read: Snapshot) -> None:
-        self._read = read
+        self.read = read
         self._before: Snapshot | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """What to look at."""
-        return tuple(self._read)
+        return tuple(self.read)
 
     def look(self, seen: Snapshot) -> bool:
         """Whether files have changed and are at rest again.
@@ -65,7 +79,7 @@ class Watch:
         Args:
             seen: How the files at `paths` look now.
         """
-        if seen == self._read:
+        if seen == self.read:
             self._before = None
             return False
         at_rest = seen == self._before
@@ -74,5 +88,5 @@ class Watch:
 
     def took(self, read: Snapshot) -> None:
         """The files were read, as they looked then; from now on others may be meant."""
-        self._read = read
+        self.read = read
         self._before = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from models.engine import GuardPolicy, Passage, Score, Tier
+from models.engine import Canary, GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError
 from rules.content import Content, Leaf, LeafKind, Path, Surface
 from rules.detectors import Span
@@ -59,6 +59,12 @@ class FakeEngine:
 
     async def close(self) -> None:
         self.ready = False
+
+    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        pass
+
+    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+        pass
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from models.engine import GuardPolicy, Passage, Score, Tier
+from models.engine import Canary, GuardPolicy, Passage, Score, Tier
 from models.errors import (
     ContentTooLong,
     EngineError,
@@ -49,6 +49,10 @@ class Scripted:
         return self.ready
 
     async def close(self) -> None: ...
+
+    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None: ...
+
+    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None: ...
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float

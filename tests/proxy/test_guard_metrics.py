@@ -23,7 +23,7 @@ TINY = ROOT / "tests" / "data" / "tiny-gpt-oss.gguf"
 def samples(engines: Mapping[str, Engine]) -> dict[tuple[str, ...], float]:
     """Values by name and labels."""
     registry = CollectorRegistry()
-    registry.register(GuardMetrics(engines))
+    registry.register(GuardMetrics(lambda: engines))
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in registry.collect()
