@@ -76,7 +76,6 @@ class Generations:
         for gateway in (*self._ending, self.gateway):
             await gateway.close()
         every = {id(e): e for loaded in (self.loaded, *self._ending.values()) for e in loaded.engines.values()}
-        self._ending.clear()
         await close_all(every.values())
 
 

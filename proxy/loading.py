@@ -216,8 +216,8 @@ class Blueprint:
         )
 
 
-MAX_FILE_BYTES = 4_000_000
-"""A larger file is a mistake, and reading it as YAML would take minutes."""
+MAX_FILE_BYTES = 1_000_000
+"""A larger file is a mistake, and reading YAML takes some ten seconds a megabyte, while requests are answered more slowly."""
 
 
 def load_config(

@@ -115,8 +115,11 @@ class Reloader:
         except TimeoutError:
             pass
         seen = await asyncio.to_thread(snapshot, watch.paths)  # a network's disk can be slow to answer
-        if not (watch.look(seen) or self._asked.is_set() or self._is_time_to_retry()):
+        has_news = watch.look(seen) or self._asked.is_set()
+        if not has_news and not self._is_time_to_retry():
             return False
+        if has_news:
+            self._retry_s = 0.0
         self._asked.clear()
         self._retry_at = None
         watch.took(seen)
@@ -183,6 +186,7 @@ class Reloader:
             await self._get_ready(blueprint, kept, fresh)
             loaded = blueprint.build({**kept, **fresh})
             await self._keep_policies(blueprint, loaded)
+            self.take(loaded)
         except BaseException:
             await close_all(fresh.values())
             raise
@@ -191,7 +195,6 @@ class Reloader:
             engine.adopt(plan.canaries, plan.n_policies)
             if isinstance(engine, CachedEngine):
                 engine.resize(plan.cache_entries)
-        self.take(loaded)
         return Outcome.TAKEN
 
     async def _choose(self, blueprint: Blueprint, current: Loaded) -> tuple[Mapping[str, Engine], Mapping[str, Engine]]:

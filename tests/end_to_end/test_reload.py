@@ -302,7 +302,7 @@ async def test_a_hangup_reads_the_configuration_again_and_ends_nothing(site: Sit
 
 
 async def test_fifty_quick_edits_end_with_the_last_one(site: Site) -> None:
-    pid = await site.pid()
+    pid, last = await site.pid(), ""
     for i in range(50):
         last = site.write(CONFIG.replace("flag: 1.0", f"flag: 0.9{i:02}"))
         if i % 10 == 0:

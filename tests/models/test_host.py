@@ -20,6 +20,7 @@ import structlog.testing
 
 from models import catalog, memory_check
 from models.attention import FlashAttention, KvType
+from models.canaries import CanaryFailed
 from models.engine import Canary, Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import (
     ContentTooLong,
@@ -866,3 +867,100 @@ async def test_calls_in_the_process_are_counted(start: Start) -> None:
         assert (engine.n_in_process, engine.queue_length) == (3, 4)
         for call in calls:
             call.cancel()
+
+
+def other(violating: str, safe: str) -> Canary:
+    """Of a policy that came later."""
+    return Canary(POLICIES[1], Passage("user", violating), Passage("user", safe))
+
+
+async def test_a_running_guard_is_asked_only_about_canaries_that_are_new_and_they_are_no_verdicts(start: Start) -> None:
+    engine = await start(canaries=[RIGHT])
+    await engine.prepare([RIGHT], None)
+    await judge(engine, "score 0.5")
+    before = engine.usage.n_calls
+    await engine.prepare([RIGHT, other("score 0.8", "score 0.2")], None)
+    await judge(engine, "score 0.5")
+    assert engine.usage.n_calls == before + 3
+    assert engine.verdicts[Tier.DIRECT] == 4
+
+
+async def test_a_running_guard_that_judges_a_new_canary_wrong_says_so_and_goes_on(start: Start) -> None:
+    engine = await start(canaries=[RIGHT])
+    pid = engine.pid
+    with pytest.raises(CanaryFailed, match=r"policy b: its violating canary scored 0\.2, its safe canary 0\.8"):
+        await engine.prepare([RIGHT, other("score 0.2", "score 0.8")], None)
+    assert values(await judge(engine, "score 0.75")) == [0.75, 0.75]
+    assert (engine.pid, engine.restarts, engine.last_error) == (pid, 0, None)
+
+
+async def test_a_guard_that_is_killed_while_it_is_asked_is_asked_again(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "healed"
+    engine = await start()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(engine.prepare([other(f"die-unless {file}\nscore 0.8", "score 0.2")], None))
+        await until(lambda: engine.restarts == 1)
+        file.touch()
+    assert engine.ready
+
+
+async def test_a_canary_that_kills_the_guard_each_time_is_soon_given_up(start: Start) -> None:
+    engine = await start()
+    with pytest.raises(CanaryFailed, match="quarantined"):
+        await engine.prepare([other("die", "score 0.2")], None)
+    await until(lambda: engine.ready)
+    assert engine.restarts == 2
+
+
+async def test_new_canaries_wait_for_room_in_a_full_queue(start: Start) -> None:
+    engine = await start(max_queue=1)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(judge(engine, "sleep 60", timeout_s=60))
+        await until(lambda: engine.n_in_process == 1)
+        waiting = group.create_task(judge(engine, "sleep 60", timeout_s=60))
+        await until(lambda: engine.queue_length == 1)
+        asked = group.create_task(engine.prepare([other("score 0.8", "score 0.2")], None))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not asked.done()
+        for call in (running, waiting):
+            call.cancel()
+    assert asked.exception() is None
+
+
+async def test_what_a_guard_adopts_is_what_its_next_process_is_examined_by(start: Start, tmp_path: Path) -> None:
+    spoiled = tmp_path / "spoiled"
+    engine = await start(canaries=[canary("score 0.5", f"score-if {spoiled} 0.9")])
+    engine.adopt([RIGHT], None)
+    spoiled.touch()
+    pid = kill(engine, signal.SIGKILL)
+    await until(lambda: engine.ready and engine.pid != pid)
+    engine.adopt([WRONG], None)
+    kill(engine, signal.SIGKILL)
+    await until(lambda: engine.state is State.UNFIT)
+
+
+async def test_a_guard_that_failed_for_good_tries_again_when_it_is_started_again(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "later.gguf"
+    engine = LocalEngine(LocalSpec("guard", "llama", str(path)), command=COMMAND, timings=QUICK)
+    try:
+        await engine.start()
+        assert not await engine.wait_ready(10)
+        assert engine.state is State.FAILED
+        path.write_text("GGUF\n")
+        await engine.start()
+        assert await engine.wait_ready(10), engine.last_error
+    finally:
+        await engine.close()
+    await engine.start()
+    assert engine.pid is None, "what was closed stays closed"
+
+
+async def test_more_policies_than_fit_into_memory_are_refused(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await start()
+    monkeypatch.setattr(
+        memory_check, "more_policies", lambda spec, n: f"{spec.name} cannot take {n}" if n > 3 else None
+    )
+    await engine.prepare([], 3)
+    with pytest.raises(EngineUnavailable, match="guard cannot take 4"):
+        await engine.prepare([], 4)

@@ -119,6 +119,20 @@ def test_streams_are_parts_of_one_context_and_contexts_no_more_than_are_used() -
     assert layout_of(replace(spec, layout="streams"), shape) == streams
 
 
+def test_only_what_more_policies_need_besides_is_asked_of_a_guard_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = LocalSpec("g", "llama", str(TINY), gpu_layers=0, n_policies=2, max_policies=4)
+    two, four = (look(replace(spec, n_policies=n), TINY).estimate.total for n in (2, 4))
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: four - two)
+    assert memory_check.more_policies(spec, 4) is None
+    assert memory_check.more_policies(spec, 9) is None, "no more contexts than max_policies are made"
+    monkeypatch.setattr(memory_check, "available_bytes", lambda: four - two - 1)
+    said = str(memory_check.more_policies(spec, 4))
+    assert said.startswith("guard g needs ")
+    assert "more memory for 4 policies" in said
+    assert memory_check.more_policies(spec, 2) is None
+    assert memory_check.more_policies(replace(spec, model="/nowhere.gguf"), 4) is None
+
+
 def test_what_is_configured_of_batches_and_attention_counts() -> None:
     shape = read_shape(GPT_OSS_20B)
     spec = LocalSpec("g", "llama", "m.gguf", gpu_layers=0, max_policies=1)

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from models.breaker import Breaker
+from models.canaries import CanaryFailed
 from models.engine import Canary, GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, VerdictError
 from models.evidence import Evidence, Kind
@@ -626,6 +628,28 @@ async def test_after_an_outage_the_canaries_are_judged_again(server: Server, mak
     fleet.state = "right"
     await until(lambda: engine.ready)
     assert engine.settings != before, "what was remembered is not asked of another model"
+
+
+async def test_a_running_guard_is_asked_about_new_canaries_and_examined_by_them_after_an_outage(
+    server: Server, make: Make
+) -> None:
+    fleet = Fleet(server, "right")
+    engine = await make(breaker=Breaker(failures=2, open_s=0.01))
+    await engine.prepare(CANARIES, None)
+    assert len(fleet.asked) == 4
+    engine.adopt(CANARIES, None)
+    await engine.prepare(CANARIES, None)
+    assert engine.ready
+    assert len(fleet.asked) == 4
+    fleet.state = "down"
+    for _ in range(2):
+        assert isinstance(await failure(engine), EngineUnavailable)
+    fleet.state = "wrong"
+    await until(lambda: "failed its canaries" in str(engine.last_error))
+    with pytest.raises(CanaryFailed):
+        await engine.prepare([replace(CANARIES[0], safe=Passage("user", "another one"))], None)
+    fleet.state = "right"
+    await until(lambda: engine.ready)
 
 
 async def test_closing_ends_the_examination(server: Server, make: Make) -> None:

@@ -218,6 +218,18 @@ async def test_the_verdict_used_longest_ago_is_forgotten_first() -> None:
     assert len(cache) == 2
 
 
+async def test_a_cache_that_gets_smaller_forgets_what_was_used_longest_ago() -> None:
+    inner = Judge()
+    cache = CachedEngine(inner, entries=4)
+    for text in ("1", "2", "3"):
+        await ask(cache, text)
+    n_kept = len(cache)
+    cache.resize(1)
+    assert (n_kept, len(cache)) == (3, 1)
+    await ask(cache, "3")
+    assert cache.counts.hits == 1
+
+
 async def test_a_guard_that_is_not_ready_answers_nothing_from_memory() -> None:
     inner = Judge({"a": 0.1})
     cache = CachedEngine(inner)
