@@ -7,6 +7,11 @@ CONFIG ?= config.example.yaml
 READY  := $(VENV)/.installed
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
+# llama.cpp's code for Intel's AMX ends the process at the first batch, with many compilers: issue 20824 and pull request 26954
+# of llama.cpp. It is left out, where the compiler knows of it.
+WITHOUT_AMX := $(shell c++ -mno-amx-tile -mno-amx-int8 -E -x c++ /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8)
+NATIVE_FLAGS := CFLAGS="$(CFLAGS) $(WITHOUT_AMX)" CXXFLAGS="$(CXXFLAGS) $(WITHOUT_AMX)"
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint types unit conformance format bench bench-proxy bench-stream bench-engine docs clean
 
@@ -20,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@echo "Installing. The first time llama.cpp is compiled from source: 3 to 15 minutes, once; pip keeps the result."
-	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m pip install -c constraints.txt llama-cpp-python --verbose 2>&1 \
+	$(NATIVE_FLAGS) CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m pip install -c constraints.txt llama-cpp-python --verbose 2>&1 \
 		| $(BIN)/python tools/build_progress.py
 	$(BIN)/python -m pip install -c constraints.txt --quiet -e '.[dev]'
 	@touch $@
@@ -68,7 +73,7 @@ bench-stream: $(READY) ## streams per second and time to the first text, window 
 	$(BIN)/python benchmarks/bench_stream.py
 
 bench-engine: $(READY) ## verdicts per second against llama.cpp's own ways (QUICK=1: under 10 min; THREADS=n; GPU=20b)
-	$(BIN)/python benchmarks/bench_engine.py
+	$(NATIVE_FLAGS) $(BIN)/python benchmarks/bench_engine.py
 
 docs: $(READY) ## write docs/configuration.md anew
 	$(BIN)/python tools/configuration_page.py > docs/configuration.md

@@ -161,7 +161,7 @@ class Lane:
         self.edits.clear()
         for slot in self._slots:
             slot.tokens = ()
-            slot.held = self._empty
+            slot.held = len(reading.prefix) if self._shape.in_place else 0
 
     def put(self, run: Run, now: int) -> None:
         """Give a reading its slot, with as much of its content as is here already."""
@@ -193,11 +193,12 @@ class Lane:
         slot.tokens = kept if len(kept) >= LEAST_KEPT and (again or self._shape.n_kept) else ()
         slot.run, slot.last_used = None, now
         run.lane, run.slot = None, None
-        self._cut(slot, len(self.prefix) + len(slot.tokens) if slot.tokens else self._empty)
+        self._cut(slot, len(self.prefix) + len(slot.tokens))
 
     def n_known(self, run: Run) -> int:
         """Tokens of a reading's content that would not have to be computed."""
-        return max((common_length(slot.content(), run.content) for slot in self._slots), default=0)
+        used = (slot.content() for slot in self._slots if slot.run is not None or slot.tokens)
+        return max((common_length(content, run.content) for content in used), default=0)
 
     def n_continued(self, run: Run) -> int:
         """The same, if the slot where it would go on loses next to nothing by it; otherwise 0."""
@@ -222,7 +223,7 @@ class Lane:
         """
         source = None
         for other in self._slots:
-            is_safe = other.run is None or len(other.run.content) >= LEAST_KEPT
+            is_safe = bool(other.tokens) if other.run is None else len(other.run.content) >= LEAST_KEPT
             if other is not slot and is_safe and (known := common_length(other.content(), content)) > common:
                 common, source = known, other
         return common, source
@@ -239,12 +240,7 @@ class Lane:
 
     def _forget(self, slot: Slot) -> None:
         slot.tokens = ()
-        self._cut(slot, self._empty)
-
-    @property
-    def _empty(self) -> int:
-        """What a slot holds in which there is nothing: in place, the prefix."""
-        return len(self.prefix) if self._shape.in_place else 0
+        self._cut(slot, len(self.prefix))
 
     def _cut(self, slot: Slot, length: int) -> None:
         if slot.held > length:

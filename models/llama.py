@@ -119,6 +119,18 @@ def library() -> str:
     return f"{version('llama-cpp-python')} {native.llama_print_system_info().decode('utf-8', 'replace')}"
 
 
+def repacks_safely(features: str) -> bool:
+    """Whether llama.cpp may lay weights out anew for the processor's matrix instructions, which makes reading faster.
+
+    Not where it was compiled with Intel's AMX: compilers drop part of the tile configuration that it puts on the stack, and the
+    process ends at its first batch (llama.cpp issue 20824, pull request 26954). `make install` compiles without AMX.
+
+    Args:
+        features: What `library` says.
+    """
+    return "AMX_INT8 = 1" not in features
+
+
 class Vocabulary:
     """The tokeniser of a model; valid as long as the model is.
 
@@ -260,6 +272,7 @@ class Model:
         params = native.llama_model_default_params()
         params.n_gpu_layers = gpu_layers if gpu_layers is not None else -1 if native.llama_supports_gpu_offload() else 0
         params.vocab_only = vocab_only
+        params.use_extra_bufts = repacks_safely(library())
         log.clear()
         self._pointer: Any = native.llama_model_load_from_file(os.fsencode(path), params)
         if not self._pointer:
@@ -320,6 +333,14 @@ class _Handle:
         self._sequence_ids = np.zeros(n_batch, np.int32)
         first = self._sequence_ids.ctypes.data
         self._sequences = (ctypes.c_void_p * n_batch)(*(first + 4 * token for token in range(n_batch)))
+        self._native_batch = native.llama_batch(
+            token=_int32_pointer(self._tokens),
+            embd=None,
+            pos=_int32_pointer(self._positions),
+            n_seq_id=_int32_pointer(self._n_seq_ids),
+            seq_id=ctypes.cast(self._sequences, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
+            logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
 
     @property
     def n_batch(self) -> int:
@@ -333,7 +354,7 @@ class _Handle:
             self._pointer = None
 
     def _batch(self, parts: Sequence[tuple[Sequence[int] | Int32Array, int, int]]) -> Any:
-        """A native batch over our arrays, in which no token is wanted yet.
+        """The native batch, which points to our arrays, filled; no token is wanted yet.
 
         Args:
             parts: Tokens, position of the first of them, and their sequence.
@@ -356,15 +377,8 @@ class _Handle:
         if self._tokens[:n].min() < 0 or self._tokens[:n].max() >= self._n_vocab:
             raise ValueError("a token id lies outside the vocabulary")
         self._wanted[:n] = 0
-        return native.llama_batch(
-            n_tokens=n,
-            token=_int32_pointer(self._tokens),
-            embd=None,
-            pos=_int32_pointer(self._positions),
-            n_seq_id=_int32_pointer(self._n_seq_ids),
-            seq_id=ctypes.cast(self._sequences, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
-            logits=self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
-        )
+        self._native_batch.n_tokens = n
+        return self._native_batch
 
     def _call(self, function: Callable[[Any, Any], int], batch: Any, stop: Callable[[], bool]) -> int | None:
         """A native call over a batch that ``stop`` may end, counted: its status; None: it did not begin."""

@@ -384,7 +384,8 @@ class SafeguardJudge:
         window = call.windows[verdict.index]
         if window.part.note(self._finding(verdict, window)):
             best = window.part.best
-            call.settle(window.part, self._vocabulary.text(best.trace).strip() if best is not None else "")
+            trace = best.trace if best is not None else ()
+            call.settle(window.part, self._vocabulary.text(trace).strip() if trace else "")
 
     def _finding(self, verdict: Verdict[float], window: Window) -> Finding | EngineError:
         if isinstance(verdict.value, EngineError):

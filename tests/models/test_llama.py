@@ -12,7 +12,17 @@ import pytest
 from models.engine import Effort
 from models.errors import ContentTooLong, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
-from models.llama import Classifier, Context, ContextFull, DecodeStopped, ForgedControl, Model, Part, Vocabulary
+from models.llama import (
+    Classifier,
+    Context,
+    ContextFull,
+    DecodeStopped,
+    ForgedControl,
+    Model,
+    Part,
+    Vocabulary,
+    repacks_safely,
+)
 from models.prompt import ASSISTANT, FORCED_FINAL, prefix_pieces
 from tests.models.gguf_fixtures import N_POSITIONS, write_bert
 
@@ -453,3 +463,12 @@ def test_what_the_proxy_imports_does_not_load_llama_cpp() -> None:
     names += ["host", "catalog", "remote", "factory"]
     code = f"import sys, {', '.join(f'models.{name}' for name in names)}; sys.exit('llama_cpp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("features", "safely"),
+    [("0.3.36 CPU : AVX512 = 1 | REPACK = 1 | ", True), ("0.3.36 CPU : AMX_INT8 = 1 | REPACK = 1 | ", False)],
+    ids=["without AMX", "with AMX"],
+)
+def test_weights_are_not_laid_out_anew_by_a_library_with_amx(features: str, safely: bool) -> None:
+    assert repacks_safely(features) is safely

@@ -83,7 +83,7 @@ def test_a_lane_that_knows_its_policy_is_not_opened_again() -> None:
     submit(s, 3, direct("a"))
     command = s.next()
     assert isinstance(command, Batch)
-    assert command.edits == (Cut(0, 2, 0), Branch(0, 0, 1, 3))
+    assert command.edits == (Cut(0, 2, 3),)  # slot 1 still holds the policy from last time
 
 
 def test_a_restored_prefix_is_not_read() -> None:
@@ -219,7 +219,7 @@ def test_a_cancelled_job_gives_back_its_slot() -> None:
     s.cancel(1)
     s.cancel(1)
     command = batch(s)
-    assert (command.edits, command.jobs) == ((Cut(0, 1, 0), Branch(0, 0, 1, 3)), frozenset({2}))
+    assert (command.edits, command.jobs) == ((Cut(0, 1, 3),), frozenset({2}))
 
 
 def test_a_batch_that_was_stopped_is_given_again() -> None:
