@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from models.errors import EngineError
 from models.evidence import Evidence
+
+if TYPE_CHECKING:
+    from models.specs import GuardPlan
 
 
 class Tier(StrEnum):
@@ -133,20 +136,19 @@ class Engine(Protocol):
         """Stop the guard and everything it started."""
         ...
 
-    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
-        """Find out whether a running guard is up to other policies. It goes on judging meanwhile, and nothing changes.
+    async def prepare(self, plan: GuardPlan) -> None:
+        """Find out whether a running guard is up to another plan. It goes on judging meanwhile, and nothing changes.
 
         Args:
-            canaries: What it would have to get right; those that it passed already are not asked again.
-            n_policies: How many policies it would be asked about; None: not known.
+            plan: One that it can go on by (`GuardPlan.is_met_by`). Canaries that it passed already are not asked again.
 
         Raises:
             EngineError: It is not: a canary is judged wrong, or there is too little memory.
         """
         ...
 
-    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
-        """What `prepare` found good holds from now on, whenever the guard has to show anew that it works."""
+    def adopt(self, plan: GuardPlan) -> None:
+        """A plan that `prepare` found good holds from now on, also whenever the guard has to show anew that it works."""
         ...
 
     async def judge(

@@ -23,7 +23,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from models.guard_process import COMMAND, GuardProcess, ProcessDied
 from models.job_queue import Job, JobQueue
 from models.quarantine import Quarantine, Quarantined, digest
 from models.shared import asker
-from models.specs import LocalSpec
+from models.specs import GuardPlan, LocalSpec
 from models.usage import Usage
 
 log = structlog.get_logger()
@@ -209,19 +209,20 @@ class LocalEngine:
         await tasks.end(supervisor)
         await self._end_process()  # again: the cancellation may have met the supervisor while it ended the process
 
-    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+    async def prepare(self, plan: GuardPlan) -> None:
         """See `models.engine.Engine.prepare`. Canaries wait their turn among the calls of others."""
-        if self._spec.check_memory and n_policies is not None:
-            complaint = await asyncio.to_thread(memory_check.more_policies, self._spec, n_policies)
+        spec = plan.spec
+        if isinstance(spec, LocalSpec) and spec.check_memory and spec.n_policies is not None:
+            complaint = await asyncio.to_thread(memory_check.more_policies, self._spec, spec.n_policies)
             if complaint is not None:
                 raise EngineUnavailable(complaint)
-        if new := [canary for canary in canaries if canary not in self._canaries]:
+        if new := [canary for canary in plan.canaries if canary not in self._canaries]:
             await examine(self._spec.name, new, self._ask_in_turn)
 
-    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+    def adopt(self, plan: GuardPlan) -> None:
         """See `models.engine.Engine.adopt`: the next process is examined by these canaries."""
-        self._canaries = tuple(canaries)
-        self._spec = replace(self._spec, n_policies=n_policies)
+        assert isinstance(plan.spec, LocalSpec)
+        self._canaries, self._spec = plan.canaries, plan.spec
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float

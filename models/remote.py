@@ -30,7 +30,7 @@ from models.errors import ContentTooLong, EngineError, EngineOverloaded, EngineT
 from models.moderations_answer import moderations_payload, read_moderations
 from models.prompt import OUTPUT_SECTION, render_content
 from models.remote_answer import read_answer
-from models.specs import RemoteSpec
+from models.specs import GuardPlan, RemoteSpec
 
 MAX_TOKENS = 4096
 """For trace and verdict. In public traces of gpt-oss-safeguard-20b about 99 % need less; the rest is mostly wrong, and
@@ -158,14 +158,15 @@ class RemoteEngine:
         if session is not None:
             await session.close()
 
-    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+    async def prepare(self, plan: GuardPlan) -> None:
         """See `models.engine.Engine.prepare`."""
-        if new := [canary for canary in canaries if canary not in self._canaries]:
+        if new := [canary for canary in plan.canaries if canary not in self._canaries]:
             await examine(self._spec.name, new, self._ask_canary, at_once=_CANARIES_AT_ONCE)
 
-    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+    def adopt(self, plan: GuardPlan) -> None:
         """See `models.engine.Engine.adopt`: after an outage the server is examined by these canaries."""
-        self._canaries = tuple(canaries)
+        assert isinstance(plan.spec, RemoteSpec)
+        self._canaries, self._spec = plan.canaries, plan.spec
         if self._canaries and self._started and self._examiner is None:
             self._examiner = tasks.own(self._examine(passed=True), name=f"canaries {self._spec.name}")
 

@@ -96,11 +96,6 @@ class GuardPlan:
     cache_entries: int = 0
     """Verdicts to remember; 0: there is no cache."""
 
-    @property
-    def n_policies(self) -> int | None:
-        """Policies that a local guard will be asked about, as far as is known."""
-        return self.spec.n_policies if isinstance(self.spec, LocalSpec) else None
-
     def is_met_by(self, other: GuardPlan) -> bool:
         """Whether a guard that runs by another plan can go on by this one, with its model, its caches and its process."""
         return _lasting(self.spec) == _lasting(other.spec) and bool(self.cache_entries) == bool(other.cache_entries)
@@ -108,4 +103,8 @@ class GuardPlan:
 
 def _lasting(spec: GuardSpec) -> GuardSpec:
     """A spec without what may change while the guard runs."""
-    return replace(spec, n_policies=None) if isinstance(spec, LocalSpec) else spec
+    match spec:
+        case LocalSpec():  # not max_queue: the process of a `llama` guard was told how much it takes
+            return replace(spec, n_policies=None, timeout_s=1.0, check_memory=True)
+        case RemoteSpec():
+            return replace(spec, timeout_s=1.0, max_queue=1)

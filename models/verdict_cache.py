@@ -32,6 +32,7 @@ from typing import Protocol, TypeAlias, TypeGuard
 from models import tasks
 from models.engine import Engine, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineTimeout, EngineUnavailable
+from models.specs import GuardPlan
 from models.wrapper import EngineWrapper
 
 DEFAULT_ENTRIES = 50_000
@@ -117,9 +118,10 @@ class CachedEngine(EngineWrapper[Cacheable]):
         pid: int | None = getattr(self.inner, "pid", None)
         return pid
 
-    def resize(self, entries: int) -> None:
-        """Keep so many verdicts from now on; at least one."""
-        self._entries = entries
+    def adopt(self, plan: GuardPlan) -> None:
+        """See `models.engine.Engine.adopt`; a smaller cache forgets at once."""
+        super().adopt(plan)
+        self._entries = plan.cache_entries
         self._trim()
 
     async def close(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from models.engine import Canary, Engine, GuardPolicy, Passage, Score
+from models.engine import Engine, GuardPolicy, Passage, Score
 from models.errors import EngineError
+from models.specs import GuardPlan
 
 E = TypeVar("E", bound=Engine)
 
@@ -53,13 +54,13 @@ class EngineWrapper(Generic[E]):
         """Stop the guard."""
         await self.inner.close()
 
-    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+    async def prepare(self, plan: GuardPlan) -> None:
         """See `models.engine.Engine.prepare`."""
-        await self.inner.prepare(canaries, n_policies)
+        await self.inner.prepare(plan)
 
-    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+    def adopt(self, plan: GuardPlan) -> None:
         """See `models.engine.Engine.adopt`."""
-        self.inner.adopt(canaries, n_policies)
+        self.inner.adopt(plan)
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float

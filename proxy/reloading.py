@@ -31,7 +31,6 @@ import structlog
 from models import tasks
 from models.engine import Engine
 from models.errors import EngineError
-from models.verdict_cache import CachedEngine
 from proxy.audit.audit import Audit
 from proxy.audit.opening import policy_texts
 from proxy.audit.store import AuditError
@@ -191,10 +190,7 @@ class Reloader:
             await close_all(fresh.values())
             raise
         for name, engine in kept.items():
-            plan = blueprint.guards[name]
-            engine.adopt(plan.canaries, plan.n_policies)
-            if isinstance(engine, CachedEngine):
-                engine.resize(plan.cache_entries)
+            engine.adopt(blueprint.guards[name])
         return Outcome.TAKEN
 
     async def _choose(self, blueprint: Blueprint, current: Loaded) -> tuple[Mapping[str, Engine], Mapping[str, Engine]]:
@@ -218,10 +214,9 @@ class Reloader:
                 raise not_now(blueprint, name, f"not ready: {engine.last_error}")
 
         async def prepare(name: str, engine: Engine) -> None:
-            plan = blueprint.guards[name]
             await engine.start()
             try:
-                await engine.prepare(plan.canaries, plan.n_policies)
+                await engine.prepare(blueprint.guards[name])
             except EngineError as error:
                 raise not_now(blueprint, name, str(error)) from None
 

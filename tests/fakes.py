@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from models.engine import Canary, GuardPolicy, Passage, Score, Tier
+from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError
+from models.specs import GuardPlan
 from rules.content import Content, Leaf, LeafKind, Path, Surface
 from rules.detectors import Span
 from rules.policy import Policy
@@ -60,10 +61,10 @@ class FakeEngine:
     async def close(self) -> None:
         self.ready = False
 
-    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+    async def prepare(self, plan: GuardPlan) -> None:
         pass
 
-    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
+    def adopt(self, plan: GuardPlan) -> None:
         pass
 
     async def judge(

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -34,7 +35,7 @@ from models.host import LocalEngine, State, Timings
 from models.memory import Estimate
 from models.quarantine import Quarantine, Quarantined, digest
 from models.shared import share
-from models.specs import LocalSpec
+from models.specs import GuardPlan, LocalSpec
 from models.usage import Usage
 from models.verdict_cache import CachedEngine
 
@@ -869,6 +870,11 @@ async def test_calls_in_the_process_are_counted(start: Start) -> None:
             call.cancel()
 
 
+def plan(engine: LocalEngine, canaries: Sequence[Canary], **changes: Any) -> GuardPlan:
+    """What a running guard is to go on by."""
+    return GuardPlan(replace(engine._spec, **changes), tuple(canaries))
+
+
 def other(violating: str, safe: str) -> Canary:
     """Of a policy that came later."""
     return Canary(POLICIES[1], Passage("user", violating), Passage("user", safe))
@@ -876,10 +882,10 @@ def other(violating: str, safe: str) -> Canary:
 
 async def test_a_running_guard_is_asked_only_about_canaries_that_are_new_and_they_are_no_verdicts(start: Start) -> None:
     engine = await start(canaries=[RIGHT])
-    await engine.prepare([RIGHT], None)
+    await engine.prepare(plan(engine, [RIGHT]))
     await judge(engine, "score 0.5")
     before = engine.usage.n_calls
-    await engine.prepare([RIGHT, other("score 0.8", "score 0.2")], None)
+    await engine.prepare(plan(engine, [RIGHT, other("score 0.8", "score 0.2")]))
     await judge(engine, "score 0.5")
     assert engine.usage.n_calls == before + 3
     assert engine.verdicts[Tier.DIRECT] == 4
@@ -889,7 +895,7 @@ async def test_a_running_guard_that_judges_a_new_canary_wrong_says_so_and_goes_o
     engine = await start(canaries=[RIGHT])
     pid = engine.pid
     with pytest.raises(CanaryFailed, match=r"policy b: its violating canary scored 0\.2, its safe canary 0\.8"):
-        await engine.prepare([RIGHT, other("score 0.2", "score 0.8")], None)
+        await engine.prepare(plan(engine, [RIGHT, other("score 0.2", "score 0.8")]))
     assert values(await judge(engine, "score 0.75")) == [0.75, 0.75]
     assert (engine.pid, engine.restarts, engine.last_error) == (pid, 0, None)
 
@@ -898,7 +904,7 @@ async def test_a_guard_that_is_killed_while_it_is_asked_is_asked_again(start: St
     file = tmp_path / "healed"
     engine = await start()
     async with asyncio.TaskGroup() as group:
-        group.create_task(engine.prepare([other(f"die-unless {file}\nscore 0.8", "score 0.2")], None))
+        group.create_task(engine.prepare(plan(engine, [other(f"die-unless {file}\nscore 0.8", "score 0.2")])))
         await until(lambda: engine.restarts == 1)
         file.touch()
     assert engine.ready
@@ -907,7 +913,7 @@ async def test_a_guard_that_is_killed_while_it_is_asked_is_asked_again(start: St
 async def test_a_canary_that_kills_the_guard_each_time_is_soon_given_up(start: Start) -> None:
     engine = await start()
     with pytest.raises(CanaryFailed, match="quarantined"):
-        await engine.prepare([other("die", "score 0.2")], None)
+        await engine.prepare(plan(engine, [other("die", "score 0.2")]))
     await until(lambda: engine.ready)
     assert engine.restarts == 2
 
@@ -919,7 +925,7 @@ async def test_new_canaries_wait_for_room_in_a_full_queue(start: Start) -> None:
         await until(lambda: engine.n_in_process == 1)
         waiting = group.create_task(judge(engine, "sleep 60", timeout_s=60))
         await until(lambda: engine.queue_length == 1)
-        asked = group.create_task(engine.prepare([other("score 0.8", "score 0.2")], None))
+        asked = group.create_task(engine.prepare(plan(engine, [other("score 0.8", "score 0.2")])))
         for _ in range(20):
             await asyncio.sleep(0)
         assert not asked.done()
@@ -931,11 +937,11 @@ async def test_new_canaries_wait_for_room_in_a_full_queue(start: Start) -> None:
 async def test_what_a_guard_adopts_is_what_its_next_process_is_examined_by(start: Start, tmp_path: Path) -> None:
     spoiled = tmp_path / "spoiled"
     engine = await start(canaries=[canary("score 0.5", f"score-if {spoiled} 0.9")])
-    engine.adopt([RIGHT], None)
+    engine.adopt(plan(engine, [RIGHT]))
     spoiled.touch()
     pid = kill(engine, signal.SIGKILL)
     await until(lambda: engine.ready and engine.pid != pid)
-    engine.adopt([WRONG], None)
+    engine.adopt(plan(engine, [WRONG]))
     kill(engine, signal.SIGKILL)
     await until(lambda: engine.state is State.UNFIT)
 
@@ -956,11 +962,19 @@ async def test_a_guard_that_failed_for_good_tries_again_when_it_is_started_again
     assert engine.pid is None, "what was closed stays closed"
 
 
+async def test_a_guard_that_goes_on_has_the_time_that_it_adopts(start: Start) -> None:
+    engine = await start()
+    pid = engine.pid
+    engine.adopt(plan(engine, [], timeout_s=0.05))
+    assert kinds(await judge(engine, "sleep 30", timeout_s=30)) == {EngineTimeout}
+    assert engine.pid == pid
+
+
 async def test_more_policies_than_fit_into_memory_are_refused(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await start()
     monkeypatch.setattr(
         memory_check, "more_policies", lambda spec, n: f"{spec.name} cannot take {n}" if n > 3 else None
     )
-    await engine.prepare([], 3)
+    await engine.prepare(plan(engine, [], n_policies=3))
     with pytest.raises(EngineUnavailable, match="guard cannot take 4"):
-        await engine.prepare([], 4)
+        await engine.prepare(plan(engine, [], n_policies=4))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from models.engine import Canary, GuardPolicy, Passage, Score, Tier
+from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import (
     ContentTooLong,
     EngineError,
@@ -19,6 +19,7 @@ from models.errors import (
     GuardRefused,
 )
 from models.patient import FIRST_AT_ONCE, PatientEngine, Turns, Waits
+from models.specs import GuardPlan
 
 NOW = Waits(first_pause_s=0.0, longest_pause_s=0.0)
 IMPATIENT = Waits(first_pause_s=0.0, longest_pause_s=0.0, patience_s=0.0)
@@ -50,9 +51,9 @@ class Scripted:
 
     async def close(self) -> None: ...
 
-    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None: ...
+    async def prepare(self, plan: GuardPlan) -> None: ...
 
-    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None: ...
+    def adopt(self, plan: GuardPlan) -> None: ...
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float

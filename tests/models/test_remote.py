@@ -22,7 +22,7 @@ from models.evidence import Evidence, Kind
 from models.prompt import OUTPUT_SECTION
 from models.remote import MAX_ANSWER_BYTES, RemoteEngine, Waits
 from models.remote_answer import read_answer
-from models.specs import RemoteSpec
+from models.specs import GuardPlan, RemoteSpec
 
 KEY = "sk-guard-secret"
 POLICIES = [GuardPolicy("a", "r1", "No spam.\n"), GuardPolicy("b", "r2", "No hate.")]
@@ -635,10 +635,11 @@ async def test_a_running_guard_is_asked_about_new_canaries_and_examined_by_them_
 ) -> None:
     fleet = Fleet(server, "right")
     engine = await make(breaker=Breaker(failures=2, open_s=0.01))
-    await engine.prepare(CANARIES, None)
+    plan = GuardPlan(engine._spec, tuple(CANARIES))
+    await engine.prepare(plan)
     assert len(fleet.asked) == 4
-    engine.adopt(CANARIES, None)
-    await engine.prepare(CANARIES, None)
+    engine.adopt(plan)
+    await engine.prepare(plan)
     assert engine.ready
     assert len(fleet.asked) == 4
     fleet.state = "down"
@@ -647,7 +648,7 @@ async def test_a_running_guard_is_asked_about_new_canaries_and_examined_by_them_
     fleet.state = "wrong"
     await until(lambda: "failed its canaries" in str(engine.last_error))
     with pytest.raises(CanaryFailed):
-        await engine.prepare([replace(CANARIES[0], safe=Passage("user", "another one"))], None)
+        await engine.prepare(replace(plan, canaries=(replace(CANARIES[0], safe=Passage("user", "another one")),)))
     fleet.state = "right"
     await until(lambda: engine.ready)
 

@@ -20,6 +20,11 @@ CANARY = Canary(GuardPolicy("a", "r1", "first"), Passage("user", "a"), Passage("
     [
         pytest.param(LOCAL, LOCAL, True, id="same"),
         pytest.param(LOCAL, replace(LOCAL, spec=replace(MODEL, n_policies=9)), True, id="more-policies"),
+        pytest.param(LOCAL, replace(LOCAL, spec=replace(MODEL, timeout_s=9, check_memory=False)), True, id="limits"),
+        pytest.param(
+            REMOTE, replace(REMOTE, spec=replace(SERVER, timeout_s=9, max_queue=9)), True, id="limits-of-a-server"
+        ),
+        pytest.param(LOCAL, replace(LOCAL, spec=replace(MODEL, max_queue=9)), False, id="queue"),
         pytest.param(LOCAL, replace(LOCAL, canaries=(CANARY,)), True, id="canaries"),
         pytest.param(LOCAL, replace(LOCAL, cache_entries=20), True, id="cache-of-another-size"),
         pytest.param(LOCAL, replace(LOCAL, cache_entries=0), False, id="no-cache"),

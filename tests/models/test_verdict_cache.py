@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, EngineUnavailable, VerdictError
 from models.evidence import Evidence
+from models.specs import GuardPlan, RemoteSpec
 from models.verdict_cache import CachedEngine
 from tests.fakes import FakeEngine
 
@@ -224,7 +225,7 @@ async def test_a_cache_that_gets_smaller_forgets_what_was_used_longest_ago() -> 
     for text in ("1", "2", "3"):
         await ask(cache, text)
     n_kept = len(cache)
-    cache.resize(1)
+    cache.adopt(GuardPlan(RemoteSpec("r", "http://127.0.0.1:9/v1", "m"), cache_entries=1))
     assert (n_kept, len(cache)) == (3, 1)
     await ask(cache, "3")
     assert cache.counts.hits == 1

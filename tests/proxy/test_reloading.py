@@ -12,7 +12,7 @@ import pytest
 from models import tasks
 from models.canaries import CanaryFailed
 from models.engine import Canary, Engine
-from models.specs import GuardSpec
+from models.specs import GuardPlan, GuardSpec
 from proxy import loading
 from proxy.app import App, build_app
 from proxy.config_error import ConfigError
@@ -45,7 +45,6 @@ class Guard(FakeEngine):
     spec: GuardSpec | None = None
     canaries: list[str] = field(default_factory=list)
     life: list[str] = field(default_factory=list)
-    n_policies: int | None = None
     unfit_for: str = ""
     gate: asyncio.Event | None = None
 
@@ -60,12 +59,12 @@ class Guard(FakeEngine):
     async def close(self) -> None:
         self.life.append("closed")
 
-    async def prepare(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
-        if any(self.unfit_for and self.unfit_for in canary.violating.text for canary in canaries):
+    async def prepare(self, plan: GuardPlan) -> None:
+        if any(self.unfit_for and self.unfit_for in canary.violating.text for canary in plan.canaries):
             raise CanaryFailed("guard failed its canaries")
 
-    def adopt(self, canaries: Sequence[Canary], n_policies: int | None) -> None:
-        self.canaries = [canary.violating.text for canary in canaries]
+    def adopt(self, plan: GuardPlan) -> None:
+        self.canaries = [canary.violating.text for canary in plan.canaries]
         self.life.append("adopted")
 
 
