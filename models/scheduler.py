@@ -38,13 +38,13 @@ V = TypeVar("V")
 PREFIX_CHUNK = 128
 """A prefix is read in portions of fixed size: other sizes would round otherwise, and give other scores after a restart."""
 
-_BATCH_S = 0.25
-"""How long a batch may take, as far as the measured speed foretells: between batches, deadlines and who has left are seen."""
-_LEAST_BATCH = 16
+_BATCH_S = 0.5
+"""How long a batch may take, as far as the measured speed foretells: between batches whoever is most urgent comes first."""
+_LEAST_BATCH = 64
+"""A CPU computes attention for this many tokens at once (ggml-cpu/common.h, GGML_FA_TILE_Q); for fewer it takes up to three times
+as long for each. Batches that were smaller because they are slow would stay slow."""
 _SHORT = 16
 """Rows up to this length go before longer ones: a step of a trace never waits for a content to be read."""
-_LEAST_CHUNK = 32
-"""A batch is not filled up with less than this of a longer row: a small remainder costs nearly what a large one does."""
 _FORGET = 0.8
 """Weight that a measurement keeps at each newer one: the first batch of a model that is still on disk takes very long."""
 _LOOK_EVERY = 64
@@ -69,19 +69,24 @@ class Speed:
         return self._n_tokens / self._seconds if self._seconds > 0 else None
 
 
-def _length_of_row(n_pending: int, room: int, n_left: int, *, alone: bool) -> int:
+def _length_of_row(n_pending: int, room: int, most: int, *, first: bool) -> int:
     """How much of a row goes into a batch; 0: it waits for the next one.
+
+    Only the first row is read in pieces, and only if it is much longer than a batch should be: a piece of another would leave a
+    remainder that costs nearly as much.
 
     Args:
         n_pending: Length of the row.
         room: Tokens for which there is time.
-        n_left: Tokens that the call may still have.
-        alone: Whether it would be the first row.
+        most: Tokens that the call may still have.
+        first: Whether all rows before it are short.
     """
-    if n_pending <= min(n_left, room + room // 2 if alone else room):
+    if n_pending <= min(room, most):
         return n_pending
-    chunk = max(0, min(room, n_left))
-    return chunk if alone or chunk >= _LEAST_CHUNK else 0
+    if not first:
+        return 0
+    room = max(room, _LEAST_BATCH)  # however many short ones there are, it gets on
+    return n_pending if n_pending <= min(room + room // 2, most) else min(room, most)
 
 
 class Scheduler(Generic[V]):
@@ -357,6 +362,7 @@ class Scheduler(Generic[V]):
             if lane.whole:
                 edits += lane.edits
                 lane.edits.clear()
+        is_first = True
         for run in sorted(runs, key=lambda run: len(run.pending) > _SHORT):
             assert run.lane is not None
             assert run.slot is not None
@@ -366,7 +372,7 @@ class Scheduler(Generic[V]):
                 if len(chunk) > n_left or any(row.lane == lane.number for row in rows):
                     continue
                 row = Row(lane.number, 0, chunk, lane.n_read, Want.NOTHING)
-            elif n_row := _length_of_row(len(run.pending), room, n_left, alone=not rows):
+            elif n_row := _length_of_row(len(run.pending), room, n_left, first=is_first):
                 tokens = run.pending[:n_row]
                 want = run.then if len(tokens) == len(run.pending) else Want.NOTHING
                 reader = (run.job.job_id, run.index)
@@ -375,6 +381,7 @@ class Scheduler(Generic[V]):
             else:
                 continue
             rows.append(row)
+            is_first = is_first and len(row.tokens) <= _SHORT
             jobs.add(run.job.job_id)
             n_left -= len(row.tokens)
             room -= len(row.tokens)

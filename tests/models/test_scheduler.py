@@ -150,20 +150,20 @@ def test_a_long_content_is_read_in_several_batches_while_traces_go_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_pending", "room", "n_left", "alone", "expected"),
+    ("n_pending", "room", "most", "first", "expected"),
     [
-        pytest.param(67, 62, 512, True, 67, id="a-small-remainder-is-taken-along"),
-        pytest.param(67, 40, 512, True, 40, id="a-large-one-is-not"),
-        pytest.param(67, 62, 60, True, 60, id="a-call-is-never-too-large"),
+        pytest.param(67, 64, 512, True, 67, id="a-small-remainder-is-taken-along"),
+        pytest.param(120, 64, 512, True, 64, id="a-large-one-is-not"),
+        pytest.param(67, 64, 60, True, 60, id="a-call-is-never-too-large"),
+        pytest.param(120, 3, 512, True, 64, id="the-first-gets-on-whatever-short-ones-there-are"),
         pytest.param(67, 80, 512, False, 67, id="a-row-more-that-fits"),
-        pytest.param(67, 62, 512, False, 62, id="a-good-part-of-a-row-more"),
-        pytest.param(67, 13, 512, False, 0, id="a-scrap-of-a-row-more"),
+        pytest.param(67, 62, 512, False, 0, id="a-row-more-that-does-not-waits"),
         pytest.param(5, 13, 512, False, 5, id="a-short-row-more"),
         pytest.param(67, -5, 512, False, 0, id="no-room"),
     ],
 )
-def test_batches_are_cut_where_it_pays(n_pending: int, room: int, n_left: int, alone: bool, expected: int) -> None:
-    assert _length_of_row(n_pending, room, n_left, alone=alone) == expected
+def test_batches_are_cut_where_it_pays(n_pending: int, room: int, most: int, first: bool, expected: int) -> None:
+    assert _length_of_row(n_pending, room, most, first=first) == expected
 
 
 def test_the_earliest_deadline_goes_first() -> None:
