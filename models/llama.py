@@ -46,8 +46,8 @@ _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
 _KNOWN_PIECES = 512
 """Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
 _ASKED_EVERY = 8
-"""Nodes of a compute graph, of which a model has some hundred: so often `Stop` is asked. Each time took 10 us, behind a node that
-has filled the processor's caches with weights."""
+"""Nodes of a compute graph, of which a model has some hundred: so often `Stop` is asked. Each time took 10 us, after a node has
+filled the processor's caches with weights."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
 _FULL_TILE = 64

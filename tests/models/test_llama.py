@@ -10,6 +10,7 @@ import gguf
 import numpy as np
 import pytest
 
+from models import llama
 from models.engine import Effort
 from models.errors import ContentTooLong, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
@@ -22,7 +23,6 @@ from models.llama import (
     Model,
     Part,
     Vocabulary,
-    native,
     repacks_safely,
 )
 from models.prompt import ASSISTANT, FORCED_FINAL, prefix_pieces
@@ -471,13 +471,13 @@ def test_what_the_proxy_imports_does_not_load_llama_cpp() -> None:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Tokens of each native call."""
     sizes: list[int] = []
-    decode = native.llama_decode
+    decode = llama.native.llama_decode  # type: ignore[attr-defined]  # it is imported there
 
     def counted(context: Any, batch: Any) -> Any:
         sizes.append(batch.n_tokens)
         return decode(context, batch)
 
-    monkeypatch.setattr(native, "llama_decode", counted)
+    monkeypatch.setattr(llama.native, "llama_decode", counted)  # type: ignore[attr-defined]  # it is imported there
     return sizes
 
 
