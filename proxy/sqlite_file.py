@@ -2,8 +2,8 @@
 
 A commit that has returned outlives the process (``synchronous=NORMAL``), with ``sync`` the machine too (``FULL``). What is
 deleted is overwritten (``secure_delete``), and the log that may still hold it is emptied. Each of these files has
-migrations, the only place that knows how its tables have come about: an older one is brought up to date when it is opened, one of
-a newer version is not touched.
+migrations, the only place that knows how its tables have come about: an older file is brought up to date when it is opened,
+one of a newer version is not touched.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ class SqliteFile:
     """
 
     def __init__(
-        self, path: Path, migrations: Sequence[str], error: type[Exception], *, sync: bool = False, busy_s: float = BUSY_S
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        error: type[Exception],
+        *,
+        sync: bool = False,
+        busy_s: float = BUSY_S,
     ) -> None:
         self.path = path
         self._migrations = migrations
