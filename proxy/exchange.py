@@ -51,6 +51,8 @@ class Exchange:
     """Code of the error that ended a stream; the status says nothing about it."""
     trail: Trail | None = None
     """What of it is on record; None: nothing is to be."""
+    made_stricter: frozenset[Stage] = frozenset()
+    """Stages that the client wants to be stricter than the route is; see `proxy.inband`."""
     settled: set[Stage] = field(default_factory=set)
     """Stages whose decision is the last one."""
     contents: dict[Stage, Content] = field(default_factory=dict, repr=False)

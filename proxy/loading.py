@@ -24,6 +24,7 @@ from models.factory import build_engine
 from models.shared import share
 from models.specs import GuardPlan, GuardSpec, LocalSpec, RemoteSpec
 from proxy.audit.entry import Keep
+from proxy.basis import basis_of, guard_settings, models_of
 from proxy.client_keys import digest_of
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
 from proxy.config_error import ConfigError
@@ -119,7 +120,7 @@ class LoadedGuard:
     @property
     def settings(self) -> str:
         """Hash over everything in its section that can change a verdict."""
-        return revision_of(self.config.model_dump_json(exclude=_NOT_IN_A_VERDICT))
+        return guard_settings(self.config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,13 +351,6 @@ def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[s
     return LoadedGuard(name, guard, engine)
 
 
-_NOT_IN_A_VERDICT = {
-    "timeout_s", "max_queue", "threads", "cache_entries", "canaries", "check_memory", "api_key_env", "max_connections",
-    "max_policies", "max_sequences", "max_kept", "kv_tokens", "prefix_cache", "second_opinion",
-}  # fmt: skip
-"""Keys of a guard that change no verdict."""
-
-
 def effort_of(guard: Guard) -> str | None:
     """For how long a guard may think, in words that calibrations are compared by; None where it is not for us to say."""
     if not isinstance(guard, LlamaGuard):
@@ -560,6 +554,12 @@ def _draw(
         if name in used_by:
             used_by[second] = used_by.get(second, set()) | used_by[name]
     specs = {name: _spec(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
+    models = models_of(specs)
+
+    def based(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        return tuple(replace(rule, basis=basis_of(rule, config, models, calibrations)) for rule in rules)
+
+    parts = [(route, based(given), based(back)) for route, given, back in parts]
     rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
     pairs = _canaries(source, config, policies, rules)
     return Blueprint(
