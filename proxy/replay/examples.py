@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.audit.store import Filter
@@ -102,7 +102,7 @@ async def _judged(case: _Case, screener: Screener, shown: Shown) -> Past | Unfit
         stage=case.stage,
         action=decision.action,
         policies=decision.policies,
-        verdicts=tuple(verdict_of(verdict_record(v)) for v in verdicts),
+        verdicts=tuple(replace(verdict_of(verdict_record(v)), score=v.score, is_exact=True) for v in verdicts),
         n_opaque=len(content.opaque),
         policy_set=case.route.policy_set,
         sample=Material(content, context),

@@ -51,7 +51,8 @@ class PastVerdict:
     outcome: str
     score: float | None = None
     error: str | None = None
-    tier: str | None = None
+    is_exact: bool = False
+    """Whether the score is what the guard said, not rounded."""
 
     @property
     def is_known(self) -> bool:
@@ -60,8 +61,7 @@ class PastVerdict:
 
     def is_near(self, threshold: float) -> bool:
         """Whether rounding may have moved the score over a threshold."""
-        exact = self.tier == Tier.DETECTOR or self.score is None
-        return not exact and abs((self.score or 0.0) - threshold) <= ROUNDED
+        return self.score is not None and not self.is_exact and abs(self.score - threshold) <= ROUNDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def verdict_of(shown: Mapping[str, Any]) -> PastVerdict:
         outcome=shown["outcome"],
         score=shown.get("score"),
         error=shown.get("error"),
-        tier=shown.get("tier"),
+        is_exact=shown.get("tier") == Tier.DETECTOR,  # 0 or 1
     )
 
 
