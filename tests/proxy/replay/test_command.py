@@ -346,12 +346,17 @@ def test_a_guard_that_cannot_judge_now_is_no_change_but_no_pass_either(world: Wo
 
 
 def test_a_new_rewrite_is_carried_out_to_see_whether_it_holds(world: World) -> None:
-    world.draft(("{policy: mark, refuse: 0.5}", "{policy: mark, rewrite: 0.5}"))
-    (marked,) = world.decided("ZQ-MARK-7781")
-    assert world.changed() == [(marked, "refuse", "rewrite")]
-    draft = world.path / "draft.yaml"
-    draft.write_text(draft.read_text().replace("[peel]", '["<"]').replace("{policy: mark,", "{policy: peel, refuse: 0.5}, {policy: mark,"))  # fmt: skip
-    assert world.changed() == []  # what the mask leaves is refused by the other detector
+    path = world.path / "config.yaml"
+    path.write_text(CONFIG.replace("mark, refuse", "mark, flag").replace("[peel]", '["<"]'))
+    kept_, not_kept = (*world.decided("ZQ-MARK-7781"), *world.decided("ZQ-MARK-7781", keep="none"))
+    rewrite = ("{policy: mark, flag: 0.5}", "{policy: mark, rewrite: 0.5}")
+    world.draft(rewrite)
+    assert world.changed() == [(not_kept, "flag", "rewrite"), (kept_, "flag", "rewrite")]
+    # the other detector finds what a mask is written with, so this one does not hold
+    path.write_text(path.read_text().replace("{policy: mark,", "{policy: peel, refuse: 0.5}, {policy: mark,"))
+    (kept_,) = world.decided("ZQ-MARK-7781")
+    world.draft(rewrite)
+    assert (kept_, "flag", "refuse") in world.changed()
 
 
 def test_a_refusal_after_a_rewrite_is_not_judged_as_if_it_were_what_came(world: World) -> None:
