@@ -465,6 +465,38 @@ def test_what_the_proxy_imports_does_not_load_llama_cpp() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(("n_tokens", "n_computed"), [(47, 47), (48, 64), (63, 64), (64, 64)])
+def test_a_batch_that_is_nearly_a_tile_is_filled_up_and_nothing_of_that_stays(
+    model: Model, n_tokens: int, n_computed: int
+) -> None:
+    tokens = list(range(100, 100 + n_tokens))
+    plain, filling = (
+        Context(model, n_cells=1024, n_sequences=3, n_threads=1, n_batch=128, keeps=keeps) for keeps in (False, True)
+    )
+    (expected,) = plain.decode_together([Part(1, tokens, want_logits=True)], lambda: False)
+    before = model.usage.n_tokens
+    (logits,) = filling.decode_together([Part(1, tokens, want_logits=True)], lambda: False)
+    assert model.usage.n_tokens - before == n_computed
+    assert (filling.length(1), filling.n_free) == (n_tokens, 1024 - n_tokens)
+    assert np.abs(logits - expected).max() < 0.5
+    assert logits.argmax() == expected.argmax()
+    filling.decode_together([Part(2, tokens, want_logits=False, lasting=True)], lambda: False)
+    assert (
+        filling.decode(list(range(100, 100 + 1024 - 2 * n_tokens)), 0, want_logits=True) is not None
+    )  # all cells are free
+    plain.close()
+    filling.close()
+
+
+def test_a_batch_is_not_filled_where_there_is_no_room_for_it(model: Model) -> None:
+    full = Context(model, n_cells=256, n_sequences=2, n_threads=1, n_batch=256, keeps=True)
+    full.decode(list(range(100, 300)), 0, want_logits=False)
+    before = model.usage.n_tokens
+    full.decode(list(range(100, 156)), 1, want_logits=True)
+    assert (model.usage.n_tokens - before, full.n_free) == (56, 0)
+    full.close()
+
+
 @pytest.mark.parametrize(
     ("features", "safely"),
     [("0.3.36 CPU : AVX512 = 1 | REPACK = 1 | ", True), ("0.3.36 CPU : AMX_INT8 = 1 | REPACK = 1 | ", False)],
