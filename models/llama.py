@@ -45,6 +45,9 @@ _KEPT_LOG_LINES = 4
 _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
 _KNOWN_PIECES = 512
 """Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
+_ASKED_EVERY = 8
+"""Nodes of a compute graph, of which a model has some hundred: so often `Stop` is asked. Each time took 10 us, after a node has
+filled the processor's caches with weights."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
 _FULL_TILE = 64
@@ -332,9 +335,11 @@ class _Handle:
         if not self._pointer:
             raise ModelLoadError(f"llama.cpp cannot make a context: {log}")
         self._n_vocab = model.vocabulary.n_tokens
+        self._row = ctypes.POINTER(ctypes.c_float * self._n_vocab)
         self._usage = model.usage
         self._stop: Callable[[], bool] = _never
-        self._abort = native.ggml_abort_callback(lambda _: self._stop())
+        self._nodes = itertools.count(1)
+        self._abort = native.ggml_abort_callback(lambda _: next(self._nodes) % _ASKED_EVERY == 0 and self._stop())
         native.llama_set_abort_callback(self._pointer, self._abort, ctypes.c_void_p(0))
         self._tokens, self._positions = np.zeros(n_batch, np.int32), np.zeros(n_batch, np.int32)
         self._n_seq_ids, self._wanted = np.ones(n_batch, np.int32), np.zeros(n_batch, np.int8)
@@ -388,7 +393,9 @@ class _Handle:
         self._native_batch.n_tokens = n
         return self._native_batch
 
-    def _call(self, function: Callable[[Any, Any], int], batch: Any, stop: Callable[[], bool]) -> int | None:
+    def _call(
+        self, function: Callable[[Any, Any], int], batch: Any, stop: Callable[[], bool], n_filling: int = 0
+    ) -> int | None:
         """A native call over a batch that ``stop`` may end, counted: its status; None: it did not begin."""
         if stop():
             return None
@@ -399,7 +406,7 @@ class _Handle:
         finally:
             self._stop = _never
             self._usage.n_calls += 1
-            self._usage.n_tokens += batch.n_tokens
+            self._usage.n_tokens += batch.n_tokens - n_filling
             self._usage.seconds += time.perf_counter() - began
 
 
@@ -570,7 +577,7 @@ class Context(_Handle):
         wanted = [end - 1 for part, end in zip(parts, ends, strict=True) if part.want_logits]
         self._wanted[wanted] = 1
         try:
-            self._decode(batch, stop)
+            self._decode(batch, stop, n_filling)
             logits = [self._logits(index) for index in wanted]
         except EngineError:
             # After an abort some of the batch may be in the cache (llama.h): it goes, so that nothing was done.
@@ -700,8 +707,8 @@ class Context(_Handle):
         if n_tokens and not 0 <= first <= max(0, n_tokens - self._n_window + 1):
             raise RuntimeError(f"sequence {sequence} lost what stands before position {n_tokens}")
 
-    def _decode(self, batch: Any, stop: Callable[[], bool]) -> None:
-        match self._call(native.llama_decode, batch, stop):
+    def _decode(self, batch: Any, stop: Callable[[], bool], n_filling: int) -> None:
+        match self._call(native.llama_decode, batch, stop, n_filling):
             case 0:
                 return
             case None | 2:  # llama.h: aborted
@@ -715,7 +722,8 @@ class Context(_Handle):
         pointer = native.llama_get_logits_ith(self._pointer, index)
         if not pointer:
             raise DecodeFailed("llama.cpp gave no logits")
-        return np.ctypeslib.as_array(pointer, (self._n_vocab,)).astype(np.float32)  # a copy: the next call overwrites
+        row: Float32Array = np.ctypeslib.as_array(ctypes.cast(pointer, self._row).contents)
+        return row.copy()  # the next call overwrites
 
 
 class Classifier(_Handle):
