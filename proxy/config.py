@@ -18,6 +18,7 @@ from rules.policy import Threshold
 from rules.rule import Mode, OnError, RewriteWith
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
+Region = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Host = Annotated[str, Field(min_length=1)]
 """Empty would mean every interface."""
@@ -398,6 +399,10 @@ class Match(Section):
     """Header values, exact; names without regard to case."""
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Globs on the request's ``model``, case-sensitive."""
+    key_env: Annotated[tuple[EnvName, ...], Field(min_length=1)] | None = None
+    """Names of environment variables; the client's bearer token must be the value of one of them. Another token matches no
+    worse than none: the next route is tried. The token is never logged; it reaches an upstream that has no ``api_key_env``, as
+    any client's does, so a key that only tells clients apart needs an upstream with a key of its own."""
 
     @field_validator("path")
     @classmethod
@@ -414,8 +419,19 @@ class Route(Section):
     """Its name in records and metrics."""
     match: Match = Match()
     """Left out: takes everything."""
-    upstream: str
-    """Name of an upstream."""
+    extends: str | None = None
+    """Name of another route, wherever it stands: what this one does not say itself is as there, ``match`` apart. Its rules are
+    added to the other's; for a policy that has rules at the same stage there, they take the place of those."""
+    strictest_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of other routes: this one has all their rules, with the lowest thresholds and the gravest of their settings, so
+    it is always as strict as each of them. It has no rules and no such settings of its own; what says nothing about strictness
+    (``upstream``, ``refusal``, …) is as in all of them, or said here."""
+    base: bool = False
+    """Only there to be extended: it takes no request."""
+    region: Region | None = None
+    """A word for where its requests come from, e.g. ``eu``: stands in the log and on record."""
+    upstream: str = ""
+    """Name of an upstream. Required, here or in the route that is extended."""
     refusal: Literal["error", "message"] = "error"
     """``error``: HTTP 400; ``message``: a completion whose text is the refusal. Choose ``message`` behind a gateway that
     falls back to another model on errors. Embeddings, which have no text, are always refused with an error."""
