@@ -211,8 +211,8 @@ class LlamaGuard(Section):
     that are not busy with 512."""
     flash_attention: FlashAttention = FlashAttention.AUTO
     """Attention without a table of all scores in memory; ``auto``: wherever it can be done, which every CPU can. ``off`` takes
-    more memory, for the 20b model 1 GiB for each cache of 8192 tokens, and was slower on a CPU (reading policies and full
-    batches by 10 to 30 %) but for single contents of less than 64 tokens."""
+    more memory, for the 20b model 1 GiB for each cache of 8192 tokens. On a CPU it was up to 30 % slower with policies and full
+    batches, and with less than 48 tokens at once (single short contents, traces) up to twice as fast."""
     kv_type: KvType = KvType.F16
     """Type of the numbers in the caches. ``q8_0`` takes about half the memory of ``f16``, ``q4_0`` a quarter; both need flash
     attention, read half to three quarters as fast on a CPU (``q4_0``: a third to a half) and give other scores: of the test
