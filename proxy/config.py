@@ -168,6 +168,10 @@ class LlamaGuard(Section):
     """What kind of guard it is."""
     model: str
     """``gpt-oss-safeguard-20b``, ``gpt-oss-safeguard-120b`` (see ``safeguard models list``) or a path to a ``.gguf``."""
+    lora: str | None = None
+    """A LoRA adapter for the model, as GGUF (llama.cpp's ``convert_lora_to_gguf.py`` makes them), which is laid over it in full;
+    a relative path is looked up beside the configuration. Its hash is part of the model's name on record, so calibrations of
+    the model alone do not count for it."""
     effort: Effort = Effort.LOW
     """How much the model may reason, where its first verdict is uncertain: ``none`` always reads the verdict in one forward
     pass; ``low``, ``medium`` and ``high`` may reason for 256, 1024 and 4096 tokens."""
@@ -194,7 +198,7 @@ class LlamaGuard(Section):
     (48 KiB per token for the 20b model, 72 KiB for the 120b); of contexts no more are made than policies use the guard. Further
     policies take the place of the least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
-    """Contents that are read against one policy at once, in the layout ``contexts``; with ``max_kept`` at most 127 together."""
+    """Contents that are read against one policy at once, in the layout ``contexts``; with ``max_kept`` at most 126 together."""
     max_kept: Annotated[int, Field(ge=0, le=96, validate_default=True)] = 8
     """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
     what is new gets read: so many while ``max_sequences`` others are read, more while fewer are. They never take room that is

@@ -845,15 +845,19 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str], 
                 max_content_tokens=guard.max_content_tokens,
                 sha256=guard.sha256,
                 check_memory=guard.check_memory,
-                **_llama_values(source, guard, n_policies),
+                **_llama_values(source, at, guard, n_policies),
             )
 
 
-def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard, n_policies: int) -> dict[str, Any]:
+def _llama_values(source: _Source, at: KeyPath, guard: EncoderGuard | LlamaGuard, n_policies: int) -> dict[str, Any]:
     """What only engine ``llama`` has."""
     if isinstance(guard, EncoderGuard):
         return {"effort": Effort.NONE}
+    lora = None if guard.lora is None else source.path.parent / Path(guard.lora).expanduser()
+    if lora is not None and not lora.is_file():
+        raise source.error((*at, "lora"), f"no such file: {guard.lora}")
     return {
+        "lora": lora and str(lora),
         "effort": guard.effort,
         "reason_band": guard.reason_band,
         "reason_tokens": guard.reason_tokens,
