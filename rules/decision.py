@@ -19,6 +19,10 @@ OPAQUE = "opaque-content"
 """Stands among a decision's policies when content that no guard can read was refused or flagged."""
 
 
+NOBODY_REVIEWED = "nobody_reviewed"
+"""Error of a verdict whose content waited for a reviewer, and nobody said what is right."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A span that a detector found in one leaf."""

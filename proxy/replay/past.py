@@ -13,7 +13,7 @@ from proxy.audit.entry import Keep
 from proxy.audit.store import Record
 from proxy.moderations import PATH as MODERATIONS
 from rules.content import Content, Leaf, LeafKind, Path, Surface
-from rules.decision import OPAQUE
+from rules.decision import NOBODY_REVIEWED, OPAQUE
 from rules.rule import Action, Mode, Stage
 
 ROUNDED = 5e-7
@@ -30,6 +30,7 @@ class Unfit(StrEnum):
     NOBODY_JUDGED = "nobody judged: an error of the proxy, or a path that is passed through"
     NOT_DECIDED = "cut off before it was decided"
     STRICTER = "the client had asked for more strictness than the route's"
+    PEOPLE = "people had a say: an exception, or a reviewer whom the request waited for"
     MODERATION = "an answer of /v1/moderations, which decides nothing"
     UNREADABLE = "recorded in a way that is not known here"
     ROUTE_GONE = "the draft has no route of this name"
@@ -128,6 +129,8 @@ def past_of(record: Record) -> Past | Unfit:
     if record.get("stricter"):
         return Unfit.STRICTER
     try:
+        if any(map(_is_peoples, record["verdicts"])):
+            return Unfit.PEOPLE
         verdicts = tuple(map(verdict_of, (*record["verdicts"], *record.get("shadow", ()))))
         action = Action[record["action"].upper()]
         policies = tuple(record.get("policies", ()))
@@ -145,6 +148,10 @@ def past_of(record: Record) -> Past | Unfit:
         )
     except (KeyError, ValueError, TypeError, AttributeError):
         return Unfit.UNREADABLE
+
+
+def _is_peoples(verdict: Mapping[str, Any]) -> bool:
+    return "excepted" in verdict or "ruling" in verdict or verdict.get("error") == NOBODY_REVIEWED
 
 
 def _says_refuse(verdicts: Sequence[PastVerdict], policies: Sequence[str]) -> bool:

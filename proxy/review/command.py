@@ -8,7 +8,6 @@ import getpass
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from proxy.config_error import ConfigError
 from proxy.loading import examples_path, read_config, review_path
 from proxy.printing import console, print_json, printable
 from proxy.review.examples_file import add_example
-from proxy.review.item import Exemption, Filter, Held, Item, ReviewError, State
+from proxy.review.item import Exemption, Filter, Held, Item, ReviewError, State, exception_record, item_record
 from proxy.review.labelled import flagged_by, form_of, row_of, violates
 from proxy.review.queue import PAGE, ReviewQueue
 from proxy.strict_json import dump_json
@@ -75,7 +74,7 @@ def _list(queue: ReviewQueue, args: argparse.Namespace) -> int:
     items = queue.items(wanted, before=args.before, limit=args.limit)
     now = queue.clock()
     if args.json:
-        print_json([record(item) for item in items])
+        print_json([item_record(item) for item in items])
         return 0
     columns = ("id", "time", "route", "stage", "policies", "state", "reviewer", "note", "request")
     if args.csv:
@@ -113,25 +112,16 @@ def _waits(item: Item, now_us: int) -> str:
     return "waits" if item.is_held(now_us) else "not known"
 
 
-def record(item: Item) -> dict[str, Any]:
-    """An item as JSON shows it."""
-    shown = asdict(item)
-    for name in ("time", "decided", "held_until"):
-        at = shown.pop(f"{name}_us")
-        shown[name] = None if at is None else moment(at)
-    return shown
-
-
 def _show(queue: ReviewQueue, args: argparse.Namespace) -> int:
     item = queue.get(args.id)
     content = queue.content(item.id) if args.content else None
     said = queue.history(item.id)
     if args.json:
         spoken = [{"time": moment(s.time_us), "state": s.state, "reviewer": s.reviewer, "note": s.note} for s in said]
-        print_json(record(item) | {"said": spoken} | ({"content": content} if args.content else {}))
+        print_json(item_record(item) | {"said": spoken} | ({"content": content} if args.content else {}))
         return 0
     table = Table("key", "value", show_header=False)
-    for name, value in record(item).items():
+    for name, value in item_record(item).items():
         if name != "flagged" and value is not None:
             table.add_row(name, Text(printable(str(value))))
     for flagged in item.flagged:
@@ -168,7 +158,7 @@ def _decide(queue: ReviewQueue, args: argparse.Namespace) -> int:
     before = queue.get(args.id)
     item = queue.decide(before.id, State(args.state), _name(args.reviewer, "--reviewer"), args.note)
     if args.json:
-        print_json(record(item))
+        print_json(item_record(item))
         return 0
     was = "" if before.state is State.PENDING else f" (was {before.state} by {before.reviewer})"
     waits = "; its request waits and hears of it" if before.is_held(now) else ""
@@ -268,15 +258,6 @@ def _print_exceptions(those: list[Exemption], *, as_json: bool) -> None:
         made = ("" if e.item is None else str(e.item), moment(e.created_us)[:19], revoked)
         table.add_row(*(Text(printable(cell)) for cell in (*cells, *made)))
     console().print(table)
-
-
-def exception_record(exemption: Exemption) -> dict[str, Any]:
-    """An exception as JSON shows it."""
-    shown = asdict(exemption)
-    for name in ("created", "expires", "revoked"):
-        at = shown.pop(f"{name}_us")
-        shown[name] = None if at is None else moment(at)
-    return shown
 
 
 def _name(given: str | None, option: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from proxy.audit.entry import moment
 
 
 class ReviewError(Exception):
@@ -215,3 +217,21 @@ class Exemption:
     def covers(self, policy: str, revision: str) -> bool:
         """Whether it is about this policy as it reads now."""
         return self.policy == policy and self.revision in (None, revision)
+
+
+def item_record(item: Item) -> dict[str, Any]:
+    """An item as JSON shows it."""
+    shown = asdict(item)
+    for name in ("time", "decided", "held_until"):
+        at = shown.pop(f"{name}_us")
+        shown[name] = None if at is None else moment(at)
+    return shown
+
+
+def exception_record(exemption: Exemption) -> dict[str, Any]:
+    """An exception as JSON shows it."""
+    shown = asdict(exemption)
+    for name in ("created", "expires", "revoked"):
+        at = shown.pop(f"{name}_us")
+        shown[name] = None if at is None else moment(at)
+    return shown

@@ -86,6 +86,8 @@ def _messages(item: Item, texts: Iterable[Mapping[str, Any]], *, strict: bool) -
         surface = text["surface"]
         if text["kind"] != "text" or surface in _ASIDE or text["text"] == "":
             continue
+        if strict and text.get("before_chars"):
+            raise ReviewError(f"item {item.id}: it holds a piece of a stream, without what stood before it")
         if text["text"] is None:
             raise ReviewError(f"item {item.id}: a part of its content was not kept, because it could not be masked")
         if surface == Surface.REASONING.value:

@@ -92,7 +92,7 @@ class Review:
     _can_look: bool = True
     """Of the thread."""
     _is_dirty: bool = False
-    """Whether the thread has to read everything at its next look."""
+    """Whether the thread has to read states and counts at its next look, because this process has written."""
 
     def __post_init__(self) -> None:
         self.exemptions = Exemptions(self.queue.clock)
@@ -258,8 +258,8 @@ class Review:
         while True:
             now = time.monotonic()
             if now >= look_at:
-                if now >= anyway_at or self._is_dirty:
-                    self._is_dirty, version, anyway_at = False, None, now + ANYWAY_S
+                if now >= anyway_at:
+                    version, anyway_at = None, now + ANYWAY_S
                 version = self._look_if_it_works(version)
                 look_at = now + (LOOK_WHILE_HELD_S if self._n_held else LOOK_S)
             if now >= tidy_at:
@@ -324,12 +324,15 @@ class Review:
         return int(found)
 
     def _look(self, version: int | None) -> int:
-        """Read what has been written since a version, if anything was; gives the version that was read."""
+        """Read what others have written since a version, if anything was; gives the version that was read."""
         found = self.queue.version()
         if found == version:
             self.exemptions.still_fresh()
-            return found
-        self.exemptions.take(self.queue.exceptions(limit=-1))
+            if not self._is_dirty:
+                return found
+        else:
+            self.exemptions.take(self.queue.exceptions(limit=-1))
+        self._is_dirty = False  # before it is read who waits, because what begins to wait later sets it again
         self._tell(self._seen, self.queue.counts(), self.queue.states(list(self._held)))
         return found
 

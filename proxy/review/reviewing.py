@@ -11,22 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from proxy.audit.entry import Keep
+from proxy.audit.entry import Keep, findings
 from proxy.audit.redaction import kept
 from proxy.errors import review_unavailable
 from proxy.records import verdict_record
 from proxy.review.item import Flagged, Held, NewItem, ReviewError, State
 from proxy.review.review import Review
 from rules.content import Content
-from rules.decision import OPAQUE, Decision, Ruling, Verdict, decide
+from rules.decision import NOBODY_REVIEWED, OPAQUE, Decision, Ruling, Verdict, decide
 from rules.rule import Action, Mode, Stage
 from rules.screen import DETECT_IN_THREAD_CHARS, Screener
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange, Judged
-
-NOBODY_REVIEWED = "nobody_reviewed"
-"""Error of a verdict whose content waited for a reviewer, and nobody said what is right."""
 
 _RULINGS = {State.UPHELD: Ruling.UPHELD, State.OVERTURNED: Ruling.OVERTURNED}
 _TOLD = ("outcome", "score", "thresholds", "tier", "model", "calibrated", "cached", "error")
@@ -118,6 +115,8 @@ class Reviewing:
             route = exchange.route
             rules = (*route.input.rules, *route.output.rules) if route is not None else ()
             found = kept(content, decision.verdicts, self.keep, rules)
+            if self.keep is Keep.FULL:  # what is masked has other offsets
+                found |= findings(content, decision.verdicts)
             if asked is not None:
                 found["asked"] = kept(asked, (), self.keep, rules)["texts"]
             return found

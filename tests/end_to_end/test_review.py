@@ -143,6 +143,11 @@ def write_examples(folder: Path) -> None:
         (folder / f"{name}.examples.yaml").write_text(EXAMPLES, encoding="utf-8")
 
 
+def files_of(folder: Path) -> bytes:
+    """All that the queue has written."""
+    return b"".join(path.read_bytes() for path in folder.glob("review.db*"))
+
+
 @contextmanager
 def prepared(folder: Path, environ: dict[str, str], *, more: str = "", audit: str = AUDIT) -> Iterator[Proxy]:
     write_examples(folder)
@@ -270,6 +275,60 @@ async def test_what_a_window_flagged_is_queued_and_then_the_whole_answer(site: S
     content = site.queue.content(item.id)
     assert content is not None
     assert [t["text"] for t in content["texts"] if t["surface"] == "assistant"] == [reply.text]
+
+
+async def test_every_endpoint_that_says_flag_has_its_item(site: Site, upstream: ScriptedServer) -> None:
+    bodies: dict[str, dict[str, Any]] = {
+        "/v1/moderations": {"input": [f"{MARK} one", "Nothing."]},
+        "/v1/completions": {"model": "m", "prompt": f"{MARK} two"},
+        "/v1/responses": {"model": "m", "input": f"{MARK} three"},
+        "/v1/embeddings": {"model": "m", "input": f"{MARK} four"},
+        "/beta/litellm_basic_guardrail_api": {"input_type": "request", "texts": [f"{MARK} five"], "model": "m"},
+    }
+    base = site.proxy.url().removesuffix("/v1")
+    for path, body in bodies.items():
+        reply = await post(site.session, base + path, body)
+        item = (await site.item()) if path not in ("/v1/responses", "/v1/embeddings", "/v1/completions") else None
+        if item is not None:
+            assert (reply.decision, item.endpoint, item.policies) == ("flag", path, ["marker"])
+            assert item.decision_id == reply.headers["x-safeguard-decision-id"]
+    endpoints = {item.endpoint for item in site.queue.items()}
+    assert endpoints == set(bodies), "what reached the upstream, or was told, is in the queue"
+
+
+async def test_a_gateway_that_mounts_the_proxy_waits_too(site: Site) -> None:
+    base = site.proxy.url("/held").removesuffix("/v1")
+    body = {"input_type": "request", "texts": [f"{MARK}?"], "model": "m"}
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(post(site.session, f"{base}/beta/litellm_basic_guardrail_api", body))
+        site.queue.decide((await site.item(Filter(held=True))).id, State.UPHELD, "kim")
+    assert waiting.result().json["action"] == "BLOCKED"
+
+
+@pytest.mark.parametrize("content", ["redacted", "none"])
+async def test_what_is_not_to_be_kept_is_in_no_file(
+    tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer, content: str
+) -> None:
+    config = CONFIG.format(more="", audit="").replace("content: full", f"content: {content}")
+    write_examples(tmp_path)
+    upstream.script = replies(completion(f"Ask kim@example.com for {MARK}."))
+    with running(config, tmp_path, backends) as proxy:
+        async with aiohttp.ClientSession() as session:
+            reply = await post(
+                session, f"{proxy.url()}/chat/completions", chat_body(f"Write to sam@example.com: {MARK}")
+            )
+            assert reply.decision == "flag"
+        with closing(ReviewQueue(tmp_path / "review.db")) as queue:
+            kept = [queue.content(item.id) for item in queue.items()]
+        data = files_of(tmp_path)
+    assert b"@example.com" not in data
+    assert MARK.encode() not in data
+    assert len(kept) == 2
+    shown = [
+        None if k is None else [t["text"] for t in k["texts"] if t["surface"] in ("user", "assistant")] for k in kept
+    ]
+    expected = [["Ask <EMAIL_1> for <PATTERN_1>."], ["Write to <EMAIL_1>: <PATTERN_1>"]]
+    assert shown == (expected if content == "redacted" else [None, None])
 
 
 # ------------------------------------------------------------------ waiting for a reviewer

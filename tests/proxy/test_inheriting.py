@@ -210,6 +210,18 @@ def test_of_ways_to_rewrite_the_one_that_leaves_least_is_taken_and_nothing_is_pu
     assert made(marks[0], {"name": "z", "strictest_of": ["x"]})["z"].input[0].restore is True
 
 
+def test_the_strictest_waits_for_a_reviewer_if_one_of_its_routes_does() -> None:
+    def routes(*more: dict[str, Any]) -> list[dict[str, Any]]:
+        rules = [{"policy": "a", "flag": 0.5, **m} for m in more]
+        named = [{"name": n, "upstream": "default", "input": [r]} for n, r in zip("xy", rules, strict=True)]
+        return [*named, {"name": "z", "strictest_of": ["x", "y"]}]
+
+    (rule,) = made(*routes({}, {"hold": True, "hold_s": 5}))["z"].input
+    assert (rule.hold, rule.hold_s) == (True, 5)
+    with pytest.raises(RouteError, match="differs between routes of a strictest_of"):
+        made(*routes({"hold": True}, {"hold": True, "hold_s": 5}))
+
+
 def test_the_strictest_follows_when_somebody_edits_one_of_its_routes() -> None:
     x, y = ({"name": n, "upstream": "default", "input": [{"policy": "a", "refuse": 0.9}]} for n in "xy")
     z = {"name": "z", "strictest_of": ["x", "y"]}

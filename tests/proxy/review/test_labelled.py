@@ -89,6 +89,7 @@ def test_an_answer_stands_behind_what_it_answers() -> None:
         pytest.param(content(text(None)), "input", "could not be masked", id="masked"),
         pytest.param(content(text("{}", surface="tool_call")), "input", "holds a tool_call", id="tool"),
         pytest.param(content(text("m", surface="metadata")), "input", "no text of a chat", id="names"),
+        pytest.param(content(text("ple.", before_chars=5)), "input", "holds a piece of a stream", id="window"),
         pytest.param(
             content(*(text("x", "choices", i, "message", "content", surface="assistant") for i in range(2))),
             "output",
