@@ -20,6 +20,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from proxy.audit.opening import reader_of
+from proxy.audit.store import Filter as AuditFilter
 from proxy.evaluation.rows import read_rows
 from proxy.review.item import Filter, Held, Item, State
 from proxy.review.queue import ReviewQueue
@@ -237,6 +239,8 @@ async def test_an_exception_lets_exactly_this_content_pass_and_no_other(site: Si
     line = site.proxy.wait_log(lambda line: line.get("request_id") == reply.headers["x-request-id"])
     verdict = line["input"]["verdicts"][0]
     assert (verdict["excepted"], verdict["outcome"], verdict["score"]) == (str(made[0]["id"]), "forward", 1.0)
+    (on_record,) = reader_of(site.folder / "audit").query(AuditFilter(decision_id=f"{line['request_id']}-input"))
+    assert (on_record["action"], on_record["verdicts"][0]["excepted"]) == ("forward", verdict["excepted"])
     assert (await site.ask(text + " ")).decision == "flag"
     assert (await site.ask(f"{MARK} and pears")).status == 400
     other = await site.ask(f"{text} Also pears.")
@@ -407,6 +411,19 @@ async def test_a_client_that_leaves_ends_the_wait_and_the_item_says_so(site: Sit
     assert (await site.item()).held is Held.LEFT
     assert (await site.metrics())["safeguard_review_held"] == 0
     assert upstream.received == []
+
+
+async def test_a_client_that_leaves_a_held_stream_ends_the_wait(site: Site, upstream: ScriptedServer) -> None:
+    upstream.script = streams(*text_stream("It is ", f"{MARK}."))
+    url = f"{site.proxy.url('/held')}/chat/completions"
+    async with site.session.post(url, json=chat_body("What is it?", stream=True)) as answer:
+        await answer.content.readline()
+        await site.item(Filter(held=True))
+        answer.close()
+    while (await site.item()).held is Held.WAITING:
+        pass
+    assert (await site.item()).held is Held.LEFT
+    assert (await site.metrics())["safeguard_review_held"] == 0
 
 
 async def test_no_more_than_max_held_wait(tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer) -> None:
