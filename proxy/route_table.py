@@ -37,6 +37,7 @@ def _shown(rule: Rule) -> dict[str, Any]:
         "guards": list(rule.guards),
         **rule.thresholds_by_word,
         "mode": rule.mode.value,
+        **({"hold_s": rule.hold_s} if rule.hold_s is not None else {}),
         "on_error": rule.on_error.value,
         "scope": None if rule.scope is None else sorted(rule.scope),
     }
@@ -67,6 +68,8 @@ def table_of(names: Sequence[str], rules: Sequence[Sequence[dict[str, Any]]]) ->
 
 def _row(name: str, rule: dict[str, Any]) -> list[str]:
     thresholds = [f"{rule[word]:g}" if word in rule else "" for word in ("flag", "rewrite", "refuse")]
+    if "hold_s" in rule:
+        thresholds[0] += f", held {rule['hold_s']:g} s"
     scope = "all" if rule["scope"] is None else ", ".join(rule["scope"])
     origin = "" if rule["from"] == [name] else ", ".join(rule["from"])
     judges = ", ".join(rule["guards"]) or "detector"

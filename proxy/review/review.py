@@ -263,8 +263,10 @@ class Review:
                 version = self._look_if_it_works(version)
                 look_at = now + (LOOK_WHILE_HELD_S if self._n_held else LOOK_S)
             if now >= tidy_at:
-                has_more = self._result(partial(self.queue.tidy, self.keep_days)) is True
-                tidy_at = now + (LOOK_S if has_more else TIDY_EVERY_S)
+                more = self._result(partial(self.queue.tidy, self.keep_days))
+                tidy_at = now + (LOOK_S if more is True else TIDY_EVERY_S)
+                if isinstance(more, ReviewError):
+                    self._tell(self._note, str(more))
             try:
                 job = self._jobs.get(timeout=max(0.0, look_at - time.monotonic()))
             except Empty:
