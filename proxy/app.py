@@ -111,7 +111,7 @@ class App:
 
     async def close(self) -> None:
         """Stop listening, let answers under way finish, end guards and connections."""
-        self.admin.draining = True
+        await self.admin.close()
         watching, self._watching = self._watching, None
         await tasks.end(watching)
         cut = tasks.own(self._cut(), name="drain")
