@@ -82,7 +82,7 @@ async def read_form(request: Request) -> dict[str, str]:
         raise Refused(413, f"A form has a Content-Length of at most {MAX_FORM_BYTES} bytes.")
     try:
         async with asyncio.timeout(FORM_TIMEOUT_S):
-            body = await request.content.readexactly(request.content_length)
+            body = await request.content.readexactly(request.content_length) if request.content_length else b""
         pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=32)
     except (TimeoutError, asyncio.IncompleteReadError, ValueError):
         raise Refused(400, "The form cannot be read.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,7 @@ class Views:
         self._guards = GuardWatch()
         self._records = Records(audit.folder.path) if audit is not None else None
         self._live = Live(audit, self._row) if audit is not None else None
+        self._catching_up = asyncio.Lock()  # many come back at once after a restart
         self._policies = Policies(self._records, pages)
 
     async def close(self) -> None:
@@ -164,13 +166,13 @@ class Views:
         after = _number(asked.request.headers.get("Last-Event-ID", "")) or asked.number("after") or 0
         headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
         response = web.StreamResponse(headers=headers)
+        if asked.request.method == "HEAD":
+            return response
         with self._live.watch(wanted) as watcher:
-            await response.prepare(asked.request)
-            if asked.request.method == "HEAD":
-                return response
-            await write(response, b": here\n\n")
-            missed = await self._threads.run(self._records.newer, wanted, after, ROWS)
-            await write(response, b"".join(self._live.event(record) for record in reversed(missed)))
+            async with self._catching_up:
+                missed = await self._threads.run(self._records.newer, wanted, after, ROWS)
+            await response.prepare(asked.request)  # from here on there is no other answer
+            await write(response, b": here\n\n" + b"".join(self._live.event(record) for record in reversed(missed)))
             while not watcher.is_over and asked.sessions.is_valid(asked.session):
                 await write(response, await watcher.next(KEEP_ALIVE_S))
         return response

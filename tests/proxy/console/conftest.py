@@ -17,8 +17,8 @@ from proxy.audit.entry import Entry
 from proxy.audit.opening import audit_of, policy_texts
 from proxy.loading import Loaded
 from proxy.records import Metrics
-from tests.console.shop import CONFIG
 from tests.proxy.configs import load
+from tests.proxy.console.shop import CONFIG
 from tests.proxy.test_server import serving
 
 TOKEN = "sesame"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from typing import Any
 
@@ -10,14 +11,20 @@ from proxy.audit.entry import Entry, moment
 CONFIG = """\
 upstreams:
   default: {base_url: demo}
-guards: {}
+guards:
+  safeguard: {engine: openai, base_url: "http://127.0.0.1:9/v1", model: gpt-oss-safeguard-20b}
 admin: {token_env: TOKEN, port: 0}
 audit: {path: audit, content: full}
 policies:
   secrets: {detector: secrets}
   order-numbers: {detector: patterns, patterns: ["ACME-[0-9]{6}"]}
-  rival-fruit: {detector: patterns, literals: [pear]}
-  bulk-orders: {detector: patterns, literals: ["a thousand crates"]}
+  rival-fruit:
+    text: |
+      # Other shops' fruit
+
+      We sell apples and plums. Content is a violation if it praises or recommends the fruit of another shop, or sends the
+      customer there. Naming another shop is not a violation, nor is asking how its fruit compares with ours.
+  bulk-orders: {text: "Promises to deliver more than a hundred crates."}
 routes:
   - name: fruit-shop
     match: {path: /shop/v1/*}
@@ -55,11 +62,16 @@ def verdict(policy: str, outcome: str, score: float | None, **more: Any) -> dict
     }
 
 
+def request_id(n: int) -> str:
+    """The id of the ``n``-th request."""
+    return hashlib.md5(b"%d" % n, usedforsecurity=False).hexdigest()
+
+
 def record(n: int, *, stage: str = "input", action: str = "forward", **more: Any) -> dict[str, Any]:
     """The ``n``-th record, its time included."""
-    request = f"{n:032x}"
+    request = request_id(n)
     return {
-        "seq": T0 + n * 1_000_000,
+        "seq": T0 + n * 1_000_000 + (stage == "output"),
         "decision_id": f"{request}-{stage}",
         "request_id": request,
         "time": moment(T0 + n * 1_000_000),
@@ -102,7 +114,9 @@ def day(n: int = 600) -> list[Entry]:
         policies=["rival-fruit"],
         verdicts=[
             verdict("rival-fruit", "flag", 0.6243, tier="reasoned", latency_ms=2140.5),
-            verdict("secrets", "forward", 0.0, tier="detector", model=None, thresholds={"refuse": 0.5}, latency_ms=0.21),
+            verdict(
+                "secrets", "forward", 0.0, tier="detector", model=None, thresholds={"refuse": 0.5}, latency_ms=0.21
+            ),
         ],
         shadow=[
             verdict("bulk-orders", "forward", 0.0312, mode="shadow", thresholds={"refuse": 0.7}, calibrated=False),
@@ -125,7 +139,13 @@ def _one(n: int, chance: random.Random) -> Entry:
         found = n % 14 == 0
         action = "rewrite" if found else "forward"
         judged = verdict(
-            "order-numbers", action, float(found), tier="detector", model=None, thresholds={"rewrite": 0.5}, latency_ms=0.2
+            "order-numbers",
+            action,
+            float(found),
+            tier="detector",
+            model=None,
+            thresholds={"rewrite": 0.5},
+            latency_ms=0.2,
         )
         more = {"policies": ["order-numbers"]} if found else {}
         return entry(record(n, action=action, route="music-desk", verdicts=[judged], screen_ms=0.4, **more))
@@ -133,8 +153,10 @@ def _one(n: int, chance: random.Random) -> Entry:
         failed = verdict("rival-fruit", "error", None, tier=None, error="guard_timeout")
         more = {"cause": "undecided", "policies": ["rival-fruit"], "status": 503, "error": "guard_unavailable"}
         return entry(record(n, stage=stage, action="refuse", verdicts=[failed], **more))
-    action = "refuse" if score >= 0.8 else "flag" if score >= 0.5 else "forward"
-    verdicts = [verdict("rival-fruit", action, score, latency_ms=round(60 + 80 * chance.random(), 2))]
+    flag, refuse = (0.5, 0.8) if stage == "input" else (0.4, 0.85)
+    action = "refuse" if score >= refuse else "flag" if score >= flag else "forward"
+    ms = round(60 + 80 * chance.random(), 2)
+    verdicts = [verdict("rival-fruit", action, score, latency_ms=ms, thresholds={"flag": flag, "refuse": refuse})]
     more = {"policies": ["rival-fruit"]} if action != "forward" else {}
     if action == "refuse":
         more |= {"cause": "violation", "status": 400, "error": "content_filter"}
@@ -143,4 +165,4 @@ def _one(n: int, chance: random.Random) -> Entry:
         bulk = round(chance.betavariate(0.3, 3), 4)
         asks = "refuse" if bulk >= 0.7 else "forward"
         shadow = [verdict("bulk-orders", asks, bulk, mode="shadow", thresholds={"refuse": 0.7}, calibrated=False)]
-    return entry(record(n, stage=stage, action=action, verdicts=verdicts, shadow=shadow, **more))
+    return entry(record(n, stage=stage, action=action, verdicts=verdicts, shadow=shadow, screen_ms=ms + 1, **more))
