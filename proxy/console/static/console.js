@@ -101,7 +101,7 @@ function whatIf(form) {
       const tick = svg.querySelector(`[data-tick="${range.name}"]`);
       tick.setAttribute("x1", x);
       tick.setAttribute("x2", x);
-      range.closest("label").querySelector("output").textContent = range.value;
+      range.closest("label").querySelector(".value").textContent = range.value;
     }
     found.setAttribute("aria-busy", "true");
     clearTimeout(waiting);

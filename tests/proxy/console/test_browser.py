@@ -187,7 +187,7 @@ async def test_a_threshold_is_moved_by_keyboard_and_says_at_once_what_would_chan
     await rule.locator(".change:has-text('newly flagged')").wait_for()
     assert (await rule.locator(".change summary").inner_text()).split() == ["7", "newly", "flagged"]
     assert await rule.locator("[data-tick=flag]").get_attribute("x1") == "88"
-    assert await rule.locator("output").first.inner_text() == "0.44"
+    assert await rule.locator(".value").first.inner_text() == "0.44"
     await rule.locator("button[type=reset]").click()
     await rule.locator("text=As configured.").wait_for()
     assert await rule.locator("[data-tick=flag]").get_attribute("x1") == "100"
