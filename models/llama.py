@@ -45,8 +45,17 @@ _KEPT_LOG_LINES = 4
 _LOG_WARN, _LOG_ERROR = 3, 4  # enum ggml_log_level
 _KNOWN_PIECES = 512
 """Of texts that were tokenised before; each has at most `models.cutting.MAX_PIECE_CHARS`."""
+_ASKED_EVERY = 8
+"""Nodes of a compute graph, of which a model has some hundred: so often `Stop` is asked. Each time took 10 us, after a node has
+filled the processor's caches with weights."""
 _ABORTED = 2  # what llama_encode returns then
 _N_BATCH = 512
+_FULL_TILE = 64
+_WORTH_FILLING = 48
+"""A CPU computes flash attention for 64 tokens at once (ggml-cpu/common.h, GGML_FA_TILE_Q), and for fewer one by one: behind
+2,000 tokens 57 take twice as long as 64 in a model of gpt-oss-20b's width, and four times in a small one. So a batch is filled
+up to 64 with tokens that nobody sees, from 48 on: there it costs the large model nothing behind 500 tokens, and saves behind
+more."""
 _KV_TYPES = {
     KvType.F32: native.GGML_TYPE_F32,
     KvType.F16: native.GGML_TYPE_F16,
@@ -249,6 +258,7 @@ class Model:
     """A loaded GGUF.
 
     Attributes:
+        on_cpu: Whether nothing of it is on a GPU.
         usage: What its contexts have computed.
         architecture: ``general.architecture`` of the file, e.g. ``gpt-oss``.
         vocabulary: Its tokeniser.
@@ -277,6 +287,7 @@ class Model:
         self._pointer: Any = native.llama_model_load_from_file(os.fsencode(path), params)
         if not self._pointer:
             raise ModelLoadError(f"llama.cpp cannot load {path}: {log}")
+        self.on_cpu = params.n_gpu_layers == 0
         self.usage = Usage()
         self.architecture = self._metadata("general.architecture") or "unknown"
         self.n_ctx_train = int(native.llama_model_n_ctx_train(self._pointer))
@@ -324,9 +335,11 @@ class _Handle:
         if not self._pointer:
             raise ModelLoadError(f"llama.cpp cannot make a context: {log}")
         self._n_vocab = model.vocabulary.n_tokens
+        self._row = ctypes.POINTER(ctypes.c_float * self._n_vocab)
         self._usage = model.usage
         self._stop: Callable[[], bool] = _never
-        self._abort = native.ggml_abort_callback(lambda _: self._stop())
+        self._nodes = itertools.count(1)
+        self._abort = native.ggml_abort_callback(lambda _: next(self._nodes) % _ASKED_EVERY == 0 and self._stop())
         native.llama_set_abort_callback(self._pointer, self._abort, ctypes.c_void_p(0))
         self._tokens, self._positions = np.zeros(n_batch, np.int32), np.zeros(n_batch, np.int32)
         self._n_seq_ids, self._wanted = np.ones(n_batch, np.int32), np.zeros(n_batch, np.int8)
@@ -380,7 +393,9 @@ class _Handle:
         self._native_batch.n_tokens = n
         return self._native_batch
 
-    def _call(self, function: Callable[[Any, Any], int], batch: Any, stop: Callable[[], bool]) -> int | None:
+    def _call(
+        self, function: Callable[[Any, Any], int], batch: Any, stop: Callable[[], bool], n_filling: int = 0
+    ) -> int | None:
         """A native call over a batch that ``stop`` may end, counted: its status; None: it did not begin."""
         if stop():
             return None
@@ -391,7 +406,7 @@ class _Handle:
         finally:
             self._stop = _never
             self._usage.n_calls += 1
-            self._usage.n_tokens += batch.n_tokens
+            self._usage.n_tokens += batch.n_tokens - n_filling
             self._usage.seconds += time.perf_counter() - began
 
 
@@ -452,7 +467,7 @@ class Context(_Handle):
         if attention.complaint is not None:
             raise ModelLoadError(f"impossible context: kv_type {attention.complaint}")
         keeps = keeps and unified
-        n_native = n_sequences * (2 if keeps else 1)
+        n_native = 2 * n_sequences + 1 if keeps else n_sequences  # with the keepers, and one to fill batches with
         if not 1 <= n_native <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
             raise ModelLoadError(f"impossible context: {n_cells} cells, {n_sequences} sequences, {n_threads} threads")
         super().__init__(
@@ -476,6 +491,7 @@ class Context(_Handle):
         self._unified = unified
         self._kept: list[int] | None = [0] * n_sequences if keeps else None
         """By sequence: up to where its keeper holds cells."""
+        self._fills = keeps and model.on_cpu and attention.flash is not FlashAttention.OFF
         self._n_ctx_seq = int(native.llama_n_ctx_seq(self._pointer))
         self._n_window = int(native.llama_model_n_swa(model.pointer))
         self._ledger = KvLedger(int(native.llama_n_ctx(self._pointer)), n_sequences)
@@ -549,22 +565,28 @@ class Context(_Handle):
         if len({part.sequence for part in parts}) != len(parts) or any(not len(part.tokens) for part in parts):
             raise ValueError("a sequence stands twice in a batch, or gets no token")
         placed = [(part.tokens, length, part.sequence) for part, length in zip(parts, lengths, strict=True)]
-        batch = self._batch(placed)
+        n_tokens = sum(len(part.tokens) for part in parts)
+        n_filling = self._n_filling(n_tokens)
+        filling = [([0] * n_filling, 0, 2 * self._ledger.n_sequences)] if n_filling else []
+        batch = self._batch([*placed, *filling])
         if max(length + len(tokens) for tokens, length, _ in placed) > self._n_ctx_seq:
             raise ContextFull("a sequence would grow longer than the KV cache")
-        if batch.n_tokens > self.n_free:
-            raise ContextFull(f"{batch.n_tokens} tokens do not fit into the KV cache")
+        if n_tokens > self.n_free:
+            raise ContextFull(f"{n_tokens} tokens do not fit into the KV cache")
         ends = list(itertools.accumulate(len(part.tokens) for part in parts))
         wanted = [end - 1 for part, end in zip(parts, ends, strict=True) if part.want_logits]
         self._wanted[wanted] = 1
         try:
-            self._decode(batch, stop)
+            self._decode(batch, stop, n_filling)
             logits = [self._logits(index) for index in wanted]
         except EngineError:
             # After an abort some of the batch may be in the cache (llama.h): it goes, so that nothing was done.
             for part, length in zip(parts, lengths, strict=True):
                 self._cut(part.sequence, length)
             raise
+        finally:
+            for _, _, filler in filling:
+                native.llama_memory_seq_rm(self._memory, filler, -1, -1)
         for part, length in zip(parts, lengths, strict=True):
             self._ledger.append(part.sequence, len(part.tokens))
             if part.lasting:
@@ -660,6 +682,12 @@ class Context(_Handle):
             native.llama_memory_seq_rm(self._memory, self._keeper(sequence), n_tokens, -1)
             self._kept[sequence] = n_tokens
 
+    def _n_filling(self, n_tokens: int) -> int:
+        """With how many tokens to fill a batch up."""
+        n_missing = _FULL_TILE - n_tokens
+        is_worth_it = self._fills and _WORTH_FILLING <= n_tokens < _FULL_TILE
+        return n_missing if is_worth_it and min(self.n_batch, self.n_free) >= _FULL_TILE else 0
+
     def _keep(self, sequence: int, start: int) -> None:
         """Have the keeper hold what stands from a position on too."""
         if self._kept is not None:
@@ -679,8 +707,8 @@ class Context(_Handle):
         if n_tokens and not 0 <= first <= max(0, n_tokens - self._n_window + 1):
             raise RuntimeError(f"sequence {sequence} lost what stands before position {n_tokens}")
 
-    def _decode(self, batch: Any, stop: Callable[[], bool]) -> None:
-        match self._call(native.llama_decode, batch, stop):
+    def _decode(self, batch: Any, stop: Callable[[], bool], n_filling: int) -> None:
+        match self._call(native.llama_decode, batch, stop, n_filling):
             case 0:
                 return
             case None | 2:  # llama.h: aborted
@@ -694,7 +722,8 @@ class Context(_Handle):
         pointer = native.llama_get_logits_ith(self._pointer, index)
         if not pointer:
             raise DecodeFailed("llama.cpp gave no logits")
-        return np.ctypeslib.as_array(pointer, (self._n_vocab,)).astype(np.float32)  # a copy: the next call overwrites
+        row: Float32Array = np.ctypeslib.as_array(ctypes.cast(pointer, self._row).contents)
+        return row.copy()  # the next call overwrites
 
 
 class Classifier(_Handle):

@@ -92,7 +92,7 @@ def layout_of(spec: LocalSpec, shape: Shape) -> Layout:
     on_gpu = spec.gpu_layers != 0 and may_use_gpu()
     same = Layout(
         n_cells=n_cells,
-        n_sequences=2 * (spec.max_sequences + spec.max_kept + 1),  # each has a keeper, see `models.llama.Context`
+        n_sequences=2 * (spec.max_sequences + spec.max_kept + 1) + 1,  # each has a keeper, see `models.llama.Context`
         n_batch=spec.batch_tokens,
         kv_type=spec.kv_type,
         flash_attention=spec.flash_attention is not FlashAttention.OFF,

@@ -12,7 +12,7 @@ class Usage:
     n_calls: int = 0
     """Calls of llama.cpp …"""
     n_tokens: int = 0
-    """… and the tokens that were in them."""
+    """… and the tokens that were in them, without those that only fill a batch up."""
     seconds: float = 0.0
     """Inside of llama.cpp, aborted and failed calls included."""
 

@@ -236,8 +236,8 @@ class LlamaGuard(Section):
     @classmethod
     def _fits_into_a_context(cls, value: int, info: ValidationInfo) -> int:
         n_others = info.data.get("max_sequences", 0) + 1  # the policy's; and each has a keeper (`models.llama.Context`)
-        if info.data.get("layout") != "streams" and 2 * (value + n_others) > MAX_SEQUENCES:
-            raise ValueError(f"max_sequences and max_kept ({value}) must be at most {MAX_SEQUENCES // 2 - 1} together")
+        if info.data.get("layout") != "streams" and 2 * (value + n_others) >= MAX_SEQUENCES:
+            raise ValueError(f"max_sequences and max_kept ({value}) must be at most {MAX_SEQUENCES // 2 - 2} together")
         return value
 
     @field_validator("kv_type")

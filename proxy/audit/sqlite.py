@@ -1,16 +1,10 @@
 """The audit in SQLite: for searching, for the console, and where content is to be deleted record by record.
 
-One file in WAL mode, one writer. A commit that has returned outlives the process (``synchronous=NORMAL``), with
-``durability: power`` the machine too (``FULL``). What is deleted is overwritten (``secure_delete``), and the log that may
-still hold it is emptied.
-
-`MIGRATIONS` is the only place that knows how the tables have come about: a store of an older version is brought up to date
-when it is opened for writing, one of a newer version is not touched.
+One file (`proxy.sqlite_file`), one writer.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -22,6 +16,7 @@ import orjson
 
 from proxy.audit.entry import Entry, PolicyText, moment, policies_of
 from proxy.audit.store import DAY_US, AuditError, Filter, Folder, Record, Retention, in_us
+from proxy.sqlite_file import BUSY_S, SqliteFile, version_of
 
 FILE = "audit.sqlite3"
 
@@ -49,9 +44,6 @@ MIGRATIONS = (
 )
 """What makes version 1 out of nothing, version 2 out of 1, and so on. Entries are added, never changed."""
 
-BUSY_S = 5.0
-"""How long to wait for who holds the file locked: a backup, an administrator's shell."""
-
 AT_ONCE = 500
 """So many rows are deleted in one step, so that records need not wait long for it."""
 
@@ -73,30 +65,27 @@ class SqliteSink:
 
     def __init__(self, folder: Folder, *, sync: bool, retention: Retention) -> None:
         self._folder = folder
-        self._path = folder.path / FILE
-        self._sync = sync
+        self._file = SqliteFile(folder.path / FILE, MIGRATIONS, AuditError, sync=sync)
         self._retention = retention
-        self._db: sqlite3.Connection | None = None
-        self._place: os.stat_result | None = None
         self._may_hold_deleted = False
         """Whether the log may still hold what was deleted."""
 
     def open(self) -> int:
         """See `AuditSink`."""
         self._folder.take()
-        with self._explained():
-            return int(self._opened().execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])
+        with self._file.reading() as db:
+            return int(db.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])
 
     def write(self, entries: Sequence[Entry]) -> None:
         """See `AuditSink`."""
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             for entry in entries:
                 _write(db, entry)
 
     def keep_policies(self, policies: Sequence[PolicyText]) -> None:
         """See `AuditSink`."""
         rows = [(p.name, p.revision, p.text, p.since) for p in policies]
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             db.executemany("INSERT OR IGNORE INTO policies (name, revision, text, since) VALUES (?, ?, ?, ?)", rows)
 
     def tidy(self, now_us: int) -> bool:
@@ -111,101 +100,25 @@ class SqliteSink:
         self._may_hold_deleted |= n + n_records > 0
         has_more = max(n, n_records) == AT_ONCE
         if self._may_hold_deleted and not has_more:
-            with self._explained():
-                self._empty_log(self._opened())
+            self._may_hold_deleted = not self._file.empty_log()
         return has_more
 
     def _delete(self, which: str, until: str | int, tables: Sequence[str]) -> int:
         """Delete some of what came before a moment; gives how many."""
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             rows = db.execute(f"{which} ORDER BY seq LIMIT {AT_ONCE}", (until,)).fetchall()
             for table in tables:
                 db.executemany(f"DELETE FROM {table} WHERE seq = ?", rows)
         return len(rows)
 
-    def _empty_log(self, db: sqlite3.Connection) -> None:
-        """Give the room back, and overwrite the log, unless somebody reads in it: then it is tried again."""
-        db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
-        db.execute("PRAGMA busy_timeout = 0")
-        is_busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
-        self._may_hold_deleted = bool(is_busy)
-
     def probe(self) -> None:
         """See `AuditSink`."""
-        with self._transaction() as db:  # changes nothing, and still needs room in the log
-            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        self._file.probe()
 
     def close(self) -> None:
         """See `AuditSink`."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        self._file.close()
         self._folder.release()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._explained():
-            db = self._opened()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as e:
-            raise AuditError(f"{self._path}: {e}") from None
-
-    def _opened(self) -> sqlite3.Connection:
-        """The connection; a new one if the file was moved or deleted, so that what comes is not lost with it."""
-        if self._db is not None:
-            try:
-                if self._place is not None and os.path.samestat(os.stat(self._path), self._place):
-                    return self._db
-            except FileNotFoundError:
-                pass  # made anew below
-            self._db.close()
-            self._db = None
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its other files the same mode
-        db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute(f"PRAGMA synchronous = {'FULL' if self._sync else 'NORMAL'}")
-            db.execute("PRAGMA secure_delete = ON")
-            migrate(db, self._path)
-            self._place = os.stat(self._path)
-        except BaseException:
-            db.close()
-            raise
-        self._db = db
-        return db
-
-
-def migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Bring a store up to date.
-
-    Raises:
-        AuditError: A newer version of this program has written it.
-    """
-    version = _version(db, path)
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
-
-
-def _version(db: sqlite3.Connection, path: Path) -> int:
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version > len(MIGRATIONS):
-        raise AuditError(f"{path}: was written by a newer version (schema {version}, known here: {len(MIGRATIONS)})")
-    return version
 
 
 def _write(db: sqlite3.Connection, entry: Entry) -> None:
@@ -265,7 +178,7 @@ class SqliteReader:
         try:
             uri = f"file:{quote(str(self._path.absolute()))}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)) as db:
-                if _version(db, self._path) < len(MIGRATIONS):
+                if version_of(db, self._path, MIGRATIONS, AuditError) < len(MIGRATIONS):
                     raise AuditError(f"{self._path}: is of an older version; `safeguard serve` brings it up to date")
                 yield db
         except sqlite3.Error as e:

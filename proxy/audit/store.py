@@ -185,7 +185,7 @@ class Folder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.key = self._read_key()
+            self.key = read_key(self.path / "key")
         except OSError as e:
             self.release()
             reason = "another process writes its audit there" if isinstance(e, BlockingIOError) else e.strerror or e
@@ -194,26 +194,44 @@ class Folder:
             self.release()
             raise
 
-    def _read_key(self) -> bytes:
-        path = self.path / "key"
-        try:
-            key = bytes.fromhex(path.read_text(encoding="ascii"))
-        except FileNotFoundError:
-            key = secrets.token_bytes(32)
-            new = path.with_suffix(".new")
-            with open(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-                file.write(key.hex() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            new.rename(path)
-        except ValueError:
-            key = b""
-        if len(key) != 32:
-            raise AuditError(f"{path}: must hold 64 hexadecimal digits; without it, fingerprints would begin anew")
-        return key
-
     def release(self) -> None:
         """Let another process write."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def read_key(path: Path) -> bytes:
+    """The key of an installation's fingerprints; made where there is none.
+
+    Raises:
+        AuditError: It is damaged.
+        OSError: It cannot be read or made.
+    """
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return _new_key(path)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise AuditError(f"{path}: must hold 64 hexadecimal digits; without it, fingerprints would begin anew")
+    return key
+
+
+def _new_key(path: Path) -> bytes:
+    key = secrets.token_bytes(32)
+    new = path.with_name(f"{path.name}.{key.hex()[:8]}.new")
+    with open(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+        file.write(key.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(new, path)
+    except FileExistsError:  # another process was first, and its key holds
+        return read_key(path)
+    except OSError:  # a file system without links
+        new.rename(path)
+    finally:
+        new.unlink(missing_ok=True)
+    return key

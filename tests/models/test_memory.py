@@ -86,10 +86,10 @@ def test_kv_heads_may_differ_by_layer() -> None:
 def test_what_a_20b_guard_needs() -> None:
     shape = read_shape(GPT_OSS_20B)
     layout = layout_of(LocalSpec("g", "llama", "m.gguf", gpu_layers=0, n_policies=6), shape)
-    assert layout == Layout(n_cells=8_192, n_sequences=34, n_contexts=6)
+    assert layout == Layout(n_cells=8_192, n_sequences=35, n_contexts=6)
     need = estimate(shape, WEIGHTS_20B, layout)
     assert (need.weights, need.kv_cache) == (WEIGHTS_20B, 6 * 384 * MIB)
-    assert str(need) == "14.8 GiB (weights 11.3 GiB, KV cache 2.2 GiB, buffers 1.2 GiB, process 125 MiB)"
+    assert str(need) == "14.9 GiB (weights 11.3 GiB, KV cache 2.2 GiB, buffers 1.2 GiB, process 125 MiB)"
 
 
 def test_layers_on_a_gpu_need_no_memory_here() -> None:
@@ -113,8 +113,8 @@ def test_a_guard_does_not_ask_for_more_context_than_the_model_was_made_for() -> 
 def test_streams_are_parts_of_one_context_and_contexts_no_more_than_are_used() -> None:
     shape = read_shape(GPT_OSS_20B)
     spec = LocalSpec("g", "llama", "m.gguf", gpu_layers=0, n_policies=20, max_policies=4, max_sequences=2, max_kept=0)
-    assert layout_of(spec, shape) == Layout(n_cells=8_192, n_sequences=6, n_contexts=4)
-    assert layout_of(replace(spec, max_kept=5, kv_tokens=9_000), shape) == Layout(9_000, n_sequences=16, n_contexts=4)
+    assert layout_of(spec, shape) == Layout(n_cells=8_192, n_sequences=7, n_contexts=4)
+    assert layout_of(replace(spec, max_kept=5, kv_tokens=9_000), shape) == Layout(9_000, n_sequences=17, n_contexts=4)
     streams = Layout(n_cells=4 * 8_192, n_sequences=4, unified=False)
     assert layout_of(replace(spec, layout="streams"), shape) == streams
 
