@@ -16,6 +16,7 @@ from proxy.console.views import Views
 from proxy.loading import Loaded, is_loopback
 from proxy.records import Metrics
 from proxy.reload_record import ReloadRecord
+from proxy.review.queue import ReviewQueue
 from proxy.server import Request
 from proxy.strict_json import dump_json
 
@@ -28,14 +29,21 @@ class Admin:
     """Answers the admin port."""
 
     def __init__(
-        self, loaded: Loaded, metrics: Metrics, audit: Audit | None = None, reloads: ReloadRecord | None = None
+        self,
+        loaded: Loaded,
+        metrics: Metrics,
+        audit: Audit | None = None,
+        reloads: ReloadRecord | None = None,
+        queue: ReviewQueue | None = None,
     ) -> None:
         self._loaded = loaded
         self._metrics = metrics
         self._audit = audit
         self._reloads = reloads or ReloadRecord()
         pages = Pages()
-        self._console = Console(loaded.admin_token, Views(lambda: self._loaded, audit, self._reloads, pages), pages)
+        self._console = Console(
+            loaded.admin_token, Views(lambda: self._loaded, audit, self._reloads, pages, queue), pages
+        )
         self.draining = False
         """The service is being stopped: not ready any more."""
 

@@ -15,10 +15,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from aiohttp import web
 
 from proxy.audit.store import AuditError
-from proxy.console.gate import HEADERS, Refused, check_site, origin_scheme, read_form
+from proxy.console.gate import HEADERS, Refused, check_site, origin_scheme, read_form, see
 from proxy.console.rendering import Pages, static_files
 from proxy.console.session import COOKIE, OPEN, SESSION_S, Session, Sessions
 from proxy.console.views import Asked, Views
+from proxy.review.item import ReviewConflict, ReviewError
 from proxy.server import Request
 
 STATIC = "/console/static/"
@@ -33,12 +34,12 @@ class _Address:
 
     Attributes:
         get: Answers GET with a page, or a piece of one.
-        post: Answers a form with where to go then.
+        post: Answers a form.
         is_page: Whether a browser shows it, so that whoever is not signed in is asked to; the others are 401.
     """
 
     get: View | None = None
-    post: Callable[[Asked, Mapping[str, str]], Awaitable[str]] | None = None
+    post: Callable[[Asked, Mapping[str, str]], Awaitable[web.StreamResponse]] | None = None
     is_page: bool = True
 
     @property
@@ -66,6 +67,8 @@ class Console:
             "/console/decision": _Address(views.decision),
             "/console/policies": _Address(views.policies),
             "/console/policy": _Address(views.policy),
+            "/console/review": _Address(views.review, views.say),
+            "/console/exceptions": _Address(views.exceptions, views.revoke),
             "/console/guards": _Address(views.guards),
             "/console/configuration": _Address(views.configuration),
             "/console/logout": _Address(post=self._logout),
@@ -104,6 +107,10 @@ class Console:
             return await self._at(path, request, query, session, has_bearer=has_bearer)
         except Refused as e:
             return self._told(e.status, str(e), session, request)
+        except ReviewConflict as e:
+            return self._told(409, f"{e}: go back, load the page again, and look once more.", session, request)
+        except ReviewError as e:
+            return self._told(400, f"The review queue says: {e}", session, request)
         except AuditError as e:
             return self._told(503, f"The audit cannot be read: {e}", session, request)
 
@@ -118,12 +125,12 @@ class Console:
         if session is None:
             if not address.is_page or request.method not in _GET:
                 raise Refused(401, "Sign in first.")
-            return _see("/console/login?" + "next=" + quote(request.target, safe=""))
+            return see("/console/login?" + "next=" + quote(request.target, safe=""))
         asked = Asked(request, _query(query), session, self.sessions)
         if request.method == "POST":
             form = await self._form(request, session, has_bearer=has_bearer)
             assert address.post is not None
-            return _see(await address.post(asked, form), cookie="" if path == "/console/logout" else None)
+            return await address.post(asked, form)
         assert address.get is not None
         answer = await address.get(asked)
         return answer if isinstance(answer, web.StreamResponse) else _page(answer)
@@ -143,7 +150,7 @@ class Console:
         asked = _query(request.target.partition("?")[2])
         if request.method != "POST":
             if session is not None:
-                return _see("/console")
+                return see("/console")
             return _page(self._sign_in(_own(asked.get("next", "")), failed=False))
         scheme = origin_scheme(request)
         form = await read_form(request)
@@ -151,16 +158,23 @@ class Console:
         go_to = _own(form.get("next", ""))
         if cookie is None:
             return _page(self._sign_in(go_to, failed=True), 401)
-        return _see(go_to, cookie=cookie, secure=scheme == "https")
+        answer = see(go_to)
+        is_https = scheme == "https"
+        answer.set_cookie(
+            COOKIE, cookie, max_age=SESSION_S, path="/", httponly=True, samesite="Strict", secure=is_https
+        )
+        return answer
 
     def _sign_in(self, go_to: str, *, failed: bool) -> str:
         frame = self._views.frame(None, self.sessions)
         return self._pages.draw("login.html", **frame, failed=failed, next=go_to)
 
-    async def _logout(self, asked: Asked, form: Mapping[str, str]) -> str:
+    async def _logout(self, asked: Asked, form: Mapping[str, str]) -> web.StreamResponse:
         if asked.session is not OPEN:
             self.sessions.end(asked.session)
-        return "/console/login" if self._has_token else "/console"
+        answer = see("/console/login" if self._has_token else "/console")
+        answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+        return answer
 
     def _file(self, request: Request, name: str) -> web.Response:
         if name not in self._static:
@@ -198,12 +212,3 @@ def _own(target: str) -> str:
 
 def _page(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, content_type="text/html", charset="utf-8", status=status, headers=HEADERS)
-
-
-def _see(target: str, *, cookie: str | None = None, secure: bool = False) -> web.Response:
-    """Go there; with a cookie that begins a session, or an empty one that ends it."""
-    response = web.Response(status=303, headers={**HEADERS, "Location": quote(target, safe="/?&=%:;,+~-._")})
-    if cookie is not None:
-        age = SESSION_S if cookie else 0
-        response.set_cookie(COOKIE, cookie, max_age=age, path="/", httponly=True, samesite="Strict", secure=secure)
-    return response

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from aiohttp import web
 
 from proxy.server import Request
 
@@ -26,7 +28,8 @@ HEADERS: Mapping[str, str] = {
 }
 """On every answer."""
 
-MAX_FORM_BYTES = 16 * 1024
+MAX_FORM_BYTES = 64 * 1024
+"""A long note, in letters that a form spells with twelve bytes each."""
 FORM_TIMEOUT_S = 10.0
 
 
@@ -90,3 +93,8 @@ async def read_form(request: Request) -> dict[str, str]:
     if len(form) != len(pairs):
         raise Refused(400, "The form has a field twice.")
     return form
+
+
+def see(target: str) -> web.Response:
+    """The answer to a form that was accepted: go there."""
+    return web.Response(status=303, headers={**HEADERS, "Location": quote(target, safe="/?&=%:;,+~-._#")})

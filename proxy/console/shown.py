@@ -97,10 +97,11 @@ class Bar:
 
 def bars(record: Record, rationales: dict[str, Any] | None = None) -> list[Bar]:
     """All verdicts of a record, those in shadow last."""
-    return [_bar(v, rationales or {}) for v in (*record.get("verdicts", ()), *record.get("shadow", ()))]
+    return [bar(v, rationales or {}) for v in (*record.get("verdicts", ()), *record.get("shadow", ()))]
 
 
-def _bar(verdict: Record, rationales: dict[str, Any]) -> Bar:
+def bar(verdict: Record, rationales: dict[str, Any]) -> Bar:
+    """One verdict."""
     score = verdict.get("score")
     facts = [
         ("tier", verdict.get("tier") or ""),

@@ -13,16 +13,18 @@ from aiohttp import web
 
 from proxy.audit.audit import Audit
 from proxy.audit.store import Filter, Record
-from proxy.console.gate import HEADERS, Refused
+from proxy.console.gate import HEADERS, Refused, see
 from proxy.console.guards import GuardWatch
 from proxy.console.live import Live
 from proxy.console.policies import Policies
 from proxy.console.reading import Page, Records, Threads
 from proxy.console.rendering import Pages
+from proxy.console.review import ReviewPages, remember_reviewer, reviewer_of
 from proxy.console.session import Session, Sessions
 from proxy.console.shown import bars, row
 from proxy.loading import Loaded
 from proxy.reload_record import ReloadRecord
+from proxy.review.queue import ReviewQueue
 from proxy.server import Request, write
 from rules.rule import Action, Stage
 
@@ -65,9 +67,17 @@ class Views:
         audit: What is being put on record; None: nothing is.
         reloads: The attempts to read the configuration again.
         pages: What draws.
+        queue: The review queue; None: there is none.
     """
 
-    def __init__(self, look: Callable[[], Loaded], audit: Audit | None, reloads: ReloadRecord, pages: Pages) -> None:
+    def __init__(
+        self,
+        look: Callable[[], Loaded],
+        audit: Audit | None,
+        reloads: ReloadRecord,
+        pages: Pages,
+        queue: ReviewQueue | None = None,
+    ) -> None:
         self._look = look
         self._reloads = reloads
         self._pages = pages
@@ -77,6 +87,7 @@ class Views:
         self._records = Records(audit.folder.path) if audit is not None else None
         self._live = Live(audit, self._row) if audit is not None else None
         self._catching_up = asyncio.Lock()  # many come back at once after a restart
+        self._reviews = ReviewPages(queue, pages) if queue is not None else None
         self._policies = Policies(self._records, pages)
 
     async def close(self) -> None:
@@ -89,7 +100,13 @@ class Views:
         """What stands around every page."""
         can_leave = session is not None and bool(session.id)
         form_token = sessions.form_token(session) if session is not None else ""
-        return {"here": here, "can_leave": can_leave, "form_token": form_token, "has_session": session is not None}
+        return {
+            "here": here,
+            "can_leave": can_leave,
+            "form_token": form_token,
+            "has_session": session is not None,
+            "has_review": self._reviews is not None,
+        }
 
     def _row(self, record: Record) -> str:
         return self._pages.draw("row.html", row=row(record))
@@ -192,6 +209,37 @@ class Views:
     async def what_if(self, asked: Asked) -> str:
         """What other thresholds would have changed: a piece of the policy's page."""
         return await self._threads.run(self._policies.draw_what_if, self._look(), dict(asked.query))
+
+    # ------------------------------------------------------------------ review
+
+    def _review(self) -> ReviewPages:
+        if self._reviews is None:
+            raise Refused(404, "The configuration has no review queue.")
+        return self._reviews
+
+    async def review(self, asked: Asked) -> str:
+        """What waits for people, and one of it to be looked at."""
+        frame = self.frame(asked.session, asked.sessions, "review")
+        reviewer = reviewer_of(asked.request.headers.get("Cookie", ""))
+        return await self._threads.run(self._review().draw, frame, dict(asked.query), reviewer)
+
+    async def say(self, asked: Asked, form: Mapping[str, str]) -> web.StreamResponse:
+        """Somebody has said something about an item."""
+        answer = see(await self._threads.run(self._review().say, dict(form)))
+        remember_reviewer(answer, form.get("reviewer", ""))
+        return answer
+
+    async def exceptions(self, asked: Asked) -> str:
+        """The exceptions that apply."""
+        frame = self.frame(asked.session, asked.sessions, "review")
+        reviewer = reviewer_of(asked.request.headers.get("Cookie", ""))
+        return await self._threads.run(self._review().draw_exceptions, frame, reviewer)
+
+    async def revoke(self, asked: Asked, form: Mapping[str, str]) -> web.StreamResponse:
+        """Somebody takes an exception back."""
+        answer = see(await self._threads.run(self._review().revoke, dict(form)))
+        remember_reviewer(answer, form.get("reviewer", ""))
+        return answer
 
     # ------------------------------------------------------------------ the service
 

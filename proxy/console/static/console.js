@@ -114,15 +114,36 @@ function whatIf(form) {
 function refresh(part) {
   setInterval(async () => {
     if (document.hidden) return;
-    const answer = await fetch(location.href).catch(() => null);
-    if (!answer || !answer.ok) return;
+    const address = new URL(location.href);
+    address.searchParams.delete("content");  // only what is refreshed is asked for
+    const answer = await fetch(address).catch(() => null);
+    if (!answer || !answer.ok || part.contains(document.activeElement)) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById(part.id);
     if (fresh && fresh.innerHTML !== part.innerHTML) part.innerHTML = fresh.innerHTML;
   }, Number(part.dataset.refresh) * 1000);
 }
 
+// j and k move; u, o, s say something; x, n, c lead to the exception, the note, the content.
+function review(one) {
+  const press = {
+    j: () => one.querySelector("a[rel=next]"), k: () => one.querySelector("a[rel=prev]"), c: () => one.querySelector("#content"),
+    u: () => one.querySelector("button[value=upheld]"), o: () => one.querySelector("button[value=overturned]"),
+    s: () => one.querySelector("button[value=unsure]"),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (typing(event) || event.repeat) return;
+    const details = one.querySelector("#exception");
+    if (event.key in press) press[event.key]()?.click();
+    else if (event.key === "n") one.querySelector("textarea").focus();
+    else if (event.key === "x" && details) { details.open = true; details.querySelector("select").focus(); }
+    else return;
+    event.preventDefault();
+  });
+}
+
 for (const table of document.querySelectorAll("table.rows")) keys(table);
 for (const body of document.querySelectorAll("[data-live]")) live(body);
 for (const form of document.querySelectorAll("[data-what-if]")) whatIf(form);
 for (const part of document.querySelectorAll("[data-refresh]")) refresh(part);
+for (const one of document.querySelectorAll("[data-review]")) review(one);

@@ -17,6 +17,7 @@ from proxy.audit.entry import Entry
 from proxy.audit.opening import audit_of, policy_texts
 from proxy.loading import Loaded
 from proxy.records import Metrics
+from proxy.review.queue import ReviewQueue
 from tests.proxy.configs import load
 from tests.proxy.console.shop import CONFIG
 from tests.proxy.test_server import serving
@@ -34,6 +35,7 @@ class Shop:
     admin: Admin
     audit: Audit | None
     client: aiohttp.ClientSession
+    queue: ReviewQueue
 
     async def keep(self, *entries: Entry) -> None:
         """Put entries on record."""
@@ -58,14 +60,16 @@ async def open_shop(folder: Path, config: str = CONFIG, token: str | None = TOKE
     audit = audit_of(loaded)
     if audit is not None:
         await audit.start(policy_texts(loaded))
-    admin = Admin(loaded, Metrics(), audit)
+    queue = ReviewQueue(folder / "review.db")
+    admin = Admin(loaded, Metrics(), audit, queue=queue)
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     options: dict[str, Any] = {"timeout": aiohttp.ClientTimeout(total=30), "cookie_jar": aiohttp.DummyCookieJar()}
     try:
         async with serving(admin.handle) as port, aiohttp.ClientSession(headers=headers, **options) as client:
-            yield Shop(f"http://127.0.0.1:{port}", port, loaded, admin, audit, client)
+            yield Shop(f"http://127.0.0.1:{port}", port, loaded, admin, audit, client, queue)
             await admin.close()
     finally:
+        queue.close()
         if audit is not None:
             await audit.close()
 

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from proxy.audit.entry import Entry, moment
+from proxy.review.item import Flagged, NewItem
 
 CONFIG = """\
 upstreams:
@@ -147,7 +148,7 @@ def _one(n: int, chance: random.Random) -> Entry:
             thresholds={"rewrite": 0.5},
             latency_ms=0.2,
         )
-        more = {"policies": ["order-numbers"]} if found else {}
+        more: dict[str, Any] = {"policies": ["order-numbers"]} if found else {}
         return entry(record(n, action=action, route="music-desk", verdicts=[judged], screen_ms=0.4, **more))
     if n % 97 == 0:
         failed = verdict("rival-fruit", "error", None, tier=None, error="guard_timeout")
@@ -166,3 +167,21 @@ def _one(n: int, chance: random.Random) -> Entry:
         asks = "refuse" if bulk >= 0.7 else "forward"
         shadow = [verdict("bulk-orders", asks, bulk, mode="shadow", thresholds={"refuse": 0.7}, calibrated=False)]
     return entry(record(n, stage=stage, action=action, verdicts=verdicts, shadow=shadow, screen_ms=ms + 1, **more))
+
+
+def flagged(
+    n: int = 600, score: float = 0.6243, asked: str = "Which is better for a cake: your apples, or pears?"
+) -> NewItem:
+    """What waits for people about the ``n``-th request."""
+    about = {"score": score, "thresholds": {"flag": 0.5, "refuse": 0.8}, "tier": "reasoned", "model": MODEL}
+    return NewItem(
+        decision_id=f"{request_id(n)}-input",
+        request_id=request_id(n),
+        stage="input",
+        endpoint="/v1/chat/completions",
+        route="fruit-shop",
+        region=None,
+        action="flag",
+        flagged=(Flagged("rival-fruit", "5e1f00d5a1ad", "2f6b9d0c4a7e1835", about),),
+        content={"keep": "full", "texts": [{"path": "messages[0].content", "surface": "user", "text": asked}]},
+    )

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from proxy.audit.entry import Entry
+from proxy.review.item import State
 from tests.proxy.console.conftest import TOKEN, Shop
-from tests.proxy.console.shop import day, entry, record, request_id, verdict
+from tests.proxy.console.shop import day, entry, flagged, record, request_id, verdict
 from tests.proxy.console.test_pages import HOSTILE, everywhere
 
 CHROMIUM = os.environ.get("SAFEGUARD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.skipif(
 PAGES = (
     "/console",
     f"/console/decision?id={request_id(60)}-input&content=shown",
+    "/console/review?content=shown",
+    "/console/exceptions",
     "/console/policies",
     "/console/policy?name=rival-fruit",
     "/console/guards",
@@ -87,6 +90,8 @@ def href(one: Entry) -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_page_fits_and_no_browser_complains(shop: Shop, browser: Any, width: int, scheme: str) -> None:
     await shop.keep(*day(60))
+    shop.queue.add([flagged(n) for n in range(40)])
+    shop.queue.add_exception(flagged(1).flagged[0], expires_us=shop.queue.clock() + 10**12, by="Ana", why="Ours.")
     at = await window(browser, shop, viewport={"width": width, "height": 844}, color_scheme=scheme)
     await at.sign_in()
     for target in PAGES:
@@ -194,6 +199,57 @@ async def test_a_threshold_is_moved_by_keyboard_and_says_at_once_what_would_chan
     assert at.complaints == []
 
 
+async def test_a_reviewer_needs_no_mouse(shop: Shop, browser: Any) -> None:
+    one, two, three = shop.queue.add([flagged(n) for n in (1, 2, 3)])
+    at = await window(browser, shop)
+    await at.sign_in("/console/review")
+
+    async def press(key: str, item: int) -> None:
+        await at.page.keyboard.press(key)
+        await at.page.wait_for_selector(f'section[aria-label="Item {item}"]')
+
+    await press("j", two)
+    await press("j", one)
+    await press("k", two)
+    await press("k", three)
+    await at.page.keyboard.press("u")  # asks for the name first
+    assert await at.page.evaluate("document.activeElement.name") == "reviewer"
+    assert shop.queue.get(three).state is State.PENDING
+    await at.page.keyboard.type("Ana")
+    await at.page.keyboard.press("Tab")
+    await at.page.keyboard.type("no pears, just plums")  # letters are letters in a note
+    await at.page.keyboard.press("Tab")
+    await press("u", two)
+    item = shop.queue.get(three)
+    assert (item.state, item.reviewer, item.note) == (State.UPHELD, "Ana", "no pears, just plums")
+    await press("o", one)
+    assert shop.queue.get(two).state is State.OVERTURNED
+    await at.page.keyboard.press("x")
+    await at.page.keyboard.press("Tab")
+    await at.page.keyboard.type("7")
+    await at.page.keyboard.press("Tab")
+    await at.page.keyboard.press("Enter")
+    await at.page.wait_for_selector("text=1 exception applies")
+    await at.page.keyboard.press("c")
+    await at.page.wait_for_selector("text=for a cake")
+    await at.page.keyboard.press("s")
+    await at.page.wait_for_selector("text=Nothing here.")
+    assert shop.queue.get(one).state is State.UNSURE
+    assert at.complaints == []
+
+
+async def test_a_reviewer_needs_no_scripts(shop: Shop, browser: Any) -> None:
+    one, two = shop.queue.add([flagged(n) for n in (1, 2)])
+    at = await window(browser, shop, java_script_enabled=False)
+    await at.sign_in("/console/review")
+    await at.page.click("text=Show the content")
+    assert await at.page.is_visible("text=for a cake")
+    await at.page.fill("[name=reviewer]", "Ana")
+    await at.page.click("text=Overturn")
+    assert await at.page.is_visible(f'section[aria-label="Item {one}"]')
+    assert shop.queue.get(two).state is State.OVERTURNED
+
+
 async def test_hostile_words_run_nothing(shop: Shop, browser: Any) -> None:
     kept = {"keep": "full", "texts": [{"path": "x", "text": HOSTILE}], "rationales": {HOSTILE: HOSTILE}}
     await shop.keep(entry(everywhere(HOSTILE), kept))
@@ -227,6 +283,8 @@ async def test_without_scripts_every_page_works(shop: Shop, browser: Any) -> Non
 
 async def test_everything_that_can_be_used_has_a_name(shop: Shop, browser: Any) -> None:
     await shop.keep(*day(60))
+    shop.queue.add([flagged(n) for n in range(3)])
+    shop.queue.add_exception(flagged(1).flagged[0], expires_us=shop.queue.clock() + 10**12, by="Ana", why="Ours.")
     at = await window(browser, shop)
     await at.sign_in()
     for target in PAGES:
