@@ -25,6 +25,9 @@ from proxy.logs import LoopErrors
 from proxy.records import Metrics
 from proxy.reload_record import ReloadMetrics, ReloadRecord
 from proxy.reloading import Reloader
+from proxy.review.metrics import ReviewMetrics
+from proxy.review.queue import ReviewQueue
+from proxy.review.review import Review, review_of
 from proxy.server import Server
 from proxy.watching import Watch
 
@@ -50,6 +53,7 @@ class App:
     admin: Admin
     metrics: Metrics
     audit: Audit | None = None
+    review: Review | None = None
     reloader: Reloader | None = None
     """What watches the configuration; None: nobody does."""
     _watching: asyncio.Task[None] | None = None
@@ -66,7 +70,7 @@ class App:
 
     def take(self, loaded: Loaded) -> None:
         """Have another configuration judge what comes from now on; its guards are ready, its policies are kept."""
-        self.serving.follow(loaded, Gateway(loaded, self.metrics, self.audit))
+        self.serving.follow(loaded, Gateway(loaded, self.metrics, self.audit, self.review))
         self.admin.follow(loaded)
 
     async def start(self) -> None:
@@ -75,8 +79,11 @@ class App:
         Raises:
             OSError: A port cannot be bound.
             AuditError: The audit cannot be written.
+            ReviewError: The review queue cannot be used.
         """
         listen = self.loaded.config.listen
+        if self.review is not None:
+            await self.review.start()
         if self.audit is not None:
             await self.audit.start(policy_texts(self.loaded))
         try:
@@ -112,6 +119,8 @@ class App:
     async def close(self) -> None:
         """Stop listening, let answers under way finish, end guards and connections."""
         await self.admin.close()
+        if self.review is not None:
+            self.review.end_holds()
         watching, self._watching = self._watching, None
         await tasks.end(watching)
         cut = tasks.own(self._cut(), name="drain")
@@ -122,6 +131,8 @@ class App:
         await self.serving.close()
         if self.audit is not None:
             await self.audit.close()
+        if self.review is not None:
+            await self.review.close()
 
     async def _cut(self) -> None:
         """Once the time for it is over, end what answers under way still wait for: they then end by themselves."""
@@ -139,13 +150,17 @@ def build_app(loaded: Loaded, path: Path | None = None, read: Callable[[], Bluep
         read: Reads it again, when it has changed; None: it is not watched.
     """
     metrics, record = Metrics(), ReloadRecord()
-    audit = audit_of(loaded)
-    serving = Generations(loaded, Gateway(loaded, metrics, audit))
+    audit, review = audit_of(loaded), review_of(loaded)
+    serving = Generations(loaded, Gateway(loaded, metrics, audit, review))
     metrics.registry.register(GuardMetrics(lambda: serving.loaded.engines))
     metrics.registry.register(ReloadMetrics(record, serving))
     if audit is not None:
         metrics.registry.register(AuditMetrics(audit))
-    app = App(serving, Admin(loaded, metrics, audit, record), metrics, audit)
+    if review is not None:
+        metrics.registry.register(ReviewMetrics(review))
+    # the console has a connection of its own, so that the queue's thread sees what is said there like anybody else's word
+    queue = None if review is None else ReviewQueue(review.queue.path, must_exist=True)
+    app = App(serving, Admin(loaded, metrics, audit, record, queue), metrics, audit, review)
     if read is not None and path is not None:
         app.reloader = Reloader(path, read, lambda: serving.loaded, app.take, audit, record)
     return app

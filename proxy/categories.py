@@ -1,8 +1,8 @@
 """Verdicts in the words of OpenAI's moderation: policies as categories, with scores.
 
 A category is true when its score reaches the rule's lowest threshold of refuse and rewrite or, for a rule that only flags, of
-flag: when the rule would do the most that it can do. The content is flagged when a category is true. What could not be
-judged is in no category: an error never reads as safe, its caller must say so.
+flag: when the rule would do the most that it can do; not where the content is excepted for its policy. The content is flagged
+when a category is true. What could not be judged is in no category: an error never reads as safe, its caller must say so.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def categorised(verdicts: Iterable[Verdict], applied: Mapping[str, list[str]] | 
         if verdict.score is None:
             continue
         name = verdict.rule.policy.name
-        is_true = verdict.score >= threshold_of(verdict.rule)
+        is_true = verdict.score >= threshold_of(verdict.rule) and verdict.excepted is None
         categories[name] = categories.get(name, False) or is_true
         scores[name] = max(scores.get(name, 0.0), verdict.score)
     return {

@@ -29,6 +29,7 @@ from proxy.printing import console as _console
 from proxy.printing import print_json as _print_json
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
+from proxy.review.item import ReviewError
 from proxy.stale_calibrations import StaleCalibration, stale_calibrations
 from proxy.strict_json import check_text
 from rules.content import Content, Leaf
@@ -55,6 +56,8 @@ def serve(path: Path, args: argparse.Namespace) -> int:
         raise ConfigError(f"{path}: listen: cannot bind: {e.strerror or e}") from None
     except AuditError as e:
         raise ConfigError(f"{path}: audit: {e}") from None
+    except ReviewError as e:
+        raise ConfigError(f"{path}: review: {e}") from None
     return 0
 
 

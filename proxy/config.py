@@ -85,6 +85,26 @@ class Audit(Section):
         return self
 
 
+class Review(Section):
+    """A queue of flagged decisions for people to look at, see docs/review.md. Left out: a flag is a mark, and nothing else."""
+
+    path: Annotated[str, Field(min_length=1)] = "review.db"
+    """SQLite database, looked up beside the configuration; made if it is missing, with ``.key`` beside it. Several processes
+    may use it at a time."""
+    content: Keep = Keep.REDACTED
+    """What reviewers see, and so what lies on the disk, of what was flagged: ``redacted``: the texts, with what detectors find
+    masked; ``full``: the texts; ``none``: scores only, and no item can become an example or a row."""
+    keep_days: Annotated[int, Field(ge=1, le=36500)] = 90
+    """At this age items are deleted with their content, decided or not, while the proxy runs; exceptions so long after they
+    have expired."""
+    on_review_error: Literal["refuse", "forward"] = "refuse"
+    """If an item cannot be written: ``refuse``: 503 for what is flagged; ``forward``: go on, counted."""
+    hold_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 30
+    """How long a rule with ``hold: true`` waits for a reviewer, unless it says so itself."""
+    max_held: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """So many requests may wait at once; one more takes its rule's ``on_error`` at once."""
+
+
 class Upstream(Section):
     """A model server behind the proxy."""
 
@@ -372,6 +392,12 @@ class RuleEntry(Section):
     only) changes nothing and tells the upstream about the policy in a system message."""
     restore: bool = False
     """Whether what this rule masked in the request is put back into the completion (``input`` only)."""
+    hold: bool = False
+    """Whether what this rule flags waits for a reviewer before it goes through: upheld is refused, overturned goes through,
+    and what nobody decides takes ``on_error``. Needs a section ``review``. Not where text leaves before all was judged:
+    rules of ``output`` with ``stream: window`` or ``deliver_first``, rules of ``input`` with ``overlap``."""
+    hold_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = None
+    """How long it waits at most; left out: as ``review`` says."""
     scope: Annotated[tuple[Surface, ...], Field(min_length=1)] | None = None
     """Surfaces that the rule reads; left out: the policy's own, or all."""
 
@@ -386,6 +412,10 @@ class RuleEntry(Section):
     def _does_something(self) -> RuleEntry:
         if self.flag is None and self.rewrite is None and self.refuse is None:
             raise ValueError("needs at least one threshold: flag, rewrite or refuse")
+        if self.hold and self.flag is None:
+            raise ValueError("hold: what is flagged waits, so the rule needs a threshold `flag`")
+        if self.hold_s is not None and not self.hold:
+            raise ValueError("hold_s: belongs to `hold: true`")
         return self
 
 
@@ -468,6 +498,8 @@ class Config(Section):
     """Admin port."""
     audit: Audit | None = None
     """Records of decisions."""
+    review: Review | None = None
+    """Flagged decisions, for people to look at."""
     upstreams: Annotated[dict[Name, Upstream], Field(min_length=1)]
     """Upstreams by name."""
     guards: dict[Name, Guard] = {"embedded": EncoderGuard(engine="encoder")}

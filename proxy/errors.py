@@ -81,6 +81,16 @@ def audit_unavailable() -> HttpError:
     )
 
 
+def review_unavailable() -> HttpError:
+    """503: nothing that is flagged may leave that is not in the review queue, and the queue cannot be written."""
+    return HttpError(
+        503,
+        "review_unavailable",
+        "The content could not be put up for review, so it was not passed on. Try again later.",
+        headers={"Retry-After": "5"},
+    )
+
+
 def too_long_to_judge() -> HttpError:
     """413: every guard that could not decide says that the content is too long; trying again would not help."""
     return HttpError(413, "content_too_long", "The content is too long to be judged, so it was not passed on.")

@@ -13,6 +13,7 @@ from models.engine import Passage
 from proxy import records
 from proxy.audit.trail import Trail
 from proxy.loading import LoadedRoute
+from proxy.review.reviewing import Reviewing
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text
 from rules.content import Content, LeafKind, Path, Surface, show_path
@@ -51,6 +52,8 @@ class Exchange:
     """Code of the error that ended a stream; the status says nothing about it."""
     trail: Trail | None = None
     """What of it is on record; None: nothing is to be."""
+    reviewing: Reviewing | None = None
+    """What of it is in the review queue; None: there is none."""
     region: str | None = None
     """Where the request comes from, for the record, if the configuration tells regions apart."""
     settled: set[Stage] = field(default_factory=set)
@@ -110,7 +113,7 @@ class Exchange:
         self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
         before = self.decisions.get(stage)
         stands = before is None or decision.action >= before.action
-        if stands and content is not None and self.trail is not None:
+        if stands and content is not None and (self.trail is not None or self.reviewing is not None):
             self.contents[stage] = content
         if before is None:
             self.decisions[stage] = decision
@@ -127,11 +130,12 @@ class Exchange:
             self.metrics.count(self.route.config.name, self.decisions[stage], self._seconds[stage])
 
     async def releases(self, stage: Stage) -> None:
-        """Await this before anything leaves that a stage judges; see `proxy.audit.trail`.
+        """Await this before anything leaves that a stage judges; see `proxy.audit.trail` and `proxy.review.reviewing`.
 
         Raises:
             HttpError: 503, it cannot be put on record, so it must not leave.
         """
+        await self.flagged(stage)
         if self.trail is not None:
             await self.trail.releases(self, stage)
 
@@ -141,8 +145,27 @@ class Exchange:
         Raises:
             HttpError: 503, it cannot be put on record, so it must not leave.
         """
+        for stage in Stage:
+            await self.flagged(stage)
         if self.trail is not None:
             await self.trail.answers(self, status, error)
+
+    async def flagged(self, stage: Stage) -> None:
+        """Await this before more leaves of what a stage judges, once something has left.
+
+        Raises:
+            HttpError: 503, it is flagged and cannot be put up for review, so it must not leave.
+        """
+        if self.reviewing is not None and not self.refused_locally:  # of an error of the proxy nothing is judged content
+            await self.reviewing.flagged(self, stage)
+
+    async def held(self, judged: Judged, screener: Screener) -> Judged:
+        """Await this before a stage is decided: what a reviewer says may change what is judged.
+
+        Raises:
+            HttpError: 503, it cannot be put up for review, so it must not leave.
+        """
+        return judged if self.reviewing is None else await self.reviewing.held(self, judged, screener)
 
     def decision_record(self, stage: Stage) -> dict[str, Any]:
         """A stage's decision as it stands in the log and in the audit; made once."""
@@ -287,6 +310,7 @@ async def screen_object(
         return read(copy, advisories)
 
     judged = await judge(screener, content, context, exchange.masker, None if read is None else advise)
+    judged = await exchange.held(judged, screener)
     exchange.decided(screener.stage, judged.decision, judged.seconds, judged.content)
     put_texts(body, edited_texts(content, judged.edits))
     if read is not None and judged.advisories:

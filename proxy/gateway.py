@@ -38,6 +38,8 @@ from proxy.exchange import Exchange, screen_object
 from proxy.loading import Loaded, LoadedRoute
 from proxy.relay import Relay, header_leaves, run_shadow
 from proxy.responses import ResponsesApi
+from proxy.review.review import Review
+from proxy.review.reviewing import Reviewing
 from proxy.routing import Candidate, ambiguous_header, candidates, may_use, select
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
@@ -72,10 +74,13 @@ _JSON_TYPE = re.compile(r"^application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)
 class Gateway:
     """Answers the data port by one loaded configuration."""
 
-    def __init__(self, loaded: Loaded, metrics: records.Metrics, audit: Audit | None = None) -> None:
-        self._loaded = loaded
+    def __init__(
+        self, loaded: Loaded, metrics: records.Metrics, audit: Audit | None = None, review: Review | None = None
+    ) -> None:
+        self._loaded = loaded if review is None else review.guarded(loaded)
         self._metrics = metrics
         self._audit = audit
+        self._review = review
         self._callers: dict[str, Caller] = {}
         for route in loaded.routes:
             self._callers.setdefault(route.config.upstream, _caller(route.upstream, route.upstream_key))
@@ -152,7 +157,10 @@ class Gateway:
 
     def _exchange(self) -> Exchange:
         trail = Trail(self._audit, self._loaded.configuration) if self._audit is not None else None
-        return Exchange(endpoint="", metrics=self._metrics, fallback_policy_set=self._loaded.revision, trail=trail)
+        config = self._loaded.config.review
+        review = Reviewing(self._review, config.content) if self._review is not None and config is not None else None
+        fallback = self._loaded.revision
+        return Exchange(endpoint="", metrics=self._metrics, fallback_policy_set=fallback, trail=trail, reviewing=review)
 
     async def _error(self, error: HttpError, exchange: Exchange) -> web.Response:
         """An answer that is an error; on record like every other, as far as that works."""

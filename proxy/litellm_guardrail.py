@@ -148,7 +148,7 @@ def _merged(texts: list[Leaf], others: list[Leaf]) -> Iterator[Leaf]:
 
 async def apply(exchange: Exchange, screener: Screener, raw: dict[str, Any], content: Content) -> dict[str, Any]:
     """Judge a request; gives the answer's body, the decision goes on record."""
-    judged: Judged = await judge(screener, content, (), exchange.masker)
+    judged: Judged = await exchange.held(await judge(screener, content, (), exchange.masker), screener)
     decision = judged.decision
     exchange.decided(screener.stage, decision, judged.seconds, judged.content)
     if decision.action is Action.REFUSE:

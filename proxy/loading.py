@@ -81,6 +81,8 @@ class Loaded:
     """Hash over all that the configuration says, its policies, examples and calibrations included: 12 hexadecimal digits."""
     audit_folder: Path | None = None
     """Where the audit is kept; None: nowhere."""
+    review_path: Path | None = None
+    """Where the review queue is kept; None: nowhere."""
     calibrations: Mapping[str, tuple[Calibration, ...]] = field(default_factory=dict)
     """All maps there are, by name of the policy; whether one holds for a guard is seen when the guard judges."""
     judges: Mapping[str, Engine] = field(default_factory=dict, repr=False)
@@ -208,6 +210,7 @@ class Blueprint:
             admin_token=self.admin_token,
             configuration=self.configuration,
             audit_folder=audit_folder(self.source.path, self.config),
+            review_path=review_path(self.source.path, self.config),
             calibrations=self.calibrations,
             judges=judges,
             guards=self.guards,
@@ -585,6 +588,11 @@ def audit_folder(path: Path, config: Config) -> Path | None:
     return None if config.audit is None else path.parent / Path(config.audit.path).expanduser()
 
 
+def review_path(path: Path, config: Config) -> Path | None:
+    """Where the review queue of the configuration at ``path`` is kept; None if it has none."""
+    return None if config.review is None else path.parent / Path(config.review.path).expanduser()
+
+
 def _keep(config: Config, route: Route) -> Keep:
     if config.audit is None:
         return Keep.NONE
@@ -758,7 +766,24 @@ def _rule(
         rewrite_with,
         entry.restore,
         policy.rewrite_text or policy.refusal_text or route.refusal_text or DEFAULT_REFUSAL_TEXT,
+        _hold_s(source, at, entry, route, config),
     )
+
+
+def _hold_s(source: _Source, at: KeyPath, entry: RuleEntry, route: Route, config: Config) -> float | None:
+    """How long what a rule flags waits for a reviewer, if that goes together with the route."""
+    if not entry.hold:
+        return None
+    reason = ""
+    if config.review is None:
+        reason = "there is no review queue: add a section `review`"
+    elif "output" in at and route.stream is not StreamMode.BUFFER:
+        reason = f"with `stream: {route.stream}` text has left before all of it could be reviewed; use buffer"
+    elif "input" in at and route.overlap:
+        reason = "with `overlap: true` the request is sent before it could be reviewed"
+    if reason or config.review is None:
+        raise source.error((*at, "hold"), reason)
+    return config.review.hold_s if entry.hold_s is None else entry.hold_s
 
 
 def _rewrite_with(source: _Source, at: KeyPath, entry: RuleEntry, policy: Policy) -> RewriteWith:
@@ -881,6 +906,7 @@ def _policy_set(
     lines = [
         f"{stage} {r.policy.name} {r.policy.revision} {r.guards} {sorted(r.thresholds.items())} {r.mode} {r.on_error} "
         f"{sorted(r.scope) if r.scope is not None else '*'}{_rewrite_line(r)}"
+        f"{'' if r.hold_s is None else f' hold {r.hold_s}'}"
         f"{''.join(f' {c.model_dump_json()}' for c in calibrations[r.policy.name])}"
         for stage, rules in ((Stage.INPUT, given), (Stage.OUTPUT, back))
         for r in rules

@@ -35,6 +35,10 @@ class Metrics:
             "safeguard_unjudged_total", "Parts that crossed or were decided without a verdict.", ["route"],
             registry=self.registry,
         )  # fmt: skip
+        self.exceptions = Counter(
+            "safeguard_exceptions_applied_total", "Verdicts that asked for nothing because of an exception.",
+            ["route", "policy"], registry=self.registry,
+        )  # fmt: skip
         self.wasted = Counter(
             "safeguard_wasted_calls_total", "Upstream calls that began early (overlap) and were refused.", ["route"],
             registry=self.registry,
@@ -65,6 +69,8 @@ class Metrics:
             self.unjudged.labels(route).inc(len(decision.unjudged))
         for verdict in decision.verdicts:
             self._verdict(route, verdict.rule.policy.name, outcome(verdict)).inc()
+            if verdict.excepted is not None:
+                self.exceptions.labels(route, verdict.rule.policy.name).inc()
 
 
 def outcome(verdict: Verdict) -> str:
@@ -93,6 +99,10 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         record["error"] = verdict.error
     elif not verdict.calibrated:
         record["calibrated"] = False
+    if verdict.excepted is not None:
+        record["excepted"] = verdict.excepted
+    if verdict.ruling is not None:
+        record["ruling"] = str(verdict.ruling)
     return record
 
 

@@ -62,8 +62,8 @@ class NotNow(ConfigError):
 
 _RESTART = "cannot change while the proxy runs: restart it, or put the old value back"
 
-_FOLLOWS = frozenset({"content"})
-"""Keys of `audit` that belong to the configuration that judges; all others to the store, which is opened once."""
+_FOLLOWS = {"audit": frozenset({"content"}), "review": frozenset({"content", "hold_s"})}
+"""Keys that belong to the configuration that judges; all others of these sections to the store, which is opened once."""
 
 
 @dataclass(slots=True)
@@ -255,6 +255,7 @@ def check_fixed(config: Config, blueprint: Blueprint) -> None:
         "listen": (config.listen, blueprint.config.listen),
         "admin": (config.admin, blueprint.config.admin),
         "audit": (config.audit, blueprint.config.audit),
+        "review": (config.review, blueprint.config.review),
     }
     for name, (now, then) in sections.items():
         if now is None or then is None:
@@ -262,7 +263,7 @@ def check_fixed(config: Config, blueprint: Blueprint) -> None:
                 raise blueprint.error((name,), _RESTART)
             continue
         for key in type(now).model_fields:
-            if getattr(now, key) != getattr(then, key) and not (name == "audit" and key in _FOLLOWS):
+            if getattr(now, key) != getattr(then, key) and key not in _FOLLOWS.get(name, ()):
                 raise blueprint.error((name, key), _RESTART)
 
 

@@ -15,11 +15,12 @@ from aiohttp import web
 
 from proxy import sse
 from proxy.api import AnswerStream, StreamFault
-from proxy.errors import HttpError, audit_unavailable, bad_upstream, guard_unavailable
+from proxy.errors import HttpError, audit_unavailable, bad_upstream, guard_unavailable, review_unavailable
 from proxy.exchange import Judged, Screened, judge, put_texts, refused
 from proxy.hold import Check, StreamMode, TooLate
 from proxy.server import write
 from proxy.upstream import Answer
+from rules.content import Content
 from rules.decision import Cause, Decision
 from rules.rewrite import Masker, edited_texts
 from rules.rule import Action
@@ -32,7 +33,7 @@ T = TypeVar("T")
 KEEP_ALIVE_S = 1.0
 """While nothing may leave, the client hears a comment this often; the first one begins the answer."""
 
-_UNAVAILABLE = (guard_unavailable().code, audit_unavailable().code)
+_UNAVAILABLE = (guard_unavailable().code, audit_unavailable().code, review_unavailable().code)
 """What is an answer of its own as long as nothing was sent."""
 
 
@@ -172,9 +173,7 @@ class StreamRelay:
         """
         relay = self.relay
         body, content, _ = relay.clean_answer(stream.answer(), stream.hold.unjudged_loose)
-        judged = await self._wait(
-            tasks.start("judge", judge(relay.route.output, content, relay.context, relay.exchange.masker))
-        )
+        judged = await self._wait(tasks.start("judge", self._judge_whole(content)))
         relay.shadow(relay.route.output, content, relay.context)
         decision = judged.decision
         paths = stream.channel_paths()
@@ -198,6 +197,11 @@ class StreamRelay:
             relay.api.without_details(body)  # they could spell, in their alternatives, what was masked
         relay.notes()
         return stream.ending(body, rest)
+
+    async def _judge_whole(self, content: Content) -> Judged:
+        relay = self.relay
+        judged = await judge(relay.route.output, content, relay.context, relay.exchange.masker)
+        return await relay.exchange.held(judged, relay.route.output)
 
     # ------------------------------------------------------------------ how it ends
 
@@ -247,6 +251,8 @@ class StreamRelay:
             headers = {**self.upstream.headers, **self.relay.exchange.headers(), **sse.HEADERS}
             self.response.headers.update(headers)
             await self.response.prepare(self.relay.request)
+        else:
+            await self.relay.exchange.flagged(self.relay.route.output.stage)
         await write(self.response, data)
 
 

@@ -30,6 +30,15 @@ class Finding:
     """Whether what stands there may be put back into the answer, once it was masked."""
 
 
+class Ruling(StrEnum):
+    """What a reviewer says about a content that waited for one."""
+
+    UPHELD = "upheld"
+    """It is against the policy: refused."""
+    OVERTURNED = "overturned"
+    """It is not: it passes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One rule's outcome: a score, or an error, or neither (skipped); never both.
@@ -45,6 +54,9 @@ class Verdict:
         findings: What a detector found; what a rewrite masks.
         latency_ms: How long the verdict took.
         cached: Whether the guard had judged the same content before, or did so for another request.
+        fingerprint: Of what the rule has read, where it asks for something and exceptions could be made.
+        excepted: Id of the exception by which it counts as forward.
+        ruling: What a reviewer said, whom the request waited for; goes before the score.
     """
 
     rule: Rule
@@ -57,12 +69,19 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     latency_ms: float = 0.0
     cached: bool = False
+    fingerprint: str | None = None
+    excepted: str | None = None
+    ruling: Ruling | None = None
     action: Action = field(init=False, compare=False)
     """What the rule by itself asks for; an error counts as its rule says."""
 
     def __post_init__(self) -> None:
         if self.error is not None:
             action = _COUNTS_AS[self.rule.on_error]
+        elif self.excepted is not None or self.ruling is Ruling.OVERTURNED:
+            action = Action.FORWARD
+        elif self.ruling is Ruling.UPHELD:
+            action = Action.REFUSE
         else:
             action = Action.FORWARD if self.score is None else self.rule.action_for(self.score)
         object.__setattr__(self, "action", action)

@@ -84,6 +84,7 @@ class Rule:
         rewrite_with: What a rewrite does.
         restore: Whether the values that this rule masked are put back into the answer.
         rewrite_text: What stands in place of a text that is replaced.
+        hold_s: How long what it flags waits for a reviewer, in seconds; None: it does not wait.
     """
 
     policy: Policy
@@ -95,6 +96,7 @@ class Rule:
     rewrite_with: RewriteWith = RewriteWith.MASK
     restore: bool = False
     rewrite_text: str = DEFAULT_REFUSAL_TEXT
+    hold_s: float | None = None
     thresholds_by_word: Mapping[str, float] = field(init=False, compare=False, repr=False)
     """The thresholds as records spell them, the mildest action first."""
 

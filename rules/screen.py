@@ -4,7 +4,8 @@ Detectors come first, they cost microseconds; if one of them refuses, no guard i
 call per guard and scope, because that is the unit at which an engine saves work. Once an enforced policy refuses, the
 stage's action is known: the calls that are still under way are cancelled, their rules skipped. A *failure* that counts as
 a refusal ends nothing, because another guard may find the violation that the client has to be told about. Rules in shadow
-are never waited for: `Screener.shadow` is a second, independent pass.
+are never waited for: `Screener.shadow` is a second, independent pass. A verdict about a content that is excepted for its
+policy asks for nothing (`rules.exceptions`), so the others are asked as if it had none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.engine import Engine, Passage, Score, Tier
 from models.errors import EngineError
@@ -20,7 +21,8 @@ from rules.content import CONTEXT_CHARS, Content, Surface, joined_readings
 from rules.decision import Decision, Finding, Verdict, decide
 from rules.detectors import Span
 from rules.errors import TooMuchToDecode
-from rules.rule import Mode, OnError, Rule, Stage
+from rules.exceptions import Exceptions, fingerprint_of
+from rules.rule import Action, Mode, OnError, Rule, Stage
 
 GUARD_TIMEOUT_S = 60.0
 """Longest time that a stage waits for its guards; each guard has its own, sooner limit."""
@@ -43,6 +45,7 @@ class Screener:
     on_opaque: OnError = OnError.REFUSE
     waits_for_all: bool = False
     """Whether guards that were asked are waited for although one refuses: somebody wants to see the scores."""
+    exceptions: Exceptions | None = field(default=None, repr=False)
     guards: frozenset[str] = field(init=False)
     """Names of the guards that rules ask; they need to be shown the context."""
     has_shadow: bool = field(init=False)
@@ -93,7 +96,8 @@ class Screener:
         large = _is_large(content)
         for i, rule in enumerate(rules):
             if rule.policy.detector is not None:
-                verdicts[i] = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
+                found = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
+                (verdicts[i],) = await self._excepted([found], content, ())
         asked = [i for i in range(len(rules)) if i not in verdicts]
         if asked and (every or not any(v.refuses for v in verdicts.values())):
             groups: dict[tuple[tuple[str, ...], frozenset[Surface] | None], list[int]] = {}
@@ -111,7 +115,7 @@ class Screener:
         """Ask the guards of several groups at once; unless ``to_the_end``, only until an enforced policy refuses."""
         refused = False
         async with asyncio.TaskGroup() as owner:
-            calls = [owner.create_task(self._ask(rules, content, context)) for rules in groups]
+            calls = [owner.create_task(self._answers(rules, content, context)) for rules in groups]
             waiting = set(calls)
             while waiting and not refused:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -122,6 +126,30 @@ class Screener:
             [_unanswered(rule, skipped=refused) for rule in rules] if call.cancelled() else call.result()
             for rules, call in zip(groups, calls, strict=True)
         ]
+
+    async def _answers(self, rules: Sequence[Rule], content: Content, context: Sequence[Passage]) -> list[Verdict]:
+        return await self._excepted(await self._ask(rules, content, context), content, context)
+
+    async def _excepted(self, verdicts: list[Verdict], content: Content, context: Sequence[Passage]) -> list[Verdict]:
+        """Verdicts of rules that read the same, those that ask for something with what exceptions say about it.
+
+        A failure is no verdict about the content, so no exception helps it.
+        """
+        asking = [v for v in verdicts if v.error is None and v.action is not Action.FORWARD]
+        if self.exceptions is None or not asking:
+            return verdicts
+        what = (asking[0].rule, self.stage, content, context, self.exceptions.key)
+        if _is_large(content):
+            fingerprint = await asyncio.to_thread(fingerprint_of, *what)
+        else:
+            fingerprint = fingerprint_of(*what)
+        marked = []
+        for v in verdicts:
+            if any(v is asks for asks in asking):
+                excepted = self.exceptions.find(v.rule.policy, fingerprint)
+                v = replace(v, fingerprint=fingerprint, excepted=excepted)
+            marked.append(v)
+        return marked
 
     async def judge_part(self, rule: Rule, part: Content, context: Sequence[Passage], deadline: float) -> Verdict:
         """Judge a part of a content by one rule that has guards, to find out what of it to rewrite.

@@ -38,13 +38,17 @@ class ReviewPages:
     """Draws the pages, and does what their forms ask for; blocks, any thread may. Raises `ReviewError`.
 
     Args:
-        queue: The queue.
+        queue: The queue; closed with the pages.
         pages: What draws.
     """
 
     def __init__(self, queue: ReviewQueue, pages: Pages) -> None:
         self._queue = queue
         self._pages = pages
+
+    def close(self) -> None:
+        """Let go of the queue."""
+        self._queue.close()
 
     def draw(self, frame: Mapping[str, Any], query: Mapping[str, str], reviewer: str) -> str:
         """The queue, and one item of it."""

@@ -95,6 +95,8 @@ class Views:
         if self._live is not None:
             await self._live.close()
         self._threads.close()
+        if self._reviews is not None:
+            await asyncio.to_thread(self._reviews.close)
 
     def frame(self, session: Session | None, sessions: Sessions, here: str = "") -> dict[str, Any]:
         """What stands around every page."""

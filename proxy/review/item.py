@@ -45,8 +45,8 @@ class Held(StrEnum):
     """Nobody decided in time."""
     LEFT = "left"
     """The client did not wait."""
-    FULL = "full"
-    """It did not wait: too many others did, or the proxy was being stopped."""
+    CUT = "cut"
+    """It did not wait, or not to the end: too many others did, or the proxy was being stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ class NewItem:
         action: What was done with the content, in one word.
         flagged: The policies that flagged, in the route's order.
         content: What reviewers see, see docs/review.md; None: nothing is kept.
-        held_until_us: If the request waits for a reviewer: how long, in microseconds since 1970.
+        held: If its request waits for a reviewer, or should and cannot: which of the two.
+        held_until_us: How long it waits, in microseconds since 1970.
     """
 
     decision_id: str
@@ -94,6 +95,7 @@ class NewItem:
     action: str
     flagged: Sequence[Flagged]
     content: Mapping[str, Any] | None = field(default=None, repr=False)
+    held: Held | None = None
     held_until_us: int | None = None
 
 

@@ -162,10 +162,21 @@ class ReviewQueue:
             rows = db.execute("SELECT time_us, state, reviewer, note FROM said WHERE item = ? ORDER BY n", (id,))
             return [Said(time_us, State(state), reviewer, note) for time_us, state, reviewer, note in rows]
 
-    def note_held(self, id: int, held: Held) -> None:
-        """Say what became of a request that waited."""
+    def end_hold(self, id: int, held: Held) -> State:
+        """Say what became of a request that waited, unless a reviewer was faster; gives what people say about it.
+
+        Whichever comes first stands: a word that comes later finds the item marked, and changes nothing for the request.
+        """
         with self._writing() as db:
-            db.execute("UPDATE items SET held = ? WHERE id = ?", (held.value, id))
+            state = self._item(db, id).state
+            how = held if state is State.PENDING else Held.ANSWERED
+            db.execute("UPDATE items SET held = ? WHERE id = ?", (how.value, id))
+            return state
+
+    def left(self, decision_id: str) -> None:
+        """The client of a request that waited, or was about to, has left."""
+        with self._writing() as db:
+            db.execute("UPDATE items SET held = ? WHERE decision_id = ?", (Held.LEFT.value, decision_id))
 
     def states(self, ids: Sequence[int]) -> dict[int, State]:
         """What people say about items, of those that are there."""

@@ -82,7 +82,7 @@ RETURNING id
 def add_item(db: sqlite3.Connection, item: NewItem, now: int) -> int:
     """Write one item; gives its number."""
     flagged = orjson.dumps(item.flagged).decode()
-    held = None if item.held_until_us is None else Held.WAITING.value
+    held = None if item.held is None else item.held.value
     row = (item.decision_id, item.request_id, now, item.stage, item.endpoint, item.route, item.region, item.action)
     found = db.execute(_ADD, (*row, flagged, held, item.held_until_us)).fetchone()
     if found is None:  # somebody has said something about it as it was

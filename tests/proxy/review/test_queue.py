@@ -184,14 +184,29 @@ def test_an_item_that_is_not_there_is_an_error_in_plain_letters(queue: ReviewQue
 
 
 def test_an_item_is_held_until_its_time_is_over(queue: ReviewQueue, clock: Clock) -> None:
-    queue.add([new_item(held_until_us=START_US + 30_000_000), new_item("b")])
+    queue.add([new_item(held=Held.WAITING, held_until_us=START_US + 30_000_000), new_item("b")])
     assert [item.request_id for item in queue.items(Filter(held=True))] == ["a"]
     assert queue.get(1).is_held(clock())
     clock.advance(seconds=30)
     assert queue.items(Filter(held=True)) == []
     assert not queue.get(1).is_held(clock())
-    queue.note_held(1, Held.NOBODY)
+    assert queue.end_hold(1, Held.NOBODY) is State.PENDING
     assert queue.get(1).held is Held.NOBODY
+
+
+@pytest.mark.parametrize("how", [Held.NOBODY, Held.CUT], ids=str)
+def test_a_word_that_came_in_time_goes_before_the_end_of_the_time(queue: ReviewQueue, how: Held) -> None:
+    queue.add([new_item(held=Held.WAITING, held_until_us=START_US + 1)])
+    queue.decide(1, State.UPHELD, "kim")
+    assert queue.end_hold(1, how) is State.UPHELD
+    assert queue.get(1).held is Held.ANSWERED
+
+
+def test_a_client_that_left_is_on_the_item_if_there_is_one(queue: ReviewQueue) -> None:
+    queue.add([new_item("a", held=Held.WAITING, held_until_us=START_US + 1)])
+    queue.left("a-input")
+    queue.left("b-input")
+    assert queue.get(1).held is Held.LEFT
 
 
 def test_states_are_told_of_those_that_are_there(queue: ReviewQueue) -> None:
