@@ -259,6 +259,7 @@ class Model:
 
     Attributes:
         on_cpu: Whether nothing of it is on a GPU.
+        adapter: What `adapt` has laid over it.
         usage: What its contexts have computed.
         architecture: ``general.architecture`` of the file, e.g. ``gpt-oss``.
         vocabulary: Its tokeniser.
@@ -288,6 +289,7 @@ class Model:
         if not self._pointer:
             raise ModelLoadError(f"llama.cpp cannot load {path}: {log}")
         self.on_cpu = params.n_gpu_layers == 0
+        self.adapter: Any = None
         self.usage = Usage()
         self.architecture = self._metadata("general.architecture") or "unknown"
         self.n_ctx_train = int(native.llama_model_n_ctx_train(self._pointer))
@@ -297,6 +299,24 @@ class Model:
         names = (native.llama_model_cls_label(self._pointer, output) or b"" for output in range(n_outputs))
         self.labels = tuple(name.decode("utf-8", "replace") for name in names)
         self.vocabulary = Vocabulary(native.llama_model_get_vocab(self._pointer))
+
+    def adapt(self, path: Path) -> None:
+        """Lay a LoRA adapter over the model, in all contexts that are made from now on. It goes with the model.
+
+        Args:
+            path: A GGUF of an adapter.
+
+        Raises:
+            ModelLoadError: llama.cpp cannot load it, it is for another model, or works behind certain tokens only.
+        """
+        log = _backend()
+        log.clear()
+        adapter = native.llama_adapter_lora_init(self.pointer, os.fsencode(path))
+        if not adapter:
+            raise ModelLoadError(f"llama.cpp cannot load the adapter {path}: {log}")
+        if native.llama_adapter_get_alora_n_invocation_tokens(adapter):
+            raise ModelLoadError(f"the adapter {path} works behind certain tokens only (aLoRA), which is not supported")
+        self.adapter = adapter
 
     @property
     def pointer(self) -> Any:
@@ -334,6 +354,11 @@ class _Handle:
         self._pointer: Any = native.llama_init_from_model(model.pointer, values)
         if not self._pointer:
             raise ModelLoadError(f"llama.cpp cannot make a context: {log}")
+        if model.adapter is not None:
+            adapters, scales = (type(model.adapter) * 1)(model.adapter), (ctypes.c_float * 1)(1.0)
+            if native.llama_set_adapters_lora(self._pointer, adapters, 1, scales) != 0:
+                self.close()
+                raise ModelLoadError(f"llama.cpp cannot use the adapter: {log}")
         self._n_vocab = model.vocabulary.n_tokens
         self._row = ctypes.POINTER(ctypes.c_float * self._n_vocab)
         self._usage = model.usage

@@ -44,6 +44,7 @@ def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
             return SafeguardJudge(
                 path,
                 name=name,
+                lora=Path(spec.lora) if spec.lora is not None else None,
                 effort=spec.effort,
                 reason_band=spec.reason_band,
                 reason_tokens=spec.reason_tokens,
@@ -73,6 +74,8 @@ def _identity(spec: LocalSpec, path: Path) -> str:
         return ""
     known = spec.sha256 or catalog.recorded_sha256(path) or catalog.sha256_of(path)
     files = sorted(path.parent.glob(f"{path.stem.partition('-00001-of-')[0]}*.gguf"))
+    if spec.lora is not None:
+        known = f"{known} {catalog.sha256_of(Path(spec.lora))}"
     return f"{known} " + " ".join(f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
 
 
@@ -83,9 +86,13 @@ def default_threads() -> int:
 
 
 def display_name(spec: LocalSpec, path: Path) -> str:
-    """Name and revision for the record; the revision is the beginning of the file's SHA-256."""
+    """Name and revision for the record, of an adapter too; the revision is the beginning of the file's SHA-256."""
     name = path.stem if spec.model.endswith(".gguf") else spec.model
-    known = spec.sha256 or catalog.recorded_sha256(path)
+    shown = _revised(name, path, spec.sha256 or catalog.recorded_sha256(path))
+    return shown if spec.lora is None else f"{shown}+{_revised(Path(spec.lora).stem, Path(spec.lora), None)}"
+
+
+def _revised(name: str, path: Path, known: str | None) -> str:
     try:
         return f"{name}@{(known or catalog.sha256_of(path))[:_REVISION_CHARS].lower()}"
     except OSError as error:

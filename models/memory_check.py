@@ -54,6 +54,7 @@ def look(spec: LocalSpec, path: Path) -> Need:
     shape = read_shape(read_header(path))
     try:
         weights = sum(part.stat().st_size for part in catalog.parts(path))
+        weights += Path(spec.lora).stat().st_size if spec.lora is not None else 0
     except OSError as error:
         raise ModelLoadError(f"cannot read model file {path}: {type(error).__name__}") from None
     # a number of layers is believed, also where no GPU is seen; but without a build for one they all stay here

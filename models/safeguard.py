@@ -83,6 +83,7 @@ class SafeguardJudge:
     Args:
         path: First file of the model.
         name: What `model` returns: the model's name and revision.
+        lora: A LoRA adapter that is laid over the model.
         effort: How long the model may think.
         reason_band: Direct scores in this range, ends included, are thought about; policies may have a band of their own.
         reason_tokens: Longest trace; None: as `TRACE_BUDGET` says.
@@ -112,6 +113,7 @@ class SafeguardJudge:
         path: Path,
         *,
         name: str,
+        lora: Path | None = None,
         effort: Effort,
         reason_band: tuple[float, float] = ALWAYS,
         reason_tokens: int | None = None,
@@ -143,6 +145,8 @@ class SafeguardJudge:
                 raise ModelLoadError(
                     f"{path} is a {self._loaded.architecture} model: engine llama runs {ARCHITECTURE} models only"
                 )
+            if lora is not None:
+                self._loaded.adapt(lora)
             self._vocabulary = vocabulary = self._loaded.vocabulary
             self._violating, self._safe = (self._one_token(label) for label in (VIOLATES, SAFE))
             self._to_final = vocabulary.encode([*ASSISTANT, *FORCED_FINAL])

@@ -19,6 +19,8 @@ class LocalSpec:
     """``encoder`` or ``llama``."""
     model: str
     """A name of `models.catalog`, ``embedded``, or a path to a ``.gguf``."""
+    lora: str | None = None
+    """For ``llama``: path of a LoRA adapter (GGUF) that is laid over the model; None: none."""
     effort: Effort = Effort.LOW
     """For ``llama``: how long the model may reason."""
     reason_band: tuple[float, float] = (0.0, 1.0)

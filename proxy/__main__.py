@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from proxy.audit import options as audit_options
 from proxy.config_error import ConfigError
 from proxy.evaluation.arguments import add_calibrate, add_evaluate
+from proxy.replay.arguments import add_replay
 
 DEFAULT_CONFIG = Path("config.yaml")
 EXAMPLE_CONFIG = Path("config.example.yaml")
@@ -107,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit_options.add_options(audit)
     add_evaluate(commands, common, as_json)
     add_calibrate(commands, common, as_json)
+    add_replay(commands, common, as_json)
 
     models = commands.add_parser("models", help="model files")
     model_commands = models.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
@@ -202,6 +204,10 @@ def main(argv: list[str] | None = None) -> int:
                 from proxy.commands_evaluate import evaluate
 
                 return evaluate(args, config_path)
+            case "replay":
+                from proxy.replay.command import replay
+
+                return replay(config_path(args.config), args)
             case "calibrate":
                 from proxy.commands_calibrate import calibrate
 

@@ -30,6 +30,7 @@ from proxy.printing import print_json as _print_json
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
 from proxy.review.item import ReviewError
+from proxy.route_table import rules_of, settings_of, table_of
 from proxy.stale_calibrations import StaleCalibration, stale_calibrations
 from proxy.strict_json import check_text
 from rules.content import Content, Leaf
@@ -79,11 +80,14 @@ def _changed(section: S, **values: Any) -> S:
 
 def config_check(path: Path, *, as_json: bool) -> int:
     """``safeguard config check``."""
-    loaded = load_config(path)
+    blueprint = read_blueprint(path)
+    loaded = blueprint.build({name: blueprint.engine(name) for name in blueprint.guards})
+    rules = rules_of(blueprint, loaded)
     routes = [
-        {"name": r.config.name, "upstream": r.config.upstream, "policy_set": r.policy_set}
+        {"name": r.config.name, "region": r.config.region, "upstream": r.config.upstream, "policy_set": r.policy_set}
         | {s.stage.value: [rule.policy.name for rule in s.rules] for s in (r.input, r.output)}
-        for r in loaded.routes
+        | {"rules": those, "settings": settings}
+        for r, those, settings in zip(loaded.routes, rules, settings_of(blueprint), strict=True)
     ]
     warnings: list[PolicyWarning | StaleCalibration] = [
         *look_over(policy_sources(path), path),
@@ -93,17 +97,20 @@ def config_check(path: Path, *, as_json: bool) -> int:
         guards, warned = sorted(loaded.engines), [warning.record() for warning in warnings]
         _print_json({"ok": True, "revision": loaded.revision, "routes": routes, "guards": guards, "warnings": warned})
         return 0
-    table = Table("route", "upstream", "input policies", "output policies", "policy set", title=f"{path}: good")
+    table = Table(
+        "route", "region", "upstream", "input policies", "output policies", "policy set", title=f"{path}: good"
+    )
     for r in routes:
         table.add_row(*(cell if isinstance(cell, str) else ", ".join(cell) for cell in _columns(r)))
     _console().print(table)
+    _console().print(table_of([r.config.name for r in loaded.routes], rules))
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
     return 0
 
 
 def _columns(route: dict[str, Any]) -> list[str | list[str]]:
-    return [route[key] for key in ("name", "upstream", "input", "output", "policy_set")]
+    return [route[key] or "" for key in ("name", "region", "upstream", "input", "output", "policy_set")]
 
 
 async def check(path: Path, args: argparse.Namespace) -> int:

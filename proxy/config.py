@@ -18,6 +18,7 @@ from rules.policy import Threshold
 from rules.rule import Mode, OnError, RewriteWith
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
+Region = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Host = Annotated[str, Field(min_length=1)]
 """Empty would mean every interface."""
@@ -187,6 +188,10 @@ class LlamaGuard(Section):
     """What kind of guard it is."""
     model: str
     """``gpt-oss-safeguard-20b``, ``gpt-oss-safeguard-120b`` (see ``safeguard models list``) or a path to a ``.gguf``."""
+    lora: str | None = None
+    """A LoRA adapter for the model, as GGUF (llama.cpp's ``convert_lora_to_gguf.py`` makes them), which is laid over it in full;
+    a relative path is looked up beside the configuration. Its hash is part of the model's name on record, so calibrations of
+    the model alone do not count for it."""
     effort: Effort = Effort.LOW
     """How much the model may reason, where its first verdict is uncertain: ``none`` always reads the verdict in one forward
     pass; ``low``, ``medium`` and ``high`` may reason for 256, 1024 and 4096 tokens."""
@@ -213,7 +218,7 @@ class LlamaGuard(Section):
     (48 KiB per token for the 20b model, 72 KiB for the 120b); of contexts no more are made than policies use the guard. Further
     policies take the place of the least recently used."""
     max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
-    """Contents that are read against one policy at once, in the layout ``contexts``; with ``max_kept`` at most 127 together."""
+    """Contents that are read against one policy at once, in the layout ``contexts``; with ``max_kept`` at most 126 together."""
     max_kept: Annotated[int, Field(ge=0, le=96, validate_default=True)] = 8
     """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
     what is new gets read: so many while ``max_sequences`` others are read, more while fewer are. They never take room that is
@@ -230,8 +235,8 @@ class LlamaGuard(Section):
     that are not busy with 512."""
     flash_attention: FlashAttention = FlashAttention.AUTO
     """Attention without a table of all scores in memory; ``auto``: wherever it can be done, which every CPU can. ``off`` takes
-    more memory, for the 20b model 1 GiB for each cache of 8192 tokens, and was slower on a CPU (reading policies and full
-    batches by 10 to 30 %) but for single contents of less than 64 tokens."""
+    more memory, for the 20b model 1 GiB for each cache of 8192 tokens. On a CPU it was up to 30 % slower with policies and full
+    batches, and with less than 48 tokens at once (single short contents, traces) up to twice as fast."""
     kv_type: KvType = KvType.F16
     """Type of the numbers in the caches. ``q8_0`` takes about half the memory of ``f16``, ``q4_0`` a quarter; both need flash
     attention, read half to three quarters as fast on a CPU (``q4_0``: a third to a half) and give other scores: of the test
@@ -428,6 +433,10 @@ class Match(Section):
     """Header values, exact; names without regard to case."""
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Globs on the request's ``model``, case-sensitive."""
+    key_env: Annotated[tuple[EnvName, ...], Field(min_length=1)] | None = None
+    """Names of environment variables; the client's bearer token must be the value of one of them. Another token matches no
+    worse than none: the next route is tried. The token is never logged; it reaches an upstream that has no ``api_key_env``, as
+    any client's does, so a key that only tells clients apart needs an upstream with a key of its own."""
 
     @field_validator("path")
     @classmethod
@@ -444,8 +453,19 @@ class Route(Section):
     """Its name in records and metrics."""
     match: Match = Match()
     """Left out: takes everything."""
-    upstream: str
-    """Name of an upstream."""
+    extends: str | None = None
+    """Name of another route, wherever it stands: what this one does not say itself is as there, ``match`` apart. Its rules are
+    added to the other's; for a policy that has rules at the same stage there, they take the place of those."""
+    strictest_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of other routes: this one has all their rules, with the lowest thresholds and the gravest of their settings, so
+    it is always as strict as each of them. It has no rules and no such settings of its own; what says nothing about strictness
+    (``upstream``, ``refusal``, …) is as in all of them, or said here."""
+    base: bool = False
+    """Only there to be extended: it takes no request."""
+    region: Region | None = None
+    """A word for where its requests come from, e.g. ``eu``: stands in the log and on record."""
+    upstream: str = ""
+    """Name of an upstream. Required, here or in the route that is extended."""
     refusal: Literal["error", "message"] = "error"
     """``error``: HTTP 400; ``message``: a completion whose text is the refusal. Choose ``message`` behind a gateway that
     falls back to another model on errors. Embeddings, which have no text, are always refused with an error."""

@@ -54,14 +54,19 @@ class Exchange:
     """What of it is on record; None: nothing is to be."""
     reviewing: Reviewing | None = None
     """What of it is in the review queue; None: there is none."""
-    region: str | None = None
-    """Where the request comes from, for the record, if the configuration tells regions apart."""
+    made_stricter: frozenset[Stage] = frozenset()
+    """Stages that the client wants to be stricter than the route is; see `proxy.inband`."""
     settled: set[Stage] = field(default_factory=set)
     """Stages whose decision is the last one."""
     contents: dict[Stage, Content] = field(default_factory=dict, repr=False)
     """What the decisions are about, as far as it is to be on record."""
     _shown: dict[Stage, tuple[Decision, dict[str, Any]]] = field(default_factory=dict, repr=False)
     _seconds: dict[Stage, float] = field(default_factory=dict)
+
+    @property
+    def region(self) -> str | None:
+        """Where the request comes from, for the record, if the configuration tells regions apart."""
+        return None if self.route is None else self.route.config.region
 
     def decision_id(self, stage: Stage | None = None) -> str:
         """Id of a stage's decision; without a stage, of the one that decided the answer."""
@@ -188,6 +193,7 @@ class Exchange:
             request_id=self.request_id,
             endpoint=self.endpoint,
             route=name,
+            **({"region": self.region} if self.region is not None else {}),
             status=status,
             action=self.action.word,
             policy_set=self.route.policy_set if self.route is not None else None,

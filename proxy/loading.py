@@ -9,7 +9,7 @@ import ipaddress
 import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,13 @@ from models.factory import build_engine
 from models.shared import share
 from models.specs import GuardPlan, GuardSpec, LocalSpec, RemoteSpec
 from proxy.audit.entry import Keep
+from proxy.basis import basis_of, guard_settings, models_of
+from proxy.client_keys import digest_of
 from proxy.config import Config, EncoderGuard, Guard, LlamaGuard, OpenAIGuard, PolicyEntry, Route, RuleEntry, Upstream
 from proxy.config_error import ConfigError
 from proxy.hold import StreamMode
+from proxy.inheriting import RouteError
+from proxy.inheriting import resolve as resolve_routes
 from proxy.watching import Signature, Snapshot, signature, snapshot
 from proxy.yaml_file import Path as KeyPath
 from proxy.yaml_file import YamlError, YamlFile, parse_yaml
@@ -60,6 +64,8 @@ class LoadedRoute:
     """Hash over the route's rules, thresholds and policy revisions: 16 hexadecimal digits."""
     keep: Keep = Keep.NONE
     """What the audit keeps of its content."""
+    client_keys: tuple[bytes, ...] = field(repr=False, default=())
+    """Digests of the keys by which it matches."""
 
     def at(self, stage: Stage) -> Screener:
         """What judges at a stage."""
@@ -116,7 +122,7 @@ class LoadedGuard:
     @property
     def settings(self) -> str:
         """Hash over everything in its section that can change a verdict."""
-        return revision_of(self.config.model_dump_json(exclude=_NOT_IN_A_VERDICT))
+        return guard_settings(self.config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +131,29 @@ class _Source:
 
     path: Path
     file: YamlFile = field(repr=False)
+    written: Mapping[KeyPath, tuple[KeyPath, ...]] = field(default_factory=dict, repr=False)
+    """See `proxy.inheriting.Resolved`."""
 
     def error(self, key: KeyPath, reason: str) -> ConfigError:
-        where = show_path(key)
+        place = self._place(key)
+        where = show_path(place)
+        if place[:2] != self._place(key[:2]):
+            reason = f"{reason} (here because of {show_path(self._place(key[:2]))})"
         return ConfigError(
-            f"{self.path}:{self.file.line_of(key)}: {where + ': ' if where else ''}{' '.join(reason.split())}"
+            f"{self.path}:{self.file.line_of(place)}: {where + ': ' if where else ''}{' '.join(reason.split())}"
         )
+
+    def _place(self, key: KeyPath) -> KeyPath:
+        """Where in the file stands what makes up a place of the configuration."""
+        for n in range(len(key), 1, -1):
+            if key[:n] in self.written:
+                return (*self.written[key[:n]][0], *key[n:])
+        return key
+
+    def routes_of(self, key: KeyPath) -> list[str]:
+        """The names of the routes in the file that say what stands at a place of the configuration."""
+        places = self.written.get(key, ())
+        return list(dict.fromkeys(self.file.data["routes"][place[1]]["name"] for place in places))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +183,7 @@ class Blueprint:
     admin_token: str | None = field(repr=False)
     _parts: Sequence[tuple[Route, tuple[Rule, ...], tuple[Rule, ...]]] = field(repr=False)
     _keys: Mapping[str, str | None] = field(repr=False)
+    _client_keys: Mapping[str, tuple[bytes, ...]] = field(repr=False)
     _seconds: Mapping[str, str] = field(repr=False)
 
     def error(self, key: KeyPath, reason: str) -> ConfigError:
@@ -198,6 +222,7 @@ class Blueprint:
                 output=Screener(Stage.OUTPUT, back, share(judges, route.name), route.opaque),
                 policy_set=_policy_set(given, back, route, self.calibrations),
                 keep=_keep(self.config, route),
+                client_keys=self._client_keys[route.name],
             )
             for route, given, back in self._parts
         )
@@ -329,13 +354,6 @@ def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[s
     return LoadedGuard(name, guard, engine)
 
 
-_NOT_IN_A_VERDICT = {
-    "timeout_s", "max_queue", "threads", "cache_entries", "canaries", "check_memory", "api_key_env", "max_connections",
-    "max_policies", "max_sequences", "max_kept", "kv_tokens", "prefix_cache", "second_opinion",
-}  # fmt: skip
-"""Keys of a guard that change no verdict."""
-
-
 def effort_of(guard: Guard) -> str | None:
     """For how long a guard may think, in words that calibrations are compared by; None where it is not for us to say."""
     if not isinstance(guard, LlamaGuard):
@@ -428,9 +446,12 @@ def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
         raise ConfigError(f"{path}:{e.line or 1}: {e}") from None
     source = _Source(path, file)
     try:
-        return source, Config.model_validate(file.data)
+        resolved = resolve_routes(Config.model_validate(file.data))
     except ValidationError as e:
         raise _explain(source, e) from None
+    except RouteError as e:
+        raise source.error(e.key, str(e)) from None
+    return replace(source, written=resolved.written), resolved.config
 
 
 def _explain(source: _Source, error: ValidationError) -> ConfigError:
@@ -495,10 +516,6 @@ def _draw(
     admin_token = _admin_token(source, config, environ)
     policies = {name: _policy(source, name, entry) for name, entry in config.policies.items()}
     calibrations = {name: _calibrations(source, name, entry) for name, entry in config.policies.items()}
-    names = [route.name for route in config.routes]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise source.error(("routes", i, "name"), f"another route is already called {name!r}")
     used: set[str] = set()
     parts: list[tuple[Route, tuple[Rule, ...], tuple[Rule, ...]]] = []
     for i, route in enumerate(config.routes):
@@ -518,8 +535,15 @@ def _draw(
         used.update(g for rules in stages for rule in rules if rule.mode is not Mode.OFF for g in rule.guards)
         parts.append((route, stages[0], stages[1]))
     keys = {
-        name: _key(source, ("upstreams", name), config.upstreams[name].api_key_env, environ)
+        name: _key(source, ("upstreams", name, "api_key_env"), config.upstreams[name].api_key_env, environ)
         for name in sorted({route.upstream for route in config.routes})
+    }
+    client_keys = {
+        route.name: tuple(
+            digest_of(_key(source, ("routes", i, "match", "key_env", j), env, environ) or "")
+            for j, env in enumerate(route.match.key_env or ())
+        )
+        for i, route in enumerate(config.routes)
     }
     used_by = {
         name: {r.policy.name for _, given, back in parts for r in (*given, *back) if name in r.guards} for name in used
@@ -533,6 +557,12 @@ def _draw(
         if name in used_by:
             used_by[second] = used_by.get(second, set()) | used_by[name]
     specs = {name: _spec(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
+    models = models_of(specs)
+
+    def based(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        return tuple(replace(rule, basis=basis_of(rule, config, models, calibrations)) for rule in rules)
+
+    parts = [(route, based(given), based(back)) for route, given, back in parts]
     rules = [rule for _, given, back in parts for rule in (*given, *back)] if canaries else []
     pairs = _canaries(source, config, policies, rules)
     return Blueprint(
@@ -553,6 +583,7 @@ def _draw(
         admin_token=admin_token,
         _parts=parts,
         _keys=keys,
+        _client_keys=client_keys,
         _seconds=seconds,
     )
 
@@ -657,11 +688,9 @@ def _key(source: _Source, at: KeyPath, env: str | None, environ: Mapping[str, st
         return None
     value = environ.get(env, "").strip()
     if not value:
-        raise source.error((*at, "api_key_env"), f"environment variable {env} is not set")
+        raise source.error(at, f"environment variable {env} is not set")
     if not value.isascii() or any(c.isspace() or not c.isprintable() for c in value):
-        raise source.error(
-            (*at, "api_key_env"), f"environment variable {env} does not hold a key (spaces or non-ASCII)"
-        )
+        raise source.error(at, f"environment variable {env} does not hold a key (spaces or non-ASCII)")
     return value
 
 
@@ -817,7 +846,7 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str], 
                 base_url=guard.base_url,
                 model=guard.model,
                 api=guard.api,
-                api_key=_key(source, at, guard.api_key_env, environ),
+                api_key=_key(source, (*at, "api_key_env"), guard.api_key_env, environ),
                 timeout_s=guard.timeout_s,
                 max_connections=guard.max_connections,
                 max_queue=guard.max_queue,
@@ -841,15 +870,19 @@ def _spec(source: _Source, name: str, guard: Guard, environ: Mapping[str, str], 
                 max_content_tokens=guard.max_content_tokens,
                 sha256=guard.sha256,
                 check_memory=guard.check_memory,
-                **_llama_values(source, guard, n_policies),
+                **_llama_values(source, at, guard, n_policies),
             )
 
 
-def _llama_values(source: _Source, guard: EncoderGuard | LlamaGuard, n_policies: int) -> dict[str, Any]:
+def _llama_values(source: _Source, at: KeyPath, guard: EncoderGuard | LlamaGuard, n_policies: int) -> dict[str, Any]:
     """What only engine ``llama`` has."""
     if isinstance(guard, EncoderGuard):
         return {"effort": Effort.NONE}
+    lora = None if guard.lora is None else source.path.parent / Path(guard.lora).expanduser()
+    if lora is not None and not lora.is_file():
+        raise source.error((*at, "lora"), f"no such file: {guard.lora}")
     return {
+        "lora": lora and str(lora),
         "effort": guard.effort,
         "reason_band": guard.reason_band,
         "reason_tokens": guard.reason_tokens,

@@ -95,6 +95,8 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "latency_ms": round(verdict.latency_ms, 3),
         "cached": verdict.cached,
     }
+    if rule.basis:
+        record["basis"] = rule.basis
     if verdict.error is not None:
         record["error"] = verdict.error
     elif not verdict.calibrated:

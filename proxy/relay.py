@@ -82,6 +82,7 @@ class Relay:
         self.asked = self.api.asked(self.body, self.exchange.request_id)
         self.wish = inband.wish_of(self.body)
         if self.wish is not None:
+            self.exchange.made_stricter = self.wish.block
             self.route = inband.stricter(self.route, self.wish)
         content = Content((*into.leaves, *header_leaves(self.request)), tuple(into.opaque))
         async with AsyncExitStack() as calls:

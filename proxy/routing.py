@@ -6,19 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Protocol
 
+from proxy.client_keys import HEADER, Headers, bearer_digest, is_among
 from proxy.loading import LoadedRoute
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-
-
-class Headers(Protocol):
-    """A request's headers, names without regard to case."""
-
-    def getall(self, name: str, default: Sequence[str]) -> Sequence[str]:
-        """All values of one header."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +47,7 @@ def _endpoint(pattern: str | None, path: str) -> str | None:
 
 
 def select(found: Iterable[Candidate], headers: Headers, model: str | None) -> Candidate | None:
-    """The first route whose headers and models match too.
+    """The first route whose headers, keys and models match too.
 
     Args:
         found: Candidates by path.
@@ -63,9 +55,12 @@ def select(found: Iterable[Candidate], headers: Headers, model: str | None) -> C
         model: The request's model; None for requests that have none (the list of models), which match by path and
             headers alone.
     """
+    key = bearer_digest(headers)
     for candidate in found:
         match = candidate.route.config.match
         if not all(headers.getall(name, ()) == [value] for name, value in match.headers.items()):
+            continue
+        if match.key_env is not None and not is_among(key, candidate.route.client_keys):
             continue
         if model is not None and match.models is not None and not any(fnmatchcase(model, g) for g in match.models):
             continue
@@ -78,7 +73,9 @@ def ambiguous_header(found: Iterable[Candidate], headers: Headers) -> str | None
 
     To take it for no match would let the client choose the route that comes next.
     """
+    found = list(found)
     names = {name for candidate in found for name in candidate.route.config.match.headers}
+    names |= {HEADER for candidate in found if candidate.route.config.match.key_env is not None}
     return next((name for name in sorted(names) if len(headers.getall(name, ())) > 1), None)
 
 

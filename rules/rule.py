@@ -85,6 +85,7 @@ class Rule:
         restore: Whether the values that this rule masked are put back into the answer.
         rewrite_text: What stands in place of a text that is replaced.
         hold_s: How long what it flags waits for a reviewer, in seconds; None: it does not wait.
+        basis: Hash over all that its scores depend on besides the content; empty: not known.
     """
 
     policy: Policy
@@ -97,6 +98,7 @@ class Rule:
     restore: bool = False
     rewrite_text: str = DEFAULT_REFUSAL_TEXT
     hold_s: float | None = None
+    basis: str = ""
     thresholds_by_word: Mapping[str, float] = field(init=False, compare=False, repr=False)
     """The thresholds as records spell them, the mildest action first."""
 

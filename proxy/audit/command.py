@@ -57,6 +57,7 @@ def _folder(path: Path | None, given: Path | None) -> Path:
 def _records(reader: AuditReader, args: argparse.Namespace) -> int:
     wanted = Filter(
         route=args.route,
+        region=args.region,
         policy=args.policy,
         action=args.action,
         stage=args.stage,
@@ -92,7 +93,7 @@ def _print_json(reader: AuditReader, records: Iterable[Record], *, with_content:
 
 
 def _print_table(records: Iterable[Record], limit: int | None) -> None:
-    table = Table("time", "decision", "route", "stage", "action", "policies", "status", "ms")
+    table = Table("time", "decision", "route", "region", "stage", "action", "policies", "status", "ms")
     n = 0
     last = 0
     for n, record in enumerate(records, 1):  # noqa: B007 - both are used below
@@ -108,6 +109,7 @@ def _row(record: Record) -> Iterator[str]:
     yield record["time"][:23]
     yield record["decision_id"]
     yield record.get("route", "")
+    yield record.get("region", "")
     yield record.get("stage", "")
     state = record.get("state")
     yield record.get("action", "") + ("" if state == "decided" else f" ({state})")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -22,6 +23,9 @@ from proxy.audit.store import AuditError, Filter, Record, explained, in_us
 
 BLOCK_BYTES = 256 * 1024
 
+_FILES_KNOWN = 4
+_SEQ = re.compile(rb'\{"seq":(\d+)')
+
 _NEEDED = {"decision_id", "time"}
 """What every record has, so that it can be looked for."""
 
@@ -32,6 +36,8 @@ class JsonLinesReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.damaged = 0
+        self._places: dict[Path, tuple[dict[int, int], int]] = {}
+        """By file with content: where what lies, and how far that is known."""
 
     def query(self, wanted: Filter, *, before: int | None = None, limit: int | None = None) -> Iterator[Record]:
         """See `AuditReader`."""
@@ -45,11 +51,31 @@ class JsonLinesReader:
             return None
         path = content_path(self._folder, kept_at)
         with explained(self._folder), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            for line in file:  # or there is no such file: it was deleted, because it was old
-                found = _object(line)
+            place = self._place(
+                path, file, record["seq"]
+            )  # or there is no such file: it was deleted, because it was old
+            if place is not None:
+                file.seek(place)
+                found = _object(file.readline())
                 if found is not None and found.pop("seq", None) == record["seq"]:
                     return found
         return None
+
+    def _place(self, path: Path, file: IO[bytes], seq: int) -> int | None:
+        """Where a content lies in its file. What was read to find out is remembered: who asks for one asks for more."""
+        known, end = self._places.pop(path, ({}, 0))
+        if seq not in known:
+            file.seek(end)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # is being written
+                if (number := _SEQ.match(line)) is not None:
+                    known[int(number[1])] = end
+                end += len(line)
+        self._places[path] = known, end
+        while len(self._places) > _FILES_KNOWN:
+            self._places.pop(next(iter(self._places)), None)
+        return known.get(seq)
 
     def policies(self, revision: str) -> list[PolicyText]:
         """See `AuditReader`."""

@@ -17,14 +17,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--csv", action="store_true", help="print CSV, for spreadsheets")
     form.add_argument("--content", action="store_true", help="with --json: the content too, where it was kept")
     parser.add_argument("--folder", type=Path, help="where the audit lies (default: as the configuration says)")
-    parser.add_argument("--route", metavar="NAME", help="only decisions of this route")
-    parser.add_argument("--policy", metavar="NAME", help="only decisions for which this policy asked, or failed")
-    parser.add_argument("--action", choices=("forward", "flag", "rewrite", "refuse"))
-    parser.add_argument("--stage", choices=("input", "output"))
+    add_filters(parser)
     parser.add_argument("--decision", metavar="ID", help="the decision with this x-safeguard-decision-id")
     parser.add_argument("--request", metavar="ID", help="the decisions of the request with this x-request-id")
-    parser.add_argument("--since", type=moment_of, metavar="TIME", help="2026-11-20T10:15 (UTC), or 90m, 24h, 7d ago")
-    parser.add_argument("--until", type=moment_of, metavar="TIME")
     parser.add_argument("--limit", type=_count, metavar="N", help="at most so many (default: 50 in a table)")
     parser.add_argument("--before", type=_count, metavar="SEQ", help="only older ones than this; the next page")
     commands = parser.add_subparsers(dest="subcommand", metavar="policy REVISION", help="show a policy as it was then")
@@ -34,6 +29,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     policy.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS)
     policy.add_argument("--folder", type=Path, default=argparse.SUPPRESS)
     policy.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add what says which decisions are wanted."""
+    parser.add_argument("--route", metavar="NAME", help="only decisions of this route")
+    parser.add_argument("--region", metavar="NAME", help="only decisions of routes with this region")
+    parser.add_argument("--policy", metavar="NAME", help="only decisions for which this policy asked, or failed")
+    parser.add_argument("--action", choices=("forward", "flag", "rewrite", "refuse"))
+    parser.add_argument("--stage", choices=("input", "output"))
+    parser.add_argument("--since", type=moment_of, metavar="TIME", help="2026-11-20T10:15 (UTC), or 90m, 24h, 7d ago")
+    parser.add_argument("--until", type=moment_of, metavar="TIME")
 
 
 def moment_of(text: str) -> datetime:

@@ -86,6 +86,7 @@ def _shape(
             "text": text,
             **({"is_json": True} if leaf.is_json else {}),
             **({"is_unknown": True} if leaf.is_unknown else {}),
+            **({"before_chars": len(leaf.before)} if leaf.before else {}),  # a piece of a stream, not its beginning
         }
         for leaf, text in zip(content.leaves, texts, strict=True)
     ]

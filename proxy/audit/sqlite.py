@@ -191,6 +191,8 @@ def _where(wanted: Filter, before: int | None) -> tuple[str, list[Any]]:
     for name in ("route", "action", "stage"):
         if (value := getattr(wanted, name)) is not None:
             parts.append((f"{name} = ?", [value]))
+    if wanted.region is not None:  # few know more than one, so it has no column
+        parts.append(("json_extract(record, '$.region') = ?", [wanted.region]))
     if (ids := wanted.decision_ids) is not None:
         parts.append((f"decision_id IN ({', '.join('?' * len(ids))})", list(ids)))
     if wanted.policy is not None:

@@ -65,6 +65,7 @@ class Filter:
     """
 
     route: str | None = None
+    region: str | None = None
     policy: str | None = None
     action: str | None = None
     stage: str | None = None
@@ -93,7 +94,7 @@ class Filter:
 
     def takes(self, record: Record) -> bool:
         """Whether a record is wanted."""
-        exact = ("route", "action", "stage", "decision_id", "request_id")
+        exact = ("route", "region", "action", "stage", "decision_id", "request_id")
         if any(getattr(self, name) not in (None, record.get(name)) for name in exact):
             return False
         if self.since is not None and record["time"] < (self.since_text or ""):

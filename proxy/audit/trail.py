@@ -155,6 +155,8 @@ class Trail:
                 fields |= {"route": exchange.route.config.name, "policy_set": exchange.route.policy_set}
             if exchange.region is not None:
                 fields["region"] = exchange.region
+            if stage in exchange.made_stricter:
+                fields["stricter"] = True
             if exchange.unseen and stage is Stage.INPUT:
                 fields["unseen"] = [show_path(path) for path in exchange.unseen]
         fields |= {"state": state.value, "at_ms": round((time.monotonic() - exchange.started) * 1000, 3)}

@@ -99,3 +99,34 @@ def _vocabulary() -> list[str]:
     letters = [*string.ascii_lowercase, *string.digits]
     starts = [f"▁{piece}" for piece in (*WORDS, *letters, *string.punctuation)]
     return [*CONTROLS, *starts, *letters]
+
+
+def write_turning_lora(path: Path, model: Path, labels: tuple[str, str] = ("0", "1")) -> Path:
+    """Write an adapter of rank 1 for a model, behind which it says the opposite: the log-odds of two labels change their sign.
+
+    It reads the difference of the labels' rows in the output matrix, which is the log-odds, and takes it away twice.
+    """
+    reader = gguf.GGUFReader(model)
+    tokens: list[str] = reader.fields["tokenizer.ggml.tokens"].contents()
+    (output,) = (tensor for tensor in reader.tensors if tensor.name == "output.weight")
+    rows = gguf.dequantize(output.data, output.tensor_type)
+    first, second = (tokens.index(label) for label in labels)
+    b = np.zeros((len(rows), 1), np.float32)
+    b[first], b[second] = 1.0, -1.0
+    return write_lora(path, {"output.weight": ((rows[second] - rows[first])[None].astype(np.float32), b)})
+
+
+def write_lora(path: Path, pairs: dict[str, tuple[np.ndarray, np.ndarray]], *, architecture: str = "gpt-oss") -> Path:
+    """Write an adapter; of each tensor's name the matrices A, shape ``(rank, n_in)``, and B, shape ``(n_out, rank)``."""
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 1.0)
+    for name, (a, b) in pairs.items():
+        writer.add_tensor(f"{name}.lora_a", a)
+        writer.add_tensor(f"{name}.lora_b", b)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

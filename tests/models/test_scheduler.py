@@ -152,10 +152,10 @@ def test_a_long_content_is_read_in_several_batches_while_traces_go_on() -> None:
 @pytest.mark.parametrize(
     ("n_pending", "room", "most", "first", "expected"),
     [
-        pytest.param(210, 192, 512, True, 210, id="a-small-remainder-is-taken-along"),
-        pytest.param(400, 200, 512, True, 200, id="a-large-one-is-not"),
-        pytest.param(210, 192, 60, True, 60, id="a-call-is-never-too-large"),
-        pytest.param(400, 3, 512, True, 192, id="the-first-gets-on-whatever-short-ones-there-are"),
+        pytest.param(300, 288, 512, True, 300, id="a-small-remainder-is-taken-along"),
+        pytest.param(500, 300, 512, True, 300, id="a-large-one-is-not"),
+        pytest.param(300, 288, 60, True, 60, id="a-call-is-never-too-large"),
+        pytest.param(500, 3, 512, True, 288, id="the-first-gets-on-whatever-short-ones-there-are"),
         pytest.param(67, 80, 512, False, 67, id="a-row-more-that-fits"),
         pytest.param(67, 62, 512, False, 0, id="a-row-more-that-does-not-waits"),
         pytest.param(5, 13, 512, False, 5, id="a-short-row-more"),

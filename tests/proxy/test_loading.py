@@ -18,6 +18,9 @@ from tests.proxy.configs import SMALL, complaint, load
 ROOT = Path(__file__).parents[2]
 
 
+TINY = Path(__file__).parents[1] / "data" / "tiny-gpt-oss.gguf"
+
+
 def changed(old: str, new: str) -> str:
     """`SMALL` with one place changed."""
     assert SMALL.count(old) == 1
@@ -128,6 +131,9 @@ MARKER = "{detector: patterns, literals: [MARK]}"
                      "14: guards.g.effort: ", id="wrong-effort"),
         pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    kv_type: q8_0\n    flash_attention: off\n",
                      "14: guards.g.kv_type: q8_0 needs flash attention", id="quantised-cache-without-flash-attention"),
+        pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", "refuse: 0.5, guard: g")
+                     + f"guards:\n  g:\n    engine: llama\n    model: {TINY}\n    lora: none.gguf\n",
+                     "14: guards.g.lora: no such file: none.gguf", id="an-adapter-that-is-not-there"),
         pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    kv_type: f32\n",
                      "14: guards.g.kv_type: f32 needs flash_attention off", id="f32-with-flash-attention"),
         pytest.param(SMALL + "guards:\n  g:\n    engine: llama\n    model: x\n    kv_type: q8_0\n    flash_attention: true\n",

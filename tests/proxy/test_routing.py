@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from proxy.gateway import ENDPOINTS
 from proxy.loading import LoadedRoute
 from proxy.routing import ambiguous_header, candidates, may_use, select
-from tests.proxy.configs import routes
+from tests.proxy.configs import complaint, load, routes
 
 CHAT = "/v1/chat/completions"
 
@@ -148,3 +148,64 @@ def test_a_route_says_which_models_may_use_it(tmp_path: Path) -> None:
     narrow, wide = routes(tmp_path, {"match": {"models": ["gpt-*", "o3"]}}, {})
     assert [may_use(narrow, m) for m in ("gpt-5", "o3", "o3-mini")] == [True, True, False]
     assert may_use(wide, "anything")
+
+
+# ------------------------------------------------------------------ by the client's key
+
+
+def by_key(tmp_path: Path) -> list[LoadedRoute]:
+    text = """\
+upstreams: {default: {base_url: demo}}
+routes:
+  - {name: eu, upstream: default, match: {key_env: [EU_ONE, EU_TWO]}}
+  - {name: jp, upstream: default, match: {key_env: [JP], headers: {x-shop: a}}}
+  - {name: rest, upstream: default}
+"""
+    return list(load(tmp_path, text, EU_ONE="key-one", EU_TWO="key-two", JP="key-jp").routes)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "name"),
+    [
+        pytest.param("Bearer key-one", "eu", id="one-of-several"),
+        pytest.param("bearer key-two", "eu", id="the-other-and-the-scheme-has-no-case"),
+        pytest.param("Bearer key-jp", "jp", id="and-a-header"),
+        pytest.param("Bearer key-on", "rest", id="the-beginning-of-a-key"),
+        pytest.param("Bearer key-one2", "rest", id="a-longer-key"),
+        pytest.param("Bearer KEY-ONE", "rest", id="case-matters"),
+        pytest.param("Bearer ", "rest", id="empty"),
+        pytest.param("key-one", "rest", id="no-scheme"),
+        pytest.param("Basic key-one", "rest", id="another-scheme"),
+        pytest.param(None, "rest", id="none"),
+    ],
+)
+def test_a_route_is_chosen_by_the_client_s_key(authorization: str | None, name: str, tmp_path: Path) -> None:
+    headers = CIMultiDict({"x-shop": "a"} | ({} if authorization is None else {"Authorization": authorization}))
+    found = select(candidates(by_key(tmp_path), CHAT), headers, "m")
+    assert found is not None
+    assert found.route.config.name == name
+
+
+def test_two_keys_are_told_where_a_route_asks_for_one(tmp_path: Path) -> None:
+    twice = CIMultiDict([("authorization", "Bearer key-one"), ("Authorization", "Bearer x")])
+    assert ambiguous_header(candidates(by_key(tmp_path), CHAT), twice) == "Authorization"
+    assert ambiguous_header(candidates(routes(tmp_path, {}), CHAT), twice) is None
+
+
+def test_a_key_is_nowhere_to_be_read(tmp_path: Path) -> None:
+    loaded = by_key(tmp_path)
+    assert "key-one" not in f"{loaded} {[route.client_keys for route in loaded]}"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param("", "environment variable KEY is not set", id="not-set"),
+        pytest.param("a b", "environment variable KEY does not hold a key (spaces or non-ASCII)", id="no-key"),
+    ],
+)
+def test_a_key_that_is_not_there_is_an_error(value: str, reason: str, tmp_path: Path) -> None:
+    text = (
+        "upstreams: {default: {base_url: demo}}\nroutes:\n  - {name: eu, upstream: default, match: {key_env: [KEY]}}\n"
+    )
+    assert complaint(tmp_path, text, KEY=value) == f"3: routes[0].match.key_env[0]: {reason}"

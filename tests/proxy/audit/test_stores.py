@@ -187,6 +187,21 @@ def test_policies_are_kept_once_by_revision(sink: AuditSink, reader: AuditReader
     assert reader.policies("cccccccccccc") == []
 
 
+def test_one_reader_finds_every_content_also_what_is_kept_while_it_reads(sink: AuditSink, reader: AuditReader) -> None:
+    def write(*numbers: int) -> None:
+        sink.write([first(n, kept="full", kept_at=first(n).time, keeps={"keep": "full", "n": n}) for n in numbers])
+
+    def found() -> list[int]:
+        contents = [reader.content(record) for record in reader.query(Filter())]
+        return [content["n"] for content in contents if content is not None]
+
+    write(1, 2, 3)
+    assert found() == [3, 2, 1]
+    write(4, 7200)  # in the same hour, and in another one
+    assert found() == [7200, 4, 3, 2, 1]
+    assert reader.content({"seq": T0 + 5_000_000, "kept_at": first(5).time}) is None
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_content_goes_before_it_is_too_old_and_its_record_stays(store: str, tmp_path: Path) -> None:
     clock = Clock()
