@@ -161,7 +161,9 @@ class Exchange:
         Raises:
             HttpError: 503, it is flagged and cannot be put up for review, so it must not leave.
         """
-        if self.reviewing is not None and not self.refused_locally:  # of an error of the proxy nothing is judged content
+        if (
+            self.reviewing is not None and not self.refused_locally
+        ):  # of an error of the proxy nothing is judged content
             await self.reviewing.flagged(self, stage)
 
     async def held(self, judged: Judged, screener: Screener) -> Judged:

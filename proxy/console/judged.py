@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.audit.store import Record
+from proxy.replay.past import Past, past_of
 from rules.rule import Action, Mode
 
 _ACTIONS = {action.word: action for action in Action}
+
+_PEOPLE = frozenset({"excepted", "ruling"})
+"""What a verdict says where not its score decided, but somebody."""
 
 BINS = 20
 """Bars of a histogram."""
@@ -20,6 +24,7 @@ class Given:
 
     Attributes:
         asks: What it asked for; None: it failed, or was not needed.
+        basis: What its score depends on besides the content, see `proxy.basis`; empty: not known.
     """
 
     policy: str
@@ -28,6 +33,7 @@ class Given:
     asks: Action | None
     failed: bool
     is_shadow: bool
+    basis: str
     model: str
     calibrated: bool
 
@@ -37,8 +43,8 @@ class Judged:
     """One decision.
 
     Attributes:
-        can_be_decided_again: Whether its action follows from its scores alone; not with failed verdicts, opaque parts, or
-            where nobody judged.
+        can_be_decided_again: Whether its action follows from its scores alone; not with failed verdicts, opaque parts,
+            people's words and exceptions, or where nobody judged.
     """
 
     decision_id: str
@@ -55,10 +61,12 @@ def judged(record: Record) -> Judged:
     verdicts += [_given(v, is_shadow=True) for v in record.get("shadow", ())]
     action = _ACTIONS.get(record.get("action", ""))
     counted = [v for v in verdicts if not v.is_shadow]
+    past = past_of(record)
     follows = (
-        action is not None
-        and record.get("state") == "decided"
+        isinstance(past, Past)
+        and not past.is_failed_rewrite
         and not record.get("unjudged")
+        and not any(_PEOPLE & v.keys() for v in record["verdicts"])
         and not any(v.failed for v in counted)
         and action is max((v.asks for v in counted if v.asks is not None), default=Action.FORWARD)
     )
@@ -75,6 +83,7 @@ def _given(verdict: Record, *, is_shadow: bool) -> Given:
         _ACTIONS.get(verdict["outcome"]),
         verdict["outcome"] == "error",
         is_shadow,
+        verdict.get("basis", ""),
         verdict.get("model") or "",
         verdict.get("calibrated", True),
     )
@@ -82,18 +91,34 @@ def _given(verdict: Record, *, is_shadow: bool) -> Given:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A rule, as far as records tell rules apart."""
+    """A rule, as far as records tell rules apart.
+
+    Attributes:
+        basis: What its scores depend on now; those on record that depended on something else are not its own.
+    """
 
     policy: str
     route: str
     stage: str
     is_shadow: bool
+    basis: str = ""
 
     def of(self, decision: Judged) -> list[Given]:
         """Its verdicts in a decision: none, or one, or more where a stage has several rules of one policy."""
+        return [v for v in self._all(decision) if self.is_own(v)]
+
+    def earlier(self, decision: Judged) -> int:
+        """Verdicts by an earlier policy, model or calibration."""
+        return sum(not self.is_own(v) for v in self._all(decision))
+
+    def _all(self, decision: Judged) -> list[Given]:
         if (decision.route, decision.stage) != (self.route, self.stage):
             return []
         return [v for v in decision.verdicts if (v.policy, v.is_shadow) == (self.policy, self.is_shadow)]
+
+    def is_own(self, verdict: Given) -> bool:
+        """Whether the rule would give this score now, as far as is known."""
+        return not verdict.basis or not self.basis or verdict.basis == self.basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +130,17 @@ class Histogram:
         n: Scores in all.
         failed: Verdicts without a score.
         uncalibrated: Scores that are no probabilities.
+        earlier: Verdicts by an earlier policy, model or calibration; they are not counted otherwise.
     """
 
     counts: Sequence[int]
     n: int
     failed: int
     uncalibrated: int
+    earlier: int = 0
 
 
-def histogram(where: Where, decisions: Iterable[Judged]) -> Histogram:
+def histogram(where: Where, decisions: Sequence[Judged]) -> Histogram:
     """The scores that a rule has given."""
     counts, failed, uncalibrated = [0] * BINS, 0, 0
     for verdict in (v for decision in decisions for v in where.of(decision)):
@@ -121,7 +148,8 @@ def histogram(where: Where, decisions: Iterable[Judged]) -> Histogram:
         if verdict.score is not None:
             counts[min(int(verdict.score * BINS), BINS - 1)] += 1
             uncalibrated += not verdict.calibrated
-    return Histogram(counts, sum(counts), failed, uncalibrated)
+    earlier = sum(map(where.earlier, decisions))
+    return Histogram(counts, sum(counts), failed, uncalibrated, earlier)
 
 
 @dataclass(frozen=True, slots=True)

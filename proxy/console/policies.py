@@ -43,7 +43,7 @@ def uses(loaded: Loaded, policy: str) -> list[Used]:
         for stage in Stage:
             for rule in route.at(stage).rules:
                 if rule.policy.name == policy and rule.mode is not Mode.OFF:
-                    where = Where(policy, route.config.name, stage.value, rule.mode is Mode.SHADOW)
+                    where = Where(policy, route.config.name, stage.value, rule.mode is Mode.SHADOW, rule.basis)
                     found.setdefault(where, rule)
     return [Used(where, rule) for where, rule in found.items()]
 

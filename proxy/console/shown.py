@@ -110,6 +110,10 @@ def bar(verdict: Record, rationales: dict[str, Any]) -> Bar:
         ("latency", f"{milliseconds(verdict['latency_ms'])} ms" if "latency_ms" in verdict else ""),
         ("remembered", "yes, from the cache of verdicts" if verdict.get("cached") else ""),
     ]
+    if "ruling" in verdict:
+        facts.append(("a reviewer", f"{verdict['ruling']} it, whatever the score"))
+    if "excepted" in verdict:
+        facts.append(("exception", f"{verdict['excepted']}, so it asked for nothing"))
     if score is not None and verdict.get("tier") != "detector":
         facts.insert(1, ("calibrated", "yes" if verdict.get("calibrated", True) else "no: the score is no probability"))
     rationale = rationales.get(verdict["policy"])

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 ROWS = 50
 KEEP_ALIVE_S = 15.0
-_FILTERS = ("route", "policy", "action", "stage")
+_FILTERS = ("route", "region", "policy", "action", "stage")
 _MAX_ID = 200
 
 
@@ -277,19 +277,21 @@ def _filter(given: Mapping[str, str]) -> Filter:
     for name, known in (("stage", list(Stage)), ("action", [a.word for a in Action])):
         if given[name] and given[name] not in known:
             raise Refused(400, f"{name} must be one of {', '.join(known)}.")
-    route, policy, action, stage = (given[name] or None for name in _FILTERS)
-    return Filter(route=route, policy=policy, action=action, stage=stage)
+    route, region, policy, action, stage = (given[name] or None for name in _FILTERS)
+    return Filter(route=route, region=region, policy=policy, action=action, stage=stage)
 
 
 def _choices(loaded: Loaded, given: Mapping[str, str]) -> dict[str, Sequence[str]]:
-    """What can be chosen; what was chosen by its address is always among it."""
+    """What can be chosen, where there is a choice; what was chosen by its address is always among it."""
     choices = {
         "route": [route.config.name for route in loaded.routes],
+        "region": sorted({route.config.region for route in loaded.routes if route.config.region is not None}),
         "policy": sorted(loaded.policies),
         "action": [action.word for action in Action],
         "stage": [stage.value for stage in Stage],
     }
-    return {name: those + [v for v in [given[name]] if v and v not in those] for name, those in choices.items()}
+    every = {name: those + [v for v in [given[name]] if v and v not in those] for name, those in choices.items()}
+    return {name: those for name, those in every.items() if those}
 
 
 def _number(text: str) -> int | None:

@@ -82,11 +82,28 @@ def test_a_rule_in_shadow_is_asked_by_itself_and_changes_no_decision() -> None:
         pytest.param({"unjudged": ["opaque:messages.0"]}, id="unjudged"),
         pytest.param({"state": "cut"}, id="cut"),
         pytest.param({"action": "refuse"}, id="refused-for-another-reason"),
+        pytest.param({"stricter": True}, id="the-client-wanted-more"),
+        pytest.param({"endpoint": "/v1/moderations"}, id="decides-nothing"),
+        pytest.param(
+            {"verdicts": [verdict("rival-fruit", "forward", 0.1, ruling="overturned")]}, id="a-reviewer-decided"
+        ),
+        pytest.param({"verdicts": [verdict("rival-fruit", "forward", 0.9, excepted="3")]}, id="an-exception"),
     ],
 )
 def test_what_does_not_follow_from_scores_is_left_out_and_counted(more: dict[str, Any]) -> None:
     found = what_if(RULE, {Action.REFUSE: 0.0}, [decided(1, 0.1, **more)])
     assert (found.changes, found.n, found.left_out) == ([], 0, 1)
+
+
+def test_scores_that_the_rule_would_not_give_now_are_not_its_own() -> None:
+    rule = Where("rival-fruit", "fruit-shop", "input", is_shadow=False, basis="now")
+    bases = ["now", "before", ""]
+    decisions = [
+        judged(record(n, verdicts=[verdict("rival-fruit", "forward", 0.1, basis=b)])) for n, b in enumerate(bases)
+    ]
+    found = histogram(rule, decisions)
+    assert (found.n, found.earlier) == (2, 1)
+    assert ids(what_if(rule, {Action.REFUSE: 0.1}, decisions).changes) == {("forward", "refuse"): [0, 2]}
 
 
 def test_other_routes_and_stages_are_other_rules() -> None:
