@@ -189,7 +189,7 @@ class LlamaGuard(Section):
     model: str
     """``gpt-oss-safeguard-20b``, ``gpt-oss-safeguard-120b`` (see ``safeguard models list``) or a path to a ``.gguf``."""
     lora: str | None = None
-    """A LoRA adapter for the model, as GGUF (llama.cpp's ``convert_lora_to_gguf.py`` makes them), which is laid over it in full;
+    """A LoRA adapter for the model, as GGUF (llama.cpp's ``convert_lora_to_gguf.py`` makes them), which is laid over it;
     a relative path is looked up beside the configuration. Its hash is part of the model's name on record, so calibrations of
     the model alone do not count for it."""
     effort: Effort = Effort.LOW
