@@ -32,6 +32,7 @@ _KEPT = ("state", "policy", "content")
 """What of the address is kept from one item to the next."""
 
 _STATES = (*State, "all")
+_LOOKED_AT = (State.UPHELD, State.OVERTURNED)
 
 
 class ReviewPages:
@@ -122,6 +123,7 @@ class ReviewPages:
             "exempt": [flagged.policy for flagged in item.flagged if flagged.fingerprint is not None],
             "with_content": with_content,
             "content": content,
+            "is_looked_at": item.state in _LOOKED_AT,
             "said": [(moment(s.time_us), s.state.value, s.reviewer, s.note) for s in self._queue.history(item.id)],
         }
 
@@ -143,18 +145,16 @@ class ReviewPages:
         )
         kept = {name: form[name] for name in _KEPT if form.get(name)}
         item = self._queue.get(form.get("item", ""))
+        expected = _state(form.get("expected", ""))
         if word == "exception":
-            self._queue.add_exception(
-                _flagged(item, form.get("exempt", "")),
-                expires_us=self._queue.clock() + _days(form.get("days", "")) * DAY_US,
-                by=reviewer,
-                why=note,
-                item=item.id,
-            )
+            flagged, days = _flagged(item, form.get("exempt", "")), _days(form.get("days", ""))
+            if expected not in _LOOKED_AT:  # nothing is let pass about which nobody has said anything
+                self._queue.decide(item.id, State.OVERTURNED, reviewer, note, expected=expected)
+            until = self._queue.clock() + days * DAY_US
+            self._queue.add_exception(flagged, expires_us=until, by=reviewer, why=note, item=item.id)
             return _address(kept, item)
         if word not in DECIDED:
             raise Refused(400, f"word must be one of {', '.join(DECIDED)}, exception.")
-        expected = _state(form.get("expected", ""))
         self._queue.decide(item.id, State(word), reviewer, note, expected=expected)
         older = self._queue.items(_wanted(form), before=item.id, limit=1)
         return _address(kept, older[0] if older else None)

@@ -13,7 +13,7 @@ import pytest
 
 from proxy.console.rendering import Pages
 from proxy.console.review import ReviewPages
-from proxy.review.item import Flagged, State
+from proxy.review.item import Flagged, ReviewConflict, State
 from proxy.review.queue import ReviewQueue
 from tests.proxy.console.conftest import Shop
 from tests.proxy.console.shop import flagged, request_id
@@ -192,13 +192,31 @@ def test_an_exception_is_made_for_days_and_taken_back(queue: ReviewQueue, pages:
         number,
         "Our own newsletter.",
     )
-    assert queue.get(number).state is State.PENDING, "an exception is no word about the item"
+    assert (queue.get(number).state, queue.get(number).reviewer) == (State.OVERTURNED, "Ana"), (
+        "somebody must have looked"
+    )
     assert "1 exception applies" in draw(pages)
     page = pages.draw_exceptions(FRAME, "Ana")
     assert "Our own newsletter." in page
     assert pages.revoke({"exception": str(exception.id), "reviewer": "Ben"}) == "/console/exceptions"
     assert queue.exceptions() == []
     assert "None applies." in pages.draw_exceptions(FRAME, "Ana")
+
+
+def test_an_exception_leaves_what_was_said_before(queue: ReviewQueue, pages: ReviewPages) -> None:
+    [number] = queue.add([flagged(1)])
+    queue.decide(number, State.UPHELD, "Ben")
+    pages.say(word(number, word="exception", exempt="rival-fruit", days="7", expected="upheld"))
+    assert (queue.get(number).state, queue.get(number).reviewer) == (State.UPHELD, "Ben")
+    assert len(queue.exceptions()) == 1
+
+
+def test_no_exception_is_made_where_somebody_else_has_decided_meanwhile(queue: ReviewQueue, pages: ReviewPages) -> None:
+    [number] = queue.add([flagged(1)])
+    queue.decide(number, State.UPHELD, "Ben")
+    with pytest.raises(ReviewConflict):
+        pages.say(word(number, word="exception", exempt="rival-fruit", days="7"))
+    assert queue.exceptions() == []
 
 
 def test_no_exception_is_offered_for_what_could_not_be_known_again(queue: ReviewQueue, pages: ReviewPages) -> None:
