@@ -18,7 +18,7 @@ from proxy.audit.store import DAY_US
 from proxy.console.gate import Refused
 from proxy.console.rendering import Pages
 from proxy.console.shown import bar, clock_time
-from proxy.review.item import DECIDED, Exemption, Filter, Flagged, Item, State
+from proxy.review.item import DECIDED, Exemption, Filter, Flagged, Held, Item, State
 from proxy.review.queue import MAX_NAME_CHARS, MAX_NOTE_CHARS, ReviewQueue
 
 log = structlog.get_logger()
@@ -32,6 +32,13 @@ _KEPT = ("state", "policy", "content")
 """What of the address is kept from one item to the next."""
 
 _STATES = (*State, "all")
+_WAITED = {
+    Held.WAITING: "it waits no more",
+    Held.ANSWERED: "it was told what was said here",
+    Held.NOBODY: "nobody decided in time",
+    Held.LEFT: "its client has left",
+    Held.CUT: "it was cut short, because too many waited or the proxy was being stopped",
+}
 _LOOKED_AT = (State.UPHELD, State.OVERTURNED)
 
 
@@ -118,6 +125,7 @@ class ReviewPages:
             "item": item,
             "moment": moment(item.time_us),
             "waits_until": moment(item.held_until_us)[11:19] if self._waits(item) and item.held_until_us else "",
+            "waited": "" if item.held is None or self._waits(item) else _WAITED[item.held],
             "decision": "/console/decision?" + urlencode({"id": item.decision_id}),
             "bars": [bar(_verdict(flagged), rationales) for flagged in item.flagged],
             "exempt": [flagged.policy for flagged in item.flagged if flagged.fingerprint is not None],

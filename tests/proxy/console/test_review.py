@@ -13,7 +13,7 @@ import pytest
 
 from proxy.console.rendering import Pages
 from proxy.console.review import ReviewPages
-from proxy.review.item import Flagged, ReviewConflict, State
+from proxy.review.item import Flagged, Held, ReviewConflict, State
 from proxy.review.queue import ReviewQueue
 from tests.proxy.console.conftest import Shop
 from tests.proxy.console.shop import flagged, request_id
@@ -75,12 +75,14 @@ def test_the_newest_comes_first_and_the_others_are_reached_from_it(queue: Review
 
 def test_a_request_that_waits_goes_first(queue: ReviewQueue, pages: ReviewPages, clock: Clock) -> None:
     until = clock() + 20_000_000
-    _, held, _ = queue.add([flagged(1), replace(flagged(2), held_until_us=until), flagged(3)])
+    _, held, _ = queue.add([flagged(1), replace(flagged(2), held=Held.WAITING, held_until_us=until), flagged(3)])
     page = draw(pages)
     assert shown(page) == held
     assert "The client waits for an answer, until" in page
     clock.advance(seconds=21)
     assert shown(draw(pages)) != held
+    queue.end_hold(held, Held.NOBODY)
+    assert "Its request waited for a reviewer: nobody decided in time." in draw(pages, item=str(held))
 
 
 def test_an_empty_queue_says_so(pages: ReviewPages) -> None:
