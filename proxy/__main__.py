@@ -13,6 +13,7 @@ from proxy.audit import options as audit_options
 from proxy.config_error import ConfigError
 from proxy.evaluation.arguments import add_calibrate, add_evaluate
 from proxy.replay.arguments import add_replay
+from proxy.review import options as review_options
 
 DEFAULT_CONFIG = Path("config.yaml")
 EXAMPLE_CONFIG = Path("config.example.yaml")
@@ -106,6 +107,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     audit = commands.add_parser("audit", parents=[common, as_json], help="look decisions up, export them")
     audit_options.add_options(audit)
+    review = commands.add_parser("review", help="what was flagged: look, decide, draw the consequence")
+    review_options.add_options(review, [common, as_json])
     add_evaluate(commands, common, as_json)
     add_calibrate(commands, common, as_json)
     add_replay(commands, common, as_json)
@@ -192,6 +195,10 @@ def main(argv: list[str] | None = None) -> int:
                 from proxy.audit.command import audit
 
                 return audit(None if args.folder is not None else config_path(args.config), args)
+            case "review":
+                from proxy.review.command import review
+
+                return review(config_path(args.config), args)
             case "test":
                 from proxy.policy_tests import run_tests
 

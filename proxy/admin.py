@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +36,7 @@ class Admin:
         audit: Audit | None = None,
         reloads: ReloadRecord | None = None,
         queue: ReviewQueue | None = None,
+        config_path: Path | None = None,
     ) -> None:
         self._loaded = loaded
         self._metrics = metrics
@@ -42,7 +44,7 @@ class Admin:
         self._reloads = reloads or ReloadRecord()
         pages = Pages()
         self._console = Console(
-            loaded.admin_token, Views(lambda: self._loaded, audit, self._reloads, pages, queue), pages
+            loaded.admin_token, Views(lambda: self._loaded, audit, self._reloads, pages, queue, config_path), pages
         )
         self.draining = False
         """The service is being stopped: not ready any more."""

@@ -160,7 +160,7 @@ def build_app(loaded: Loaded, path: Path | None = None, read: Callable[[], Bluep
         metrics.registry.register(ReviewMetrics(review))
     # the console has a connection of its own, so that the queue's thread sees what is said there like anybody else's word
     queue = None if review is None else ReviewQueue(review.queue.path, must_exist=True)
-    app = App(serving, Admin(loaded, metrics, audit, record, queue), metrics, audit, review)
+    app = App(serving, Admin(loaded, metrics, audit, record, queue, path), metrics, audit, review)
     if read is not None and path is not None:
         app.reloader = Reloader(path, read, lambda: serving.loaded, app.take, audit, record)
     return app

@@ -40,6 +40,7 @@ from rules.errors import PolicyError
 from rules.examples import ExampleFile, beside, canary_of, read_example_file
 from rules.policy import (
     DEFAULT_REFUSAL_TEXT,
+    SHIPPED,
     Policy,
     find_policy_file,
     policy_file_places,
@@ -370,6 +371,25 @@ def calibration_path(config_path: Path, entry: PolicyEntry) -> Path | None:
     if entry.calibration is not None:
         return config_path.parent / Path(entry.calibration).expanduser()
     return None if entry.file is None else path_beside(find_policy_file(entry.file, config_path.parent))
+
+
+def examples_path(config_path: Path, name: str, entry: PolicyEntry) -> Path:
+    """Where the examples of a policy lie, or would lie, so that they can be added to.
+
+    Raises:
+        PolicyError: Nowhere, or in a file that is shipped.
+    """
+    if entry.examples is not None:
+        path = find_policy_file(entry.examples, config_path.parent)
+    elif entry.file is not None:
+        path = beside(find_policy_file(entry.file, config_path.parent))
+    else:
+        raise PolicyError(f"policy {name!r} has no file of examples; name one as `examples`")
+    if path.resolve().is_relative_to(SHIPPED.resolve()):
+        raise PolicyError(
+            f"the examples of policy {name!r} are shipped ({path}); copy them, and name the copy as `examples`"
+        )
+    return path
 
 
 def _calibrations(source: _Source, name: str, entry: PolicyEntry) -> tuple[Calibration, ...]:

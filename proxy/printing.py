@@ -15,6 +15,22 @@ def console(file: TextIO | None = None, *, width: int = 160) -> Console:
     return Console(file=file) if file.isatty() else Console(file=file, width=width)
 
 
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""A text that somebody else has chosen, with nothing in it that a terminal obeys or that hides what it says.
+
+    Args:
+        text: The text.
+        lines: Whether line ends stay.
+
+    >>> printable("red \x1b[31m, reversed \u202e")
+    'red \\x1b[31m, reversed \\u202e'
+    """
+    return "".join(
+        c if c.isprintable() or (lines and c == "\n") else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
+    )
+
+
 def print_json(value: Any, file: TextIO | None = None) -> None:
     """Write a value as JSON to a file, or to standard output."""
     (file or sys.stdout).write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -23,6 +23,7 @@ SECTIONS: tuple[tuple[str, type[config.Section]], ...] = (
     ("`listen`", config.Listen),
     ("`admin`", config.Admin),
     ("`audit`", config.Audit),
+    ("`review`", config.Review),
     ("`upstreams.NAME`", config.Upstream),
     ("`guards.NAME`, engine `encoder`", config.EncoderGuard),
     ("`guards.NAME`, engine `llama`", config.LlamaGuard),

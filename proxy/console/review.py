@@ -7,6 +7,7 @@ has the admin token may say anything in any name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -18,7 +19,8 @@ from proxy.audit.store import DAY_US
 from proxy.console.gate import Refused
 from proxy.console.rendering import Pages
 from proxy.console.shown import bar, clock_time
-from proxy.review.item import DECIDED, Exemption, Filter, Flagged, Held, Item, State
+from proxy.review.examples_file import keep_as_example
+from proxy.review.item import DECIDED, Exemption, Filter, Flagged, Held, Item, ReviewError, State
 from proxy.review.queue import MAX_NAME_CHARS, MAX_NOTE_CHARS, ReviewQueue
 
 log = structlog.get_logger()
@@ -48,11 +50,13 @@ class ReviewPages:
     Args:
         queue: The queue; closed with the pages.
         pages: What draws.
+        config_path: The configuration, beside which examples lie; None: none can be added.
     """
 
-    def __init__(self, queue: ReviewQueue, pages: Pages) -> None:
+    def __init__(self, queue: ReviewQueue, pages: Pages, config_path: Path | None = None) -> None:
         self._queue = queue
         self._pages = pages
+        self._config_path = config_path
 
     def close(self) -> None:
         """Let go of the queue."""
@@ -131,6 +135,7 @@ class ReviewPages:
             "exempt": [flagged.policy for flagged in item.flagged if flagged.fingerprint is not None],
             "with_content": with_content,
             "content": content,
+            "can_be_example": self._config_path is not None and item.has_content,
             "is_looked_at": item.state in _LOOKED_AT,
             "said": [(moment(s.time_us), s.state.value, s.reviewer, s.note) for s in self._queue.history(item.id)],
         }
@@ -163,7 +168,12 @@ class ReviewPages:
             return _address(kept, item)
         if word not in DECIDED:
             raise Refused(400, f"word must be one of {', '.join(DECIDED)}, exception.")
-        self._queue.decide(item.id, State(word), reviewer, note, expected=expected)
+        decided = self._queue.decide(item.id, State(word), reviewer, note, expected=expected)
+        if form.get("example") and self._config_path is not None:
+            try:
+                keep_as_example(self._config_path, self._queue, decided, form.get("example_of") or None)
+            except ReviewError as e:
+                raise ReviewError(f"item {item.id} is {word}, but it is no example: {e}") from None
         older = self._queue.items(_wanted(form), before=item.id, limit=1)
         return _address(kept, older[0] if older else None)
 

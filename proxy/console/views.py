@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -68,6 +69,7 @@ class Views:
         reloads: The attempts to read the configuration again.
         pages: What draws.
         queue: The review queue; None: there is none.
+        config_path: Where the configuration stands, if that is known.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Views:
         reloads: ReloadRecord,
         pages: Pages,
         queue: ReviewQueue | None = None,
+        config_path: Path | None = None,
     ) -> None:
         self._look = look
         self._reloads = reloads
@@ -87,7 +90,7 @@ class Views:
         self._records = Records(audit.folder.path) if audit is not None else None
         self._live = Live(audit, self._row) if audit is not None else None
         self._catching_up = asyncio.Lock()  # many come back at once after a restart
-        self._reviews = ReviewPages(queue, pages) if queue is not None else None
+        self._reviews = ReviewPages(queue, pages, config_path) if queue is not None else None
         self._policies = Policies(self._records, pages)
 
     async def close(self) -> None:

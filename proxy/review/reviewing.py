@@ -115,14 +115,15 @@ class Reviewing:
         asked = exchange.contents.get(Stage.INPUT) if decision.stage is Stage.OUTPUT else None
 
         def keep() -> dict[str, Any]:
-            rules = exchange.route.at(decision.stage).rules if exchange.route is not None else ()
+            route = exchange.route
+            rules = (*route.input.rules, *route.output.rules) if route is not None else ()
             found = kept(content, decision.verdicts, self.keep, rules)
             if asked is not None:
                 found["asked"] = kept(asked, (), self.keep, rules)["texts"]
             return found
 
-        is_large = sum(len(leaf.text) for c in (content, asked) if c is not None for leaf in c.leaves)
-        return await asyncio.to_thread(keep) if is_large > DETECT_IN_THREAD_CHARS else keep()
+        n_chars = sum(len(leaf.text) for c in (content, asked) if c is not None for leaf in c.leaves)
+        return await asyncio.to_thread(keep) if n_chars > DETECT_IN_THREAD_CHARS else keep()
 
 
 def _flagged(decision: Decision) -> Iterator[Flagged]:

@@ -124,12 +124,12 @@ function refresh(part) {
   }, Number(part.dataset.refresh) * 1000);
 }
 
-// j and k move; u, o, s say something; x, n, c lead to the exception, the note, the content.
+// j and k move; u, o, s say something; e marks it as an example to be; x, n, c lead to the exception, the note, the content.
 function review(one) {
   const press = {
     j: () => one.querySelector("a[rel=next]"), k: () => one.querySelector("a[rel=prev]"), c: () => one.querySelector("#content"),
     u: () => one.querySelector("button[value=upheld]"), o: () => one.querySelector("button[value=overturned]"),
-    s: () => one.querySelector("button[value=unsure]"),
+    e: () => one.querySelector("[name=example]"), s: () => one.querySelector("button[value=unsure]"),
   };
   document.addEventListener("keydown", (event) => {
     if (typing(event) || event.repeat) return;

@@ -61,7 +61,7 @@ async def open_shop(folder: Path, config: str = CONFIG, token: str | None = TOKE
     if audit is not None:
         await audit.start(policy_texts(loaded))
     queue = ReviewQueue(folder / "review.db")
-    admin = Admin(loaded, Metrics(), audit, queue=queue)
+    admin = Admin(loaded, Metrics(), audit, queue=queue, config_path=folder / "c.yaml")
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     options: dict[str, Any] = {"timeout": aiohttp.ClientTimeout(total=30), "cookie_jar": aiohttp.DummyCookieJar()}
     try:

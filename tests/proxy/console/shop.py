@@ -127,7 +127,7 @@ def day(n: int = 600) -> list[Entry]:
     )
     kept = {
         "keep": "full",
-        "texts": [{"path": "messages[0].content", "surface": "user", "text": asked}],
+        "texts": [{"path": "messages[0].content", "surface": "user", "kind": "text", "text": asked}],
         "rationales": {"rival-fruit": "The customer names a rival and asks for a comparison. That is not praise yet."},
     }
     return [*entries, entry(last, kept)]
@@ -183,5 +183,8 @@ def flagged(
         region=None,
         action="flag",
         flagged=(Flagged("rival-fruit", "5e1f00d5a1ad", "2f6b9d0c4a7e1835", about),),
-        content={"keep": "full", "texts": [{"path": "messages[0].content", "surface": "user", "text": asked}]},
+        content={
+            "keep": "full",
+            "texts": [{"path": "messages[0].content", "surface": "user", "kind": "text", "text": asked}],
+        },
     )

@@ -10,13 +10,14 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+import yaml
 
 from proxy.console.rendering import Pages
 from proxy.console.review import ReviewPages
-from proxy.review.item import Flagged, Held, ReviewConflict, State
+from proxy.review.item import Flagged, Held, ReviewConflict, ReviewError, State
 from proxy.review.queue import ReviewQueue
 from tests.proxy.console.conftest import Shop
-from tests.proxy.console.shop import flagged, request_id
+from tests.proxy.console.shop import CONFIG, flagged, request_id
 from tests.proxy.console.test_access import ask, cookie, form_token, origin
 from tests.proxy.console.test_pages import HOSTILE
 from tests.proxy.review.things import DAY_US, START_US, Clock
@@ -219,6 +220,40 @@ def test_no_exception_is_made_where_somebody_else_has_decided_meanwhile(queue: R
     with pytest.raises(ReviewConflict):
         pages.say(word(number, word="exception", exempt="rival-fruit", days="7"))
     assert queue.exceptions() == []
+
+
+def test_a_word_can_make_an_example_too(queue: ReviewQueue, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        CONFIG.replace("  rival-fruit:\n", "  rival-fruit:\n    examples: fruit.yaml\n"), encoding="utf-8"
+    )
+    (tmp_path / "fruit.yaml").write_text(
+        "# Fruit.\n- {id: a, text: Plums?, stage: input, violates: false}\n", encoding="utf-8"
+    )
+    pages = ReviewPages(queue, Pages(), config)
+    one, two, three = queue.add([flagged(n, asked=f"Pears {n}?") for n in (1, 2, 3)])
+    assert 'name="example"' in draw(pages)
+    pages.say(word(one, example="yes"))
+    pages.say(word(two, word="overturned", example="yes", example_of="rival-fruit"))
+    pages.say(word(three))
+    text = (tmp_path / "fruit.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# Fruit.\n")
+    assert [(e["text"], e["violates"]) for e in yaml.safe_load(text)] == [
+        ("Plums?", False),
+        ("Pears 1?", True),
+        ("Pears 2?", False),
+    ]
+
+
+def test_what_cannot_be_an_example_is_decided_all_the_same_and_said_so(queue: ReviewQueue, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG, encoding="utf-8")
+    pages = ReviewPages(queue, Pages(), tmp_path / "c.yaml")
+    [number] = queue.add([flagged(1)])
+    with pytest.raises(
+        ReviewError, match="is upheld, but it is no example: policy .rival-fruit. has no file of examples"
+    ):
+        pages.say(word(number, example="yes"))
+    assert queue.get(number).state is State.UPHELD
 
 
 def test_no_exception_is_offered_for_what_could_not_be_known_again(queue: ReviewQueue, pages: ReviewPages) -> None:

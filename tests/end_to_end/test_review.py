@@ -1,0 +1,433 @@
+"""The review queue of the real proxy: flagged, decided by another process, held, excepted, killed, and with a broken file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from proxy.evaluation.rows import read_rows
+from proxy.review.item import Filter, Held, Item, State
+from proxy.review.queue import ReviewQueue
+from rules.examples import read_example_file
+from tests.end_to_end.servers import (
+    MARK,
+    Proxy,
+    Reply,
+    ScriptedServer,
+    chat_body,
+    completion,
+    post,
+    replies,
+    running,
+    streams,
+    text_stream,
+)
+
+KILLS = int(os.environ.get("SAFEGUARD_KILLS", "5"))
+
+CONFIG = """
+admin: {{port: 0}}
+upstreams:
+  default: {{base_url: "${{UPSTREAM_URL}}"}}
+review: {{content: full{more}}}
+{audit}
+guards:
+  remote: {{engine: openai, base_url: "${{GUARD_URL}}", model: guard, canaries: false}}
+policies:
+  marker: {{detector: patterns, literals: ["ZQ-MARK-7781"], examples: marker.examples.yaml}}
+  pears:  {{detector: patterns, literals: ["pears"]}}
+  judged: {{text: "Content with a mark is a violation.", examples: judged.examples.yaml}}
+routes:
+  - name: held
+    match: {{path: /held/v1/*}}
+    upstream: default
+    input: [{{policy: marker, flag: 0.5, hold: true}}]
+    output: [{{policy: marker, flag: 0.5, hold: true}}]
+  - name: briefly
+    match: {{path: /briefly/v1/*}}
+    upstream: default
+    input: [{{policy: marker, flag: 0.5, hold: true, hold_s: 0.1}}]
+  - name: lenient
+    match: {{path: /lenient/v1/*}}
+    upstream: default
+    input: [{{policy: marker, flag: 0.5, hold: true, hold_s: 0.1, on_error: flag}}]
+  - name: window
+    match: {{path: /window/v1/*}}
+    upstream: default
+    stream: window
+    window_chars: 10
+    overlap_chars: 2
+    output: [{{policy: pears, flag: 0.5}}]
+  - name: judged
+    match: {{path: /judged/v1/*}}
+    upstream: default
+    input: [{{policy: judged, guard: remote, flag: 0.5, scope: [user]}}]
+    output: [{{policy: judged, guard: remote, flag: 0.5, scope: [assistant]}}]
+  - name: default
+    upstream: default
+    input:
+      - {{policy: marker, flag: 0.5, scope: [user]}}
+      - {{policy: pears, refuse: 0.5}}
+    output: [{{policy: marker, flag: 0.5}}]
+"""
+AUDIT = "audit: {store: sqlite, content: none}"
+
+EXAMPLES = """\
+# What this policy is about.
+
+- text: "An apple."   # fine
+  stage: input
+  violates: false
+"""
+
+
+@dataclass(slots=True)
+class Site:
+    """A proxy with its queue."""
+
+    folder: Path
+    proxy: Proxy
+    session: aiohttp.ClientSession
+    queue: ReviewQueue
+    environ: dict[str, str]
+
+    async def ask(self, text: str, prefix: str = "", **more: Any) -> Reply:
+        return await post(self.session, f"{self.proxy.url(prefix)}/chat/completions", chat_body(text, **more))
+
+    def asking(self, text: str, prefix: str = "", **more: Any) -> asyncio.Task[Reply]:
+        return asyncio.get_running_loop().create_task(self.ask(text, prefix, **more))
+
+    async def command(self, *args: str, code: int = 0) -> str:
+        """``safeguard review``, as another process."""
+        done = await asyncio.to_thread(self._run, args)
+        assert done.returncode == code, done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def _run(self, args: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "proxy", "review", *args, "--config", str(self.folder / "config.yaml")]
+        environ = {**os.environ, **self.environ}
+        return subprocess.run(
+            command, cwd=Path(__file__).parents[2], env=environ, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    async def item(self, wanted: Filter = Filter(), n: int = 1) -> Item:  # noqa: B008 - frozen
+        """The newest item, once there are so many."""
+        found: list[Item] = []
+        while len(found) < n:
+            found = await asyncio.to_thread(self.queue.items, wanted)
+        return found[0]
+
+    async def metrics(self) -> dict[str, float]:
+        async with self.session.get(f"{self.proxy.admin_url}/metrics") as answer:
+            lines = [line.rpartition(" ") for line in (await answer.text()).splitlines() if not line.startswith("#")]
+            return {name: float(value) for name, _, value in lines}
+
+
+@contextmanager
+def prepared(folder: Path, environ: dict[str, str], *, more: str = "", audit: str = AUDIT) -> Iterator[Proxy]:
+    for name in ("marker", "judged"):
+        (folder / f"{name}.examples.yaml").write_text(EXAMPLES, encoding="utf-8")
+    with running(CONFIG.format(more=more, audit=audit), folder, environ) as proxy:
+        yield proxy
+
+
+@asynccontextmanager
+async def site_of(folder: Path, environ: dict[str, str], **options: str) -> AsyncIterator[Site]:
+    with prepared(folder, environ, **options) as proxy, closing(ReviewQueue(folder / "review.db")) as queue:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+            yield Site(folder, proxy, session, queue, environ)
+
+
+@pytest.fixture
+async def site(tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer) -> AsyncIterator[Site]:
+    async with site_of(tmp_path, backends) as site:
+        yield site
+
+
+# ------------------------------------------------------------------ from a flag to its consequences
+
+
+async def test_a_flagged_chat_becomes_an_item_and_what_people_make_of_it(site: Site) -> None:
+    reply = await site.ask(f"A word about {MARK}.")
+    assert (reply.status, reply.decision) == (200, "flag")
+    item = await site.item()
+    assert (item.decision_id, item.route, item.stage, item.policies) == (
+        reply.headers["x-safeguard-decision-id"],
+        "default",
+        "input",
+        ["marker"],
+    )
+    assert item.flagged[0].about["score"] == 1.0
+
+    assert MARK not in await site.command("show", "1")
+    assert f"A word about {MARK}." in await site.command("show", item.decision_id, "--content")
+    assert "decide it first" in await site.command("example", "1", code=2)
+
+    await site.command("decide", "1", "overturned", "--reviewer", "kim", "--note", "A part\nnumber \u202eof ours")
+    listed = await site.command("list", "--state", "overturned")
+    assert "\u202e" not in listed
+    assert json.loads(await site.command("list", "--json"))[0]["note"] == "A part\nnumber \u202eof ours"
+
+    await site.command("example", "1")
+    path = site.folder / "marker.examples.yaml"
+    assert path.read_text(encoding="utf-8").startswith(EXAMPLES)
+    added = read_example_file(path).examples[-1]
+    assert (added.text, added.stage, added.violates) == (f"A word about {MARK}.", "input", False)
+    assert "this content stands there already" in await site.command("example", "1", code=2)
+
+    row = json.loads(await site.command("row", "1"))
+    assert row == {"id": "review-1", "stage": "input", "text": f"A word about {MARK}.", "labels": {"marker": 0}}
+    await site.command("export", "--labelled", str(site.folder / "rows.jsonl"))
+    (read,) = read_rows([site.folder / "rows.jsonl"])
+    assert (read.id, read.violates("marker")) == ("review-1", False)
+
+
+async def test_an_exception_lets_exactly_this_content_pass_and_no_other(site: Site) -> None:
+    text = f"A word about {MARK}."
+    await site.ask(text)
+    await site.command("decide", "1", "overturned", "--reviewer", "kim")
+    made = json.loads(await site.command("exception", "1", "--expires", "30d", "--why", "A part number", "--json"))
+    while (reply := await site.ask(text)).decision == "flag":
+        pass
+    assert (reply.status, reply.decision) == (200, "forward")
+    line = site.proxy.wait_log(lambda line: line.get("request_id") == reply.headers["x-request-id"])
+    verdict = line["input"]["verdicts"][0]
+    assert (verdict["excepted"], verdict["outcome"], verdict["score"]) == (str(made[0]["id"]), "forward", 1.0)
+    assert (await site.ask(text + " ")).decision == "flag"
+    assert (await site.ask(f"{MARK} and pears")).status == 400
+    other = await site.ask(f"{text} Also pears.")
+    assert other.status == 400, "other policies still judge"
+    assert (await site.metrics())['safeguard_exceptions_applied_total{policy="marker",route="default"}'] >= 1
+
+    await site.command("exceptions", "revoke", "1", "--by", "sam")
+    while (await site.ask(text)).decision == "forward":
+        pass
+    assert json.loads(await site.command("exceptions", "list", "--json")) == []
+
+
+async def test_an_answer_that_a_guard_flagged_is_excepted_for_its_question_only(
+    site: Site, upstream: ScriptedServer, guard: ScriptedServer
+) -> None:
+    upstream.script = replies(completion(f"Look for {MARK}."))
+    assert (await site.ask("What shall I look for?", "/judged")).decision == "flag"
+    item = await site.item()
+    assert (item.stage, item.flagged[0].reads) == ("output", ["assistant"])
+    row = json.loads((await site.command("decide", "1", "upheld")) and await site.command("row", "1"))
+    assert row["messages"] == [
+        {"role": "user", "content": "What shall I look for?"},
+        {"role": "assistant", "content": f"Look for {MARK}."},
+    ]
+    await site.command("exception", "1", "--expires", "1h")
+    while (await site.ask("What shall I look for?", "/judged")).decision == "flag":
+        pass
+    assert (await site.ask("What shall I rather look for?", "/judged")).decision == "flag"
+
+
+async def test_what_a_window_flagged_is_queued_and_then_the_whole_answer(site: Site, upstream: ScriptedServer) -> None:
+    upstream.script = streams(*text_stream("Buy some pears ", "and then some more ", "fruit of your choice."))
+    reply = await site.ask("Hello", "/window", stream=True)
+    assert reply.text == "Buy some pears and then some more fruit of your choice."
+    item = await site.item()
+    content = site.queue.content(item.id)
+    assert content is not None
+    assert [t["text"] for t in content["texts"] if t["surface"] == "assistant"] == [reply.text]
+
+
+# ------------------------------------------------------------------ waiting for a reviewer
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_a_held_request_goes_on_when_a_reviewer_says_so(
+    site: Site, upstream: ScriptedServer, stream: bool
+) -> None:
+    waiting = site.asking(f"{MARK}?", "/held", stream=stream)
+    item = await site.item(Filter(held=True))
+    assert upstream.received == []
+    said = await site.command("decide", str(item.id), "overturned", "--reviewer", "kim")
+    assert "its request waits and hears of it" in said
+    reply = await waiting
+    assert (reply.status, reply.decision) == (200, "forward")
+    assert (await site.item()).held is Held.ANSWERED
+
+
+async def test_a_held_request_is_refused_when_a_reviewer_says_so(site: Site, upstream: ScriptedServer) -> None:
+    waiting = site.asking(f"{MARK}?", "/held")
+    item = await site.item(Filter(held=True))
+    assert (await site.metrics())["safeguard_review_held"] == 1
+    await site.command("decide", item.decision_id, "upheld", "--reviewer", "kim")
+    reply = await waiting
+    assert (reply.status, reply.error["code"]) == (400, "content_filter")
+    assert reply.error["innererror"]["policies"] == ["marker"]
+    assert upstream.received == []
+    line = site.proxy.wait_log(lambda line: line.get("request_id") == reply.headers["x-request-id"])
+    assert line["input"]["verdicts"][0]["ruling"] == "upheld"
+
+
+@pytest.mark.parametrize("state", ["upheld", "overturned"])
+async def test_a_held_stream_hears_comments_until_it_ends_as_the_reviewer_says(
+    site: Site, upstream: ScriptedServer, state: str
+) -> None:
+    upstream.script = streams(*text_stream("It is ", f"{MARK}."))
+    url = f"{site.proxy.url('/held')}/chat/completions"
+    async with site.session.post(url, json=chat_body("What is it?", stream=True)) as answer:
+        heard = await answer.content.readline()
+        assert heard.startswith(b":")
+        item = await site.item(Filter(held=True))
+        await site.command("decide", str(item.id), state)
+        rest = await answer.content.read()
+    assert (MARK.encode() in rest) is (state == "overturned")
+    assert (b'"content_filter"' in rest) is (state == "upheld")
+    assert rest.endswith(b"data: [DONE]\n\n")
+
+
+async def test_what_nobody_decides_takes_on_error_and_the_record_says_so(site: Site, upstream: ScriptedServer) -> None:
+    reply = await site.ask(f"{MARK}?", "/briefly")
+    assert (reply.status, reply.error["code"]) == (503, "guard_unavailable")
+    assert upstream.received == []
+    line = site.proxy.wait_log(lambda line: line.get("request_id") == reply.headers["x-request-id"])
+    assert line["input"]["verdicts"][0]["error"] == "nobody_reviewed"
+    assert (await site.item()).held is Held.NOBODY
+    assert (await site.ask(f"{MARK}?", "/lenient")).decision == "flag"
+
+
+async def test_unsure_is_nobodys_word(site: Site, upstream: ScriptedServer) -> None:
+    waiting = site.asking(f"{MARK}?", "/held")
+    item = await site.item(Filter(held=True))
+    await site.command("decide", str(item.id), "unsure")
+    assert (await waiting).status == 503
+    assert upstream.received == []
+
+
+async def test_a_client_that_leaves_ends_the_wait_and_the_item_says_so(site: Site, upstream: ScriptedServer) -> None:
+    waiting = site.asking(f"{MARK}?", "/held")
+    await site.item(Filter(held=True))
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting
+    while (await site.item()).held is Held.WAITING:
+        pass
+    assert (await site.item()).held is Held.LEFT
+    assert (await site.metrics())["safeguard_review_held"] == 0
+    assert upstream.received == []
+
+
+async def test_no_more_than_max_held_wait(tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer) -> None:
+    async with site_of(tmp_path, backends, more=", max_held: 1") as site:
+        waiting = site.asking(f"{MARK} one", "/held")
+        first = await site.item(Filter(held=True))
+        assert (await site.ask(f"{MARK} two", "/held")).status == 503
+        assert (await site.item(n=2)).held is Held.CUT
+        site.queue.decide(first.id, State.OVERTURNED, "kim")
+        assert (await waiting).status == 200
+
+
+async def test_a_proxy_that_is_stopped_does_not_wait_for_reviewers(
+    tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer
+) -> None:
+    async with site_of(tmp_path, backends) as site:
+        waiting = site.asking(f"{MARK}?", "/held")
+        await site.item(Filter(held=True))
+        site.proxy.signal(signal.SIGTERM)
+        reply = await waiting
+        assert (reply.status, reply.error["code"]) == (503, "guard_unavailable")
+        await asyncio.to_thread(site.proxy.ended)
+        assert (await site.item()).held is Held.CUT
+        assert upstream.received == []
+
+
+# ------------------------------------------------------------------ what breaks
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("audit", [AUDIT, ""], ids=["audit", "no audit"])
+async def test_no_kill_loses_a_flagged_answer_that_a_client_has_seen(
+    tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer, audit: str
+) -> None:
+    chance = random.Random(3)
+    seen: set[str] = set()
+    reached: set[str] = set()
+
+    async def asks(session: aiohttp.ClientSession, url: str) -> None:
+        with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
+            while True:
+                body = chat_body(f"{MARK} {chance.getrandbits(64):016x}")
+                async with session.post(f"{url}/chat/completions", json=body) as answer:
+                    assert answer.headers["x-safeguard-decision"] == "flag"
+                    seen.add(answer.headers["x-safeguard-decision-id"])
+
+    for _ in range(KILLS):
+        with prepared(tmp_path, backends, audit=audit) as proxy:
+            timeout = aiohttp.ClientTimeout(total=30)
+            async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
+                clients = [group.create_task(asks(session, proxy.url())) for _ in range(8)]
+                await asyncio.wait(clients, timeout=chance.uniform(0.05, 0.4))
+                proxy.process.kill()
+            await asyncio.to_thread(proxy.kill)
+    with closing(ReviewQueue(tmp_path / "review.db")) as queue:
+        items = queue.items(limit=1_000_000)
+        kept = {t["text"] for item in items for t in (queue.content(item.id) or {"texts": ()})["texts"]}
+    reached = {r.json["messages"][0]["content"] for r in upstream.received}
+    assert seen <= {item.decision_id for item in items}
+    assert reached <= kept, "the upstream has seen what is not in the queue"
+    assert len(seen) > KILLS, "too little has happened to say anything"
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process can be set on Linux only")
+async def test_a_full_disk_refuses_what_is_flagged_and_nothing_else(
+    tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer
+) -> None:
+    async with site_of(tmp_path, backends, audit="") as site:
+        pid = site.proxy.process.pid
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        reply = await site.ask(f"{MARK}?")
+        assert (reply.status, reply.error["code"]) == (503, "review_unavailable")
+        assert upstream.received == []
+        assert (await site.ask("Hello")).status == 200
+        async with site.session.get(f"{site.proxy.admin_url}/readyz") as answer:
+            assert answer.status == 200
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert (await site.ask(f"{MARK}?")).status == 200
+        assert (await site.metrics())["safeguard_review_failed_total"] == 1
+
+
+async def test_a_locked_queue_lets_nothing_flagged_go_unless_it_is_told_to(
+    tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer
+) -> None:
+    for more, status in (("", 503), (", on_review_error: forward", 200)):
+        async with site_of(tmp_path, backends, more=more) as site:
+            with closing(sqlite3.connect(tmp_path / "review.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                assert (await site.ask(f"{MARK}?")).status == status
+                other.execute("ROLLBACK")
+
+
+async def test_a_damaged_queue_is_told_at_the_start(tmp_path: Path, backends: dict[str, str]) -> None:
+    (tmp_path / "review.db").write_bytes(b"no database at all, " * 500)
+    with pytest.raises(AssertionError, match=r"review: .*review\.db: file is not a database"):
+        async with site_of(tmp_path, backends):
+            pass
+
+
+async def test_without_a_queue_there_is_nothing_to_review(tmp_path: Path, backends: dict[str, str]) -> None:
+    config = CONFIG.format(more="", audit="").replace("review: {content: full}", "").replace(", hold: true", "")
+    config = config.replace(", hold_s: 0.1", "")
+    with running(config, tmp_path, backends) as proxy:
+        async with aiohttp.ClientSession() as session:
+            reply = await post(session, f"{proxy.url()}/chat/completions", chat_body(f"{MARK}?"))
+            assert reply.decision == "flag"
+    assert not (tmp_path / "review.db").exists()
