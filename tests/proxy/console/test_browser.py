@@ -222,6 +222,9 @@ async def test_a_reviewer_needs_no_mouse(shop: Shop, browser: Any) -> None:
     await press("u", two)
     item = shop.queue.get(three)
     assert (item.state, item.reviewer, item.note) == (State.UPHELD, "Ana", "no pears, just plums")
+    await at.page.keyboard.press("e")
+    assert await at.page.is_checked("[name=example]")
+    await at.page.keyboard.press("e")
     await press("o", one)
     assert shop.queue.get(two).state is State.OVERTURNED
     await at.page.keyboard.press("x")
