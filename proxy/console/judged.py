@@ -140,15 +140,16 @@ class Histogram:
     earlier: int = 0
 
 
-def histogram(where: Where, decisions: Sequence[Judged]) -> Histogram:
+def histogram(where: Where, decisions: Iterable[Judged]) -> Histogram:
     """The scores that a rule has given."""
-    counts, failed, uncalibrated = [0] * BINS, 0, 0
-    for verdict in (v for decision in decisions for v in where.of(decision)):
-        failed += verdict.failed
-        if verdict.score is not None:
-            counts[min(int(verdict.score * BINS), BINS - 1)] += 1
-            uncalibrated += not verdict.calibrated
-    earlier = sum(map(where.earlier, decisions))
+    counts, failed, uncalibrated, earlier = [0] * BINS, 0, 0, 0
+    for decision in decisions:
+        earlier += where.earlier(decision)
+        for verdict in where.of(decision):
+            failed += verdict.failed
+            if verdict.score is not None:
+                counts[min(int(verdict.score * BINS), BINS - 1)] += 1
+                uncalibrated += not verdict.calibrated
     return Histogram(counts, sum(counts), failed, uncalibrated, earlier)
 
 

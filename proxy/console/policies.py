@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from proxy.console.gate import Refused
 from proxy.console.judged import Judged, WhatIf, Where, histogram, what_if
-from proxy.console.reading import Records
+from proxy.console.reading import Records, gently
 from proxy.console.rendering import Pages
 from proxy.console.shown import HEIGHT, WIDTH, columns, ticks
 from proxy.loading import Loaded
@@ -81,7 +81,7 @@ class Policies:
         policy = loaded.policies.get(name)
         n = _sample(query)
         decisions = self._decisions(n)
-        revisions = {v.revision: None for d in decisions for v in d.verdicts if v.policy == name}
+        revisions = {v.revision: None for d in gently(decisions) for v in d.verdicts if v.policy == name}
         earlier = [r for r in revisions if policy is None or r != policy.revision]
         texts = self._records.texts(earlier[:MOST_IDS], name) if self._records is not None and earlier else []
         if policy is None and not texts:
@@ -114,7 +114,7 @@ class Policies:
     def _rule(self, used: Used, decisions: Sequence[Judged], query: Mapping[str, str], n: int) -> dict[str, Any]:
         is_asked = query.get("rule") == used.key
         tried = _tried(used.rule, query) if is_asked else dict(used.rule.thresholds)
-        spread = histogram(used.where, decisions)
+        spread = histogram(used.where, gently(decisions))
         return {
             "key": used.key,
             **_use(used),
@@ -166,7 +166,7 @@ def _tried(rule: Rule, query: Mapping[str, str]) -> dict[Action, float]:
 
 
 def _found(used: Used, tried: Mapping[Action, float], decisions: Sequence[Judged]) -> dict[str, Any]:
-    found: WhatIf = what_if(used.where, tried, decisions)
+    found: WhatIf = what_if(used.where, tried, gently(decisions))
     return {
         "is_same": dict(tried) == dict(used.rule.thresholds),
         "is_shadow": used.where.is_shadow,

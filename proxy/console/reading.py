@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,8 +33,20 @@ MOST_WAITING = 16
 PATIENCE_S = 3.0
 """How long records are looked through for one page."""
 
+REST_EVERY = 32
+REST_S = 0.0002
+"""After so many records a thread rests, so that the event loop, which needs the interpreter too, never waits for long."""
+
 SAMPLE_S = 10.0
 """For how long the last decisions count as the last ones: while a threshold is dragged, they are read once."""
+
+
+def gently(items: Iterable[T]) -> Iterator[T]:
+    """The same items, with rests in between; for threads beside an event loop."""
+    for i, item in enumerate(items):
+        if i % REST_EVERY == REST_EVERY - 1:
+            time.sleep(REST_S)
+        yield item
 
 
 class Threads:
@@ -96,7 +108,7 @@ class Records:
         searches = isinstance(reader, SqliteReader)  # JSON lines are read one by one: then it is us who look at them
         until = self.clock() + PATIENCE_S
         found: list[Record] = []
-        for record in reader.query(wanted if searches else Filter(), before=before):
+        for record in gently(reader.query(wanted if searches else Filter(), before=before)):
             if self.clock() > until:
                 return Page(found, record["seq"] + 1, gave_up=True)
             if searches or wanted.takes(record):
@@ -125,13 +137,18 @@ class Records:
     def last(self, n: int) -> list[Judged]:
         """The scores of the last decisions, the newest first."""
         with self._lock:
-            if self._sample is not None:
-                at, held, sample = self._sample
+            if (kept := self._sample) is not None:
+                at, held, sample = kept
                 if held == n and self.clock() - at < SAMPLE_S:
                     return sample
-            sample = [judged(record) for record in reader_of(self.folder).query(Filter(), limit=n)]
+            sample = [judged(record) for record in gently(reader_of(self.folder).query(Filter(), limit=n))]
             self._sample = (self.clock(), n, sample)
             return sample
+
+    def forget(self) -> None:
+        """Let go of the last decisions once they are old: the garbage collector would look through them again and again."""
+        if (kept := self._sample) is not None and self.clock() - kept[0] >= SAMPLE_S:
+            self._sample = None
 
     def texts(self, revisions: list[str], policy: str) -> list[PolicyText]:
         """A policy's texts in these revisions, the latest first."""

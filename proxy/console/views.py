@@ -18,7 +18,7 @@ from proxy.console.gate import HEADERS, Refused, see
 from proxy.console.guards import GuardWatch
 from proxy.console.live import Live
 from proxy.console.policies import Policies
-from proxy.console.reading import Page, Records, Threads
+from proxy.console.reading import SAMPLE_S, Page, Records, Threads
 from proxy.console.rendering import Pages
 from proxy.console.review import ReviewPages, remember_reviewer, reviewer_of
 from proxy.console.session import Session, Sessions
@@ -209,11 +209,17 @@ class Views:
     async def policy(self, asked: Asked) -> str:
         """One policy: its texts, and where its scores lie."""
         frame = self.frame(asked.session, asked.sessions, "policies")
+        self._forget_later()
         return await self._threads.run(self._policies.draw_one, self._look(), frame, dict(asked.query))
 
     async def what_if(self, asked: Asked) -> str:
         """What other thresholds would have changed: a piece of the policy's page."""
+        self._forget_later()
         return await self._threads.run(self._policies.draw_what_if, self._look(), dict(asked.query))
+
+    def _forget_later(self) -> None:
+        if self._records is not None:
+            asyncio.get_running_loop().call_later(SAMPLE_S * 2, self._records.forget)
 
     # ------------------------------------------------------------------ review
 

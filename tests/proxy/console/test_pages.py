@@ -359,6 +359,25 @@ def test_looking_ends_when_it_takes_too_long_and_goes_on_from_there(tmp_path: Pa
     sink.close()
 
 
+def test_the_last_decisions_are_read_once_while_a_threshold_is_dragged_and_forgotten_then(tmp_path: Path) -> None:
+    sink = SqliteSink(Folder(tmp_path), sync=False, retention=Retention(30))
+    sink.open()
+    sink.write([entry(record(1))])
+    now = 0.0
+    records = reading.Records(tmp_path, clock=lambda: now)
+    first = records.last(500)
+    sink.write([entry(record(2))])
+    assert records.last(500) is first
+    assert len(records.last(2_000)) == 2
+    records.forget()
+    now += reading.SAMPLE_S
+    assert records._sample is not None
+    records.forget()
+    assert records._sample is None
+    assert len(records.last(500)) == 2
+    sink.close()
+
+
 async def test_too_many_pages_at_once_are_told_to_come_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "THREADS", 0)
     monkeypatch.setattr(reading, "MOST_WAITING", 0)
