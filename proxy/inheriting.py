@@ -224,7 +224,20 @@ def _strictest_rules(stage: str, members: Sequence[_Made]) -> list[_Ruled]:
 _REWRITES = (RewriteWith.TEXT, RewriteWith.SENTENCES, RewriteWith.MASK, None, RewriteWith.ADVISORY)
 """What takes away most comes first; None is what suits the policy, one of the two before it."""
 
-_MERGED = {"policy", "guard", "scope", "flag", "rewrite", "refuse", "mode", "on_error", "rewrite_with", "restore"}
+_MERGED = {
+    "policy",
+    "guard",
+    "scope",
+    "flag",
+    "rewrite",
+    "refuse",
+    "mode",
+    "on_error",
+    "rewrite_with",
+    "restore",
+    "hold",
+    "hold_s",
+}
 
 
 def _merged(group: Sequence[_Ruled]) -> _Ruled:
@@ -232,14 +245,17 @@ def _merged(group: Sequence[_Ruled]) -> _Ruled:
     mode = Mode.ENFORCE if any(rule.entry.mode is Mode.ENFORCE for rule in group) else Mode.SHADOW
     counted = [rule for rule in group if rule.entry.mode is mode]
     entries = [rule.entry for rule in counted]
-    for name in RuleEntry.model_fields.keys() - _MERGED:
-        if any(getattr(entry, name) != getattr(entries[0], name) for entry in entries):
+    holding = [entry for entry in entries if entry.hold]
+    others = RuleEntry.model_fields.keys() - _MERGED
+    for name, those in (*((name, entries) for name in others), ("hold_s", holding)):
+        if any(getattr(entry, name) != getattr(those[0], name) for entry in those):
             raise RouteError(
                 (*counted[-1].places[0], name), "differs between routes of a strictest_of; make it the same"
             )
     update: dict[str, Any] = {"on_error": _STRICTEST["on_error"]([entry.on_error for entry in entries])}
     for action in ("flag", "rewrite", "refuse"):
         update[action] = min((t for e in entries if (t := getattr(e, action)) is not None), default=None)
+    update["hold"], update["hold_s"] = bool(holding), holding[0].hold_s if holding else None
     rewriting = [entry for entry in entries if entry.rewrite is not None]
     update["rewrite_with"] = min((e.rewrite_with for e in rewriting), key=_REWRITES.index, default=None)
     update["restore"] = bool(rewriting) and all(entry.restore for entry in rewriting)

@@ -138,24 +138,48 @@ class Site:
             return {name: float(value) for name, _, value in lines}
 
 
-@contextmanager
-def prepared(folder: Path, environ: dict[str, str], *, more: str = "", audit: str = AUDIT) -> Iterator[Proxy]:
+def write_examples(folder: Path) -> None:
     for name in ("marker", "judged"):
         (folder / f"{name}.examples.yaml").write_text(EXAMPLES, encoding="utf-8")
+
+
+@contextmanager
+def prepared(folder: Path, environ: dict[str, str], *, more: str = "", audit: str = AUDIT) -> Iterator[Proxy]:
+    write_examples(folder)
     with running(CONFIG.format(more=more, audit=audit), folder, environ) as proxy:
         yield proxy
 
 
 @asynccontextmanager
-async def site_of(folder: Path, environ: dict[str, str], **options: str) -> AsyncIterator[Site]:
-    with prepared(folder, environ, **options) as proxy, closing(ReviewQueue(folder / "review.db")) as queue:
+async def site_at(folder: Path, proxy: Proxy, environ: dict[str, str]) -> AsyncIterator[Site]:
+    with closing(ReviewQueue(folder / "review.db")) as queue:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
             yield Site(folder, proxy, session, queue, environ)
 
 
+@asynccontextmanager
+async def site_of(folder: Path, environ: dict[str, str], **options: str) -> AsyncIterator[Site]:
+    with prepared(folder, environ, **options) as proxy:
+        async with site_at(folder, proxy, environ) as site:
+            yield site
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, backends: dict[str, str]) -> Iterator[tuple[Path, Proxy]]:
+    folder = tmp_path_factory.mktemp("review")
+    with prepared(folder, backends) as proxy:
+        yield folder, proxy
+
+
 @pytest.fixture
-async def site(tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer) -> AsyncIterator[Site]:
-    async with site_of(tmp_path, backends) as site:
+async def site(shared: tuple[Path, Proxy], backends: dict[str, str], upstream: ScriptedServer) -> AsyncIterator[Site]:
+    """The module's proxy, with an empty queue."""
+    folder, proxy = shared
+    write_examples(folder)
+    with closing(sqlite3.connect(folder / "review.db", isolation_level=None)) as db:
+        for table in ("items", "item_policies", "content", "said", "exemptions", "sqlite_sequence"):
+            db.execute(f"DELETE FROM {table}")
+    async with site_at(folder, proxy, backends) as site:
         yield site
 
 
@@ -200,7 +224,7 @@ async def test_a_flagged_chat_becomes_an_item_and_what_people_make_of_it(site: S
 async def test_an_exception_lets_exactly_this_content_pass_and_no_other(site: Site) -> None:
     text = f"A word about {MARK}."
     await site.ask(text)
-    await site.command("decide", "1", "overturned", "--reviewer", "kim")
+    site.queue.decide(1, State.OVERTURNED, "kim")
     made = json.loads(await site.command("exception", "1", "--expires", "30d", "--why", "A part number", "--json"))
     while (reply := await site.ask(text)).decision == "flag":
         pass
@@ -269,7 +293,7 @@ async def test_a_held_request_is_refused_when_a_reviewer_says_so(site: Site, ups
     waiting = site.asking(f"{MARK}?", "/held")
     item = await site.item(Filter(held=True))
     assert (await site.metrics())["safeguard_review_held"] == 1
-    await site.command("decide", item.decision_id, "upheld", "--reviewer", "kim")
+    site.queue.decide(item.decision_id, State.UPHELD, "kim")
     reply = await waiting
     assert (reply.status, reply.error["code"]) == (400, "content_filter")
     assert reply.error["innererror"]["policies"] == ["marker"]
@@ -288,7 +312,7 @@ async def test_a_held_stream_hears_comments_until_it_ends_as_the_reviewer_says(
         heard = await answer.content.readline()
         assert heard.startswith(b":")
         item = await site.item(Filter(held=True))
-        await site.command("decide", str(item.id), state)
+        site.queue.decide(item.id, State(state), "kim")
         rest = await answer.content.read()
     assert (MARK.encode() in rest) is (state == "overturned")
     assert (b'"content_filter"' in rest) is (state == "upheld")
@@ -308,7 +332,7 @@ async def test_what_nobody_decides_takes_on_error_and_the_record_says_so(site: S
 async def test_unsure_is_nobodys_word(site: Site, upstream: ScriptedServer) -> None:
     waiting = site.asking(f"{MARK}?", "/held")
     item = await site.item(Filter(held=True))
-    await site.command("decide", str(item.id), "unsure")
+    site.queue.decide(item.id, State.UNSURE, "kim")
     assert (await waiting).status == 503
     assert upstream.received == []
 
