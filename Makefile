@@ -13,7 +13,7 @@ WITHOUT_AMX := $(shell c++ -mno-amx-tile -mno-amx-int8 -E -x c++ /dev/null >/dev
 NATIVE_FLAGS := CFLAGS="$(CFLAGS) $(WITHOUT_AMX)" CXXFLAGS="$(CXXFLAGS) $(WITHOUT_AMX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types unit conformance format bench bench-proxy bench-stream bench-engine docs clean
+.PHONY: help install run test lint types unit conformance console-test format bench bench-proxy bench-stream bench-engine docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,15 @@ $(CLIENTS)/.installed: tests/conformance/requirements.txt tests/conformance/clie
 
 conformance: $(READY) $(CLIENTS)/.installed ## real clients (openai-node, LangChain, LiteLLM) before the proxy; installs them
 	LITELLM=$(CURDIR)/$(CLIENTS)/bin/litellm $(BIN)/pytest tests/conformance tests/end_to_end/test_litellm.py
+
+$(VENV)/.browser: pyproject.toml $(READY)
+	$(BIN)/python -m pip install -c constraints.txt --quiet -e '.[dev,browser]'
+	@touch $@
+
+console-test: $(VENV)/.browser ## the console in headless Chromium (apt install chromium); installs Playwright
+	@test -n "$$SAFEGUARD_CHROMIUM" || command -v chromium chromium-browser >/dev/null \
+		|| { echo "make: no chromium; install it (apt install chromium) or set SAFEGUARD_CHROMIUM to its path"; exit 2; }
+	$(BIN)/pytest tests/proxy/console
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

@@ -1,8 +1,9 @@
-"""The admin port: ``/healthz``, ``/readyz``, ``/metrics``. Never on the data port."""
+"""The admin port: ``/healthz``, ``/readyz``, ``/metrics``, ``/console``. Never on the data port."""
 
 from __future__ import annotations
 
 import hmac
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,9 +11,13 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from proxy.audit.audit import Audit
+from proxy.console.console import Console
+from proxy.console.rendering import Pages
+from proxy.console.views import Views
 from proxy.loading import Loaded, is_loopback
 from proxy.records import Metrics
 from proxy.reload_record import ReloadRecord
+from proxy.review.queue import ReviewQueue
 from proxy.server import Request
 from proxy.strict_json import dump_json
 
@@ -25,12 +30,22 @@ class Admin:
     """Answers the admin port."""
 
     def __init__(
-        self, loaded: Loaded, metrics: Metrics, audit: Audit | None = None, reloads: ReloadRecord | None = None
+        self,
+        loaded: Loaded,
+        metrics: Metrics,
+        audit: Audit | None = None,
+        reloads: ReloadRecord | None = None,
+        queue: ReviewQueue | None = None,
+        config_path: Path | None = None,
     ) -> None:
         self._loaded = loaded
         self._metrics = metrics
         self._audit = audit
         self._reloads = reloads or ReloadRecord()
+        pages = Pages()
+        self._console = Console(
+            loaded.admin_token, Views(lambda: self._loaded, audit, self._reloads, pages, queue, config_path), pages
+        )
         self.draining = False
         """The service is being stopped: not ready any more."""
 
@@ -38,14 +53,24 @@ class Admin:
         """Show another configuration from now on."""
         self._loaded = loaded
 
+    async def close(self) -> None:
+        """Begin to end: not ready any more, and no page waits for news."""
+        self.draining = True
+        await self._console.close()
+
     async def handle(self, request: Request) -> web.StreamResponse:
         """Answer one request."""
-        if not self._is_allowed(request):
-            return _json(401, {"error": {"message": _UNAUTHORIZED, "code": "unauthorized"}})
         path = request.target.partition("?")[0]
+        allowed = self._is_allowed(request)
+        if Console.serves(path) and (allowed or self._loaded.admin_token is not None):
+            return await self._console.handle(request, has_bearer=allowed and self._loaded.admin_token is not None)
+        if not allowed:
+            return _json(401, {"error": {"message": _UNAUTHORIZED, "code": "unauthorized"}})
         answers = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics_page}
         if path not in answers:
-            return _json(404, {"error": {"message": "Served here: /healthz, /readyz, /metrics", "code": "not_found"}})
+            return _json(
+                404, {"error": {"message": "Served here: /healthz, /readyz, /metrics, /console", "code": "not_found"}}
+            )
         if request.method not in ("GET", "HEAD"):
             return _json(405, {"error": {"message": "Use GET.", "code": "method_not_allowed"}})
         return answers[path]()

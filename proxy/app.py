@@ -26,6 +26,7 @@ from proxy.records import Metrics
 from proxy.reload_record import ReloadMetrics, ReloadRecord
 from proxy.reloading import Reloader
 from proxy.review.metrics import ReviewMetrics
+from proxy.review.queue import ReviewQueue
 from proxy.review.review import Review, review_of
 from proxy.server import Server
 from proxy.watching import Watch
@@ -117,7 +118,7 @@ class App:
 
     async def close(self) -> None:
         """Stop listening, let answers under way finish, end guards and connections."""
-        self.admin.draining = True
+        await self.admin.close()
         if self.review is not None:
             self.review.end_holds()
         watching, self._watching = self._watching, None
@@ -157,7 +158,9 @@ def build_app(loaded: Loaded, path: Path | None = None, read: Callable[[], Bluep
         metrics.registry.register(AuditMetrics(audit))
     if review is not None:
         metrics.registry.register(ReviewMetrics(review))
-    app = App(serving, Admin(loaded, metrics, audit, record), metrics, audit, review)
+    # the console has a connection of its own, so that the queue's thread sees what is said there like anybody else's word
+    queue = None if review is None else ReviewQueue(review.queue.path, must_exist=True)
+    app = App(serving, Admin(loaded, metrics, audit, record, queue, path), metrics, audit, review)
     if read is not None and path is not None:
         app.reloader = Reloader(path, read, lambda: serving.loaded, app.take, audit, record)
     return app

@@ -42,15 +42,15 @@ class Listen(Section):
 
 
 class Admin(Section):
-    """Where health and metrics are served; never on the data port. Left out: no admin port."""
+    """Where health, metrics and the console are served; never on the data port. Left out: no admin port."""
 
     host: Host = "127.0.0.1"
     """Address to bind. Without ``token_env`` it must be a loopback address."""
     port: Port = 8081
     """TCP port; 0 picks a free one and prints it."""
     token_env: EnvName | None = None
-    """Environment variable with the bearer token that every call must carry; if the variable is not set, there is no
-    token, only loopback may be bound, and only ``localhost`` and loopback addresses are answered."""
+    """Environment variable with the bearer token that every call must carry, and that the console asks for; if the variable is
+    not set, there is no token, only loopback may be bound, and only ``localhost`` and loopback addresses are answered."""
 
 
 class Audit(Section):

@@ -18,11 +18,11 @@ from proxy.audit.entry import moment
 from proxy.audit.export import safe
 from proxy.audit.store import in_us
 from proxy.config_error import ConfigError
-from proxy.loading import examples_path, read_config, review_path
+from proxy.loading import read_config, review_path
 from proxy.printing import console, print_json, printable
-from proxy.review.examples_file import add_example
+from proxy.review.examples_file import keep_as_example
 from proxy.review.item import Exemption, Filter, Held, Item, ReviewError, State, exception_record, item_record
-from proxy.review.labelled import flagged_by, form_of, row_of, violates
+from proxy.review.labelled import flagged_by, row_of, violates
 from proxy.review.queue import PAGE, ReviewQueue
 from proxy.strict_json import dump_json
 from rules.errors import PolicyError
@@ -168,19 +168,13 @@ def _decide(queue: ReviewQueue, args: argparse.Namespace) -> int:
 
 def _example(queue: ReviewQueue, path: Path, args: argparse.Namespace) -> int:
     item = queue.get(args.id)
-    flagged = flagged_by(item, args.policy)
-    label = violates(item)
-    entry = read_config(path).policies.get(flagged.policy)
-    if entry is None:
-        raise ConfigError(f"{path}: policies: no policy is called {flagged.policy!r} any more")
-    place = examples_path(path, flagged.policy, entry)
-    form = form_of(item, queue.content(item.id), flagged)
-    add_example(place, {"id": f"review-{item.id}", **form, "stage": item.stage, "violates": label})
+    place = keep_as_example(path, queue, item, args.policy)
+    policy, label = flagged_by(item, args.policy).policy, violates(item)
     if args.json:
-        print_json({"item": item.id, "policy": flagged.policy, "file": str(place), "violates": label})
+        print_json({"item": item.id, "policy": policy, "file": str(place), "violates": label})
     else:
         says = "violates" if label else "does not violate"
-        console().print(Text(f"{place}: item {item.id} {says} {flagged.policy}"))
+        console().print(Text(f"{place}: item {item.id} {says} {policy}"))
     return 0
 
 

@@ -11,10 +11,40 @@ from typing import Any
 
 import yaml
 
+from proxy.config_error import ConfigError
 from proxy.files import sync_folder, write_all
-from proxy.review.item import ReviewError
+from proxy.loading import examples_path, read_config
+from proxy.review.item import Item, ReviewError
+from proxy.review.labelled import flagged_by, form_of, violates
+from proxy.review.queue import ReviewQueue
 from rules.errors import PolicyError
 from rules.examples import Example, ExampleFile, read_example_file
+
+
+def keep_as_example(config_path: Path, queue: ReviewQueue, item: Item, policy: str | None) -> Path:
+    """Add a decided item to the examples of a policy that has flagged it; gives their file.
+
+    Args:
+        config_path: The configuration that says where they lie.
+        queue: Where its content is.
+        item: The item.
+        policy: The policy, where several have flagged.
+
+    Raises:
+        ReviewError: It is not decided, cannot be told as an example, or there is no file for it.
+    """
+    flagged = flagged_by(item, policy)
+    label = violates(item)
+    try:
+        entry = read_config(config_path).policies.get(flagged.policy)
+        if entry is None:
+            raise ReviewError(f"{config_path}: policies: no policy is called {flagged.policy!r} any more")
+        place = examples_path(config_path, flagged.policy, entry)
+    except (ConfigError, PolicyError) as e:
+        raise ReviewError(str(e)) from None
+    form = form_of(item, queue.content(item.id), flagged)
+    add_example(place, {"id": f"review-{item.id}", **form, "stage": item.stage, "violates": label})
+    return place
 
 
 def add_example(path: Path, example: Mapping[str, Any]) -> None:

@@ -19,17 +19,16 @@ class ReviewMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The numbers as they are now."""
         review, counts = self._review, self._review.counts
+        items = GaugeMetricFamily("safeguard_review_items", "Items in the queue, by what people say.", labels=["state"])
+        oldest = GaugeMetricFamily("safeguard_review_oldest_pending_seconds", "Age of the oldest pending item.")
+        exceptions = GaugeMetricFamily("safeguard_review_exceptions", "Exceptions that apply.")
         if counts is not None:
-            items = GaugeMetricFamily(
-                "safeguard_review_items", "Items in the queue, by what people say.", labels=["state"]
-            )
             for state, n in counts.by_state.items():
                 items.add_metric([state.value], n)
-            yield items
-            oldest = counts.oldest_pending_us
-            age_s = 0.0 if oldest is None else max(0.0, (review.queue.clock() - oldest) / 1_000_000)
-            yield GaugeMetricFamily("safeguard_review_oldest_pending_seconds", "Age of the oldest pending item.", age_s)
-            yield GaugeMetricFamily("safeguard_review_exceptions", "Exceptions that apply.", counts.exceptions)
+            since = counts.oldest_pending_us
+            oldest.add_metric([], 0.0 if since is None else max(0.0, (review.queue.clock() - since) / 1_000_000))
+            exceptions.add_metric([], counts.exceptions)
+        yield from (items, oldest, exceptions)
         yield GaugeMetricFamily("safeguard_review_held", "Requests that wait for a reviewer now.", review.n_held)
         yield CounterMetricFamily("safeguard_review_failed", "Items that could not be written.", review.failed)
         yield GaugeMetricFamily(

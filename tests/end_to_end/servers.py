@@ -418,6 +418,31 @@ def running(config: str, folder: Path, environ: dict[str, str] | None = None) ->
         proxy.stop()
 
 
+class Shell:
+    """Runs commands of `safeguard` in a folder, as processes."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.folder = folder
+        self.environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environ}
+
+    def begin(self, *args: str, **options: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "proxy", *args],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **options,
+        )
+
+    def run(self, *args: str, given: bytes | None = None) -> tuple[int, str, str]:
+        """Exit code, standard output, standard error."""
+        process = self.begin(*args, stdin=subprocess.PIPE)
+        out, err = process.communicate(given, timeout=110)
+        assert b"Traceback" not in err, err.decode()
+        return process.returncode, out.decode(), err.decode()
+
+
 @contextlib.contextmanager
 def nobody() -> Iterator[str]:
     """A base URL where nobody answers, nor can as long as it is needed: the port is taken, and not listened on."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.end_to_end.servers import MARK, Received, ScriptedServer
+from tests.end_to_end.servers import MARK, Received, ScriptedServer, Shell
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -33,30 +30,6 @@ policies:
 routes:
   - {name: one, upstream: default, input: [{policy: marker, guard: fleet, refuse: 0.5}]}
 """
-
-
-class Shell:
-    """Runs commands in a folder."""
-
-    def __init__(self, folder: Path, **environ: str) -> None:
-        self.folder = folder
-        self.environ = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
-
-    def begin(self, *args: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "proxy", *args],
-            cwd=self.folder,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def run(self, *args: str) -> tuple[int, str, str]:
-        """Exit code, standard output, standard error."""
-        process = self.begin(*args)
-        out, err = process.communicate(timeout=110)
-        assert b"Traceback" not in err, err.decode()
-        return process.returncode, out.decode(), err.decode()
 
 
 async def says_by_word(request: web.BaseRequest, received: Received) -> web.StreamResponse:

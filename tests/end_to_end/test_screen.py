@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.end_to_end.servers import MARK, Received, ScriptedServer, judges_mark, replies
+from tests.end_to_end.servers import MARK, Received, ScriptedServer, Shell, judges_mark, replies
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "models" / "weights" / "embedded.gguf"
@@ -40,30 +40,15 @@ routes:
 """
 
 
-class Shell:
-    """Runs the command in a folder with a configuration."""
+class Screen(Shell):
+    """Runs `safeguard screen` in a folder with a configuration."""
 
     def __init__(self, folder: Path, guard_url: str) -> None:
-        self.folder = folder
-        self.environ = {**os.environ, "GUARD_URL": guard_url, "PYTHONPATH": str(ROOT)}
+        super().__init__(folder, GUARD_URL=guard_url)
         (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
 
     def begin(self, *args: str, **options: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "proxy", "screen", *args],
-            cwd=self.folder,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            **options,
-        )
-
-    def run(self, *args: str, given: bytes | None = None) -> tuple[int, str, str]:
-        """Exit code, standard output, standard error."""
-        process = self.begin(*args, stdin=subprocess.PIPE)
-        out, err = process.communicate(given, timeout=90)
-        assert b"Traceback" not in err, err.decode()
-        return process.returncode, out.decode(), err.decode()
+        return super().begin("screen", *args, **options)
 
     def records(self, name: str = "out.jsonl") -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / name).read_bytes().splitlines()]
@@ -73,8 +58,8 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, guard: ScriptedServer) -> Shell:
-    return Shell(tmp_path, guard.url)
+def shell(tmp_path: Path, guard: ScriptedServer) -> Screen:
+    return Screen(tmp_path, guard.url)
 
 
 def rows(n: int) -> Iterator[dict[str, Any]]:
@@ -83,7 +68,7 @@ def rows(n: int) -> Iterator[dict[str, Any]]:
         yield {"id": f"row-{i}", "text": f"Text {i}{word}."}
 
 
-def test_killed_again_and_again_anywhere_no_row_is_lost_or_doubled(shell: Shell, guard: ScriptedServer) -> None:
+def test_killed_again_and_again_anywhere_no_row_is_lost_or_doubled(shell: Screen, guard: ScriptedServer) -> None:
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     n_rows = 25 * N_KILLS  # a killed run gets a third as far
@@ -111,7 +96,7 @@ def test_killed_again_and_again_anywhere_no_row_is_lost_or_doubled(shell: Shell,
     assert json.loads(summary)["rows_now"] == n_rows - sizes[-1]
 
 
-def test_a_run_that_is_over_is_not_judged_again(shell: Shell, guard: ScriptedServer) -> None:
+def test_a_run_that_is_over_is_not_judged_again(shell: Screen, guard: ScriptedServer) -> None:
     shell.write("in.jsonl", *rows(5))
     first = shell.run("in.jsonl", "-o", "out.jsonl", "--json")
     guard.reset()
@@ -144,7 +129,7 @@ def test_a_run_that_is_over_is_not_judged_again(shell: Shell, guard: ScriptedSer
     ],
 )
 def test_another_input_or_configuration_does_not_go_on(
-    shell: Shell, change: str, args: tuple[str, ...], said: str
+    shell: Screen, change: str, args: tuple[str, ...], said: str
 ) -> None:
     shell.write("in.jsonl", *rows(5))
     assert shell.run("in.jsonl", "-o", "out.jsonl")[0] == 1
@@ -161,7 +146,7 @@ def test_another_input_or_configuration_does_not_go_on(
     assert shell.run("in.jsonl", "-o", "out.jsonl", "--restart", *args)[0] == 1
 
 
-def test_a_guard_that_fails_for_a_while_makes_no_errors(shell: Shell, guard: ScriptedServer) -> None:
+def test_a_guard_that_fails_for_a_while_makes_no_errors(shell: Screen, guard: ScriptedServer) -> None:
     calls = itertools.count()
 
     async def fails_now_and_then(request: web.BaseRequest, received: Received) -> web.StreamResponse:
@@ -176,7 +161,7 @@ def test_a_guard_that_fails_for_a_while_makes_no_errors(shell: Shell, guard: Scr
     assert [r["action"] == "refuse" for r in shell.records()] == [i % 7 == 0 for i in range(60)]
 
 
-def test_what_a_guard_cannot_judge_takes_the_rule_s_action(shell: Shell, guard: ScriptedServer) -> None:
+def test_what_a_guard_cannot_judge_takes_the_rule_s_action(shell: Screen, guard: ScriptedServer) -> None:
     async def refuses_one(request: web.BaseRequest, received: Received) -> web.StreamResponse:
         if "Text 2." in received.json["messages"][-1]["content"]:
             return await replies({"error": "no"}, status=400)(request, received)
@@ -197,7 +182,7 @@ def test_what_a_guard_cannot_judge_takes_the_rule_s_action(shell: Shell, guard: 
     assert (code, json.loads(summary)["undecided"]) == (2, 1)
 
 
-def test_standard_input_and_output_are_streams(shell: Shell) -> None:
+def test_standard_input_and_output_are_streams(shell: Screen) -> None:
     given = b'{"text": "a WORD"}\n{"text": "b"}'
     code, out, err = shell.run("-", "-o", "-", "--route", "words", given=given)
     assert (code, [json.loads(line)["action"] for line in out.splitlines()]) == (1, ["flag", "forward"])
@@ -208,7 +193,7 @@ def test_standard_input_and_output_are_streams(shell: Shell) -> None:
     assert shell.run("-", "-o", "out.jsonl", "--route", "words", "--restart", given=given)[0] == 1
 
 
-def test_csv_is_read_by_its_column(shell: Shell) -> None:
+def test_csv_is_read_by_its_column(shell: Screen) -> None:
     (shell.folder / "in.csv").write_bytes(b'id,body\r\n7,"two\r\nlines, WORD"\r\n8,fine\r\n')
     code, _, err = shell.run("in.csv", "-o", "out.jsonl", "--route", "words")
     assert code == 2
@@ -220,7 +205,7 @@ def test_csv_is_read_by_its_column(shell: Shell) -> None:
     ]
 
 
-def test_the_output_stage_shows_the_prompt_and_judges_the_completion(shell: Shell, guard: ScriptedServer) -> None:
+def test_the_output_stage_shows_the_prompt_and_judges_the_completion(shell: Screen, guard: ScriptedServer) -> None:
     config = CONFIG.replace("output: [{", "output: [{policy: marker, refuse: 0.5}, {")
     (shell.folder / "config.yaml").write_text(config, encoding="utf-8")
     shell.write("in.jsonl", {"prompt": "a WORD", "completion": "an answer"}, {"prompt": "p", "completion": "WORD"})
@@ -229,7 +214,9 @@ def test_the_output_stage_shows_the_prompt_and_judges_the_completion(shell: Shel
     assert "[[user, context]]\na WORD" in guard.received[0].json["messages"][-1]["content"]
 
 
-def test_bad_rows_are_named_before_anything_is_judged_or_become_error_rows(shell: Shell, guard: ScriptedServer) -> None:
+def test_bad_rows_are_named_before_anything_is_judged_or_become_error_rows(
+    shell: Screen, guard: ScriptedServer
+) -> None:
     bad = b'{"text": "a"}\n{"text": "ZQ-SECRET"\n\n{}\n{"text": "WORD"}\n'
     (shell.folder / "in.jsonl").write_bytes(bad)
     code, _, err = shell.run("in.jsonl", "-o", "out.jsonl")
@@ -250,7 +237,7 @@ def test_bad_rows_are_named_before_anything_is_judged_or_become_error_rows(shell
     assert "ZQ-SECRET" not in (shell.folder / "out.jsonl").read_text()
 
 
-def test_a_full_disk_is_an_error_and_what_was_written_stays(shell: Shell) -> None:
+def test_a_full_disk_is_an_error_and_what_was_written_stays(shell: Screen) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     shell.write("in.jsonl", {"text": "x"})
@@ -267,7 +254,7 @@ def test_a_full_disk_is_an_error_and_what_was_written_stays(shell: Shell) -> Non
     assert (process.returncode, process.stderr) == (2, b"safeguard screen: No space left on device\n")
 
 
-def test_stopped_by_hand_it_says_how_to_go_on(shell: Shell, guard: ScriptedServer) -> None:
+def test_stopped_by_hand_it_says_how_to_go_on(shell: Screen, guard: ScriptedServer) -> None:
     shell.write("in.jsonl", *rows(300))
     process = shell.begin("in.jsonl", "-o", "out.jsonl")
     guard.wait_received(50, timeout_s=60)
@@ -280,7 +267,7 @@ def test_stopped_by_hand_it_says_how_to_go_on(shell: Shell, guard: ScriptedServe
 
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="models/weights/embedded.gguf is not here")
-def test_a_guard_process_that_is_killed_costs_no_row(shell: Shell) -> None:
+def test_a_guard_process_that_is_killed_costs_no_row(shell: Screen) -> None:
     (shell.folder / "config.yaml").write_text(
         """\
 upstreams: {default: {base_url: demo}}

@@ -83,7 +83,7 @@ def test_a_guard_elsewhere_has_no_process_to_tell_of() -> None:
 
 
 def test_the_page_lists_just_the_metrics_that_there_are(tmp_path: Path) -> None:
-    app = build_app(load(tmp_path, SMALL + "guards: {}\naudit: {}\n"))
+    app = build_app(load(tmp_path, SMALL + "guards: {}\naudit: {}\nreview: {}\n"))
     names = {f"{f.name}_total" if f.type == "counter" else f.name for f in app.metrics.registry.collect()}
     listed = re.findall(
         r"^\| `(safeguard_\w+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), re.MULTILINE
