@@ -108,9 +108,10 @@ class Call:
         if best is None or failure is not None:
             self.entries[part.index] = failure
             return
-        evidence = Evidence()
+        evidence = Evidence(logit=best.margin)
         if best.thought:
-            evidence = read_trace(trace, VIOLATES if best.margin >= 0 else SAFE, n_tokens=len(best.trace))
+            said = read_trace(trace, VIOLATES if best.margin >= 0 else SAFE, n_tokens=len(best.trace))
+            evidence = replace(said, logit=best.margin)
         self.entries[part.index] = Score(
             value=sigmoid(best.margin),
             tier=Tier.REASONED if best.thought else Tier.DIRECT,
@@ -118,5 +119,5 @@ class Call:
             rationale=trace if best.thought else None,
             n_tokens=len(best.trace) if best.thought else part.n_read,
             latency_ms=(time.perf_counter() - self.started) * 1000,
-            evidence=replace(evidence, logit=best.margin),
+            evidence=evidence,
         )
