@@ -6,8 +6,6 @@ first token it is a probability; for answers that are text see `models.trace`.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
@@ -43,16 +41,14 @@ def violation_score(logits: Float32Array, violating: int, safe: int) -> float:
     Raises:
         LabelError: An id lies outside the vocabulary, or a logit is not finite.
     """
-    return sigmoid(_margin(logits, violating, safe))
+    _check(logits, violating, safe)
+    return sigmoid(float(logits[violating]) - float(logits[safe]))
 
 
 def label_mass(logits: Float32Array, violating: int, safe: int) -> float:
     """How much of the probability lies on the two labels together, in ``[0, 1]``; arguments as `violation_score`."""
-    _margin(logits, violating, safe)
-    peak = logits.max()
-    if not math.isfinite(peak):  # one pass: a NaN anywhere is the maximum
-        raise LabelError("the model's logits are not finite numbers")
-    weights = np.exp(logits - peak)
+    _check(logits, violating, safe)
+    weights = np.exp(logits - logits.max())
     return float((weights[violating] + weights[safe]) / weights.sum())
 
 
@@ -65,13 +61,11 @@ def read_margin(logits: Float32Array, violating: int, safe: int) -> float:
     """
     if label_mass(logits, violating, safe) < MIN_LABEL_MASS:
         raise NoLabel("the model was about to answer with something else than a verdict")
-    return _margin(logits, violating, safe)
+    return float(logits[violating]) - float(logits[safe])
 
 
-def _margin(logits: Float32Array, violating: int, safe: int) -> float:
+def _check(logits: Float32Array, violating: int, safe: int) -> None:
     if logits.ndim != 1 or violating == safe or min(violating, safe) < 0 or max(violating, safe) >= len(logits):
         raise LabelError(f"labels {violating} and {safe} are not two of {len(logits)} logits")
-    margin = float(logits[violating]) - float(logits[safe])
-    if not math.isfinite(margin):
+    if not np.isfinite(logits.sum()):  # one pass: a NaN or an infinity anywhere is one in the sum
         raise LabelError("the model's logits are not finite numbers")
-    return margin
