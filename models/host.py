@@ -188,9 +188,7 @@ class LocalEngine:
 
     async def start(self) -> None:
         """Begin loading; a second call does nothing, unless the guard has failed for good."""
-        if self._supervisor is None or self._state is State.FAILED:
-            if self._state is State.CLOSED:
-                return
+        if self._state is State.FAILED or (self._supervisor is None and self._state is not State.CLOSED):
             self._become(State.STARTING, "the model is being loaded")
             self._supervisor = tasks.own(self._supervise(), name=f"guard {self._spec.name}")
 

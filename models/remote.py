@@ -168,7 +168,7 @@ class RemoteEngine:
         assert isinstance(plan.spec, RemoteSpec)
         self._canaries, self._spec = plan.canaries, plan.spec
         if self._canaries and self._started and self._examiner is None:
-            self._examiner = tasks.own(self._examine(passed=True), name=f"canaries {self._spec.name}")
+            self._examiner = tasks.own(self._examine_from_next_outage(), name=f"canaries {self._spec.name}")
 
     async def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], *, deadline: float
@@ -231,32 +231,33 @@ class RemoteEngine:
             self._complaint = f"the guard server failed repeatedly: {self._last_error}"
             self._unfit.set()
 
-    async def _examine(self, *, passed: bool = False) -> None:
-        """For as long as the engine lives: have the canaries judged until they are right, and again after an outage.
-
-        Args:
-            passed: Whether that was done for the first time already.
-        """
+    async def _examine(self) -> None:
+        """For as long as the engine lives: have the canaries judged until they are right, and again after an outage."""
         delay_s = self._waits.first_back_off_s
         while True:
             try:
-                if not passed:
-                    await examine(self._spec.name, self._canaries, self._ask_canary, at_once=_CANARIES_AT_ONCE)
+                await examine(self._spec.name, self._canaries, self._ask_canary, at_once=_CANARIES_AT_ONCE)
             except CanaryFailed as error:
                 self._complaint = str(error)
                 self._examined.set()
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, self._waits.longest_back_off_s)
                 continue
-            if not passed:
-                self._breaker.succeeded()
-                self._unfit.clear()
-                self._fit, self._complaint, self._last_error = True, None, None
-                self._examined.set()
-            passed = False
-            await self._unfit.wait()
+            self._breaker.succeeded()
+            self._unfit.clear()
+            self._fit, self._complaint, self._last_error = True, None, None
+            self._examined.set()
+            await self._next_outage()
             delay_s = self._waits.first_back_off_s
-            await asyncio.sleep(delay_s)
+
+    async def _examine_from_next_outage(self) -> None:
+        """The same for a server that has passed already."""
+        await self._next_outage()
+        await self._examine()
+
+    async def _next_outage(self) -> None:
+        await self._unfit.wait()
+        await asyncio.sleep(self._waits.first_back_off_s)
 
     async def _ask_canary(self, passage: Passage, policy: GuardPolicy) -> Score | EngineError:
         content = render_content([passage])
