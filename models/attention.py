@@ -12,6 +12,14 @@ MAX_SEQUENCES = 256
 """Most sequences of one llama.cpp context (``LLAMA_MAX_SEQ``)."""
 
 
+def native_sequences(n_sequences: int) -> int:
+    """Sequences that a context needs in llama.cpp to keep so many: each has a keeper, and one fills batches up.
+
+    See `models.llama.Context`; `MAX_SEQUENCES` is the most.
+    """
+    return 2 * n_sequences + 1
+
+
 class FlashAttention(StrEnum):
     """Whether attention is computed in one piece, without the table of all scores (tokens × cells × heads) in memory.
 

@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from llama_cpp import llama_cpp as native
 
-from models.attention import DEFAULT_ATTENTION, Attention, FlashAttention, KvType
+from models.attention import DEFAULT_ATTENTION, Attention, FlashAttention, KvType, native_sequences
 from models.cutting import TextCutter
 from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
@@ -492,7 +492,7 @@ class Context(_Handle):
         if attention.complaint is not None:
             raise ModelLoadError(f"impossible context: kv_type {attention.complaint}")
         keeps = keeps and unified
-        n_native = 2 * n_sequences + 1 if keeps else n_sequences  # with the keepers, and one to fill batches with
+        n_native = native_sequences(n_sequences) if keeps else n_sequences
         if not 1 <= n_native <= native.llama_max_parallel_sequences() or min(n_cells, n_threads, n_batch) < 1:
             raise ModelLoadError(f"impossible context: {n_cells} cells, {n_sequences} sequences, {n_threads} threads")
         super().__init__(
@@ -592,7 +592,7 @@ class Context(_Handle):
         placed = [(part.tokens, length, part.sequence) for part, length in zip(parts, lengths, strict=True)]
         n_tokens = sum(len(part.tokens) for part in parts)
         n_filling = self._n_filling(n_tokens)
-        filling = [([0] * n_filling, 0, 2 * self._ledger.n_sequences)] if n_filling else []
+        filling = [([0] * n_filling, 0, self._filler)] if n_filling else []
         batch = self._batch([*placed, *filling])
         if max(length + len(tokens) for tokens, length, _ in placed) > self._n_ctx_seq:
             raise ContextFull("a sequence would grow longer than the KV cache")
@@ -610,8 +610,8 @@ class Context(_Handle):
                 self._cut(part.sequence, length)
             raise
         finally:
-            for _, _, filler in filling:
-                native.llama_memory_seq_rm(self._memory, filler, -1, -1)
+            if filling:
+                native.llama_memory_seq_rm(self._memory, self._filler, 0, -1)
         for part, length in zip(parts, lengths, strict=True):
             self._ledger.append(part.sequence, len(part.tokens))
             if part.lasting:
@@ -721,6 +721,11 @@ class Context(_Handle):
 
     def _keeper(self, sequence: int) -> int:
         return self._ledger.n_sequences + sequence
+
+    @property
+    def _filler(self) -> int:
+        """The sequence that batches are filled up with; empty but for that."""
+        return 2 * self._ledger.n_sequences
 
     def _check_window(self, sequence: int, n_tokens: int) -> None:
         """Whether all is there that the next token of a sequence will look at.

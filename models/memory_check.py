@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models import catalog
-from models.attention import FlashAttention
+from models.attention import FlashAttention, native_sequences
 from models.available_memory import available_bytes, built_for_gpu, may_have_gpu
 from models.errors import ModelLoadError
 from models.gguf_header import HeaderError, read_header
@@ -56,7 +56,7 @@ def look(spec: LocalSpec, path: Path) -> Need:
         weights = sum(part.stat().st_size for part in catalog.parts(path))
         weights += Path(spec.lora).stat().st_size if spec.lora is not None else 0
     except OSError as error:
-        raise ModelLoadError(f"cannot read model file {path}: {type(error).__name__}") from None
+        raise ModelLoadError(f"cannot read model file {error.filename or path}: {type(error).__name__}") from None
     # a number of layers is believed, also where no GPU is seen; but without a build for one they all stay here
     share = gpu_share(spec.gpu_layers, shape.n_layers, may_use_gpu()) if built_for_gpu() else 0.0
     return Need(estimate(shape, weights, layout_of(spec, shape), gpu_share=share), available_bytes())
@@ -93,7 +93,7 @@ def layout_of(spec: LocalSpec, shape: Shape) -> Layout:
     on_gpu = spec.gpu_layers != 0 and may_use_gpu()
     same = Layout(
         n_cells=n_cells,
-        n_sequences=2 * (spec.max_sequences + spec.max_kept + 1) + 1,  # each has a keeper, see `models.llama.Context`
+        n_sequences=native_sequences(spec.max_sequences + spec.max_kept + 1),  # and the policy's
         n_batch=spec.batch_tokens,
         kv_type=spec.kv_type,
         flash_attention=spec.flash_attention is not FlashAttention.OFF,

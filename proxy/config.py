@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from models.attention import MAX_SEQUENCES, Attention, FlashAttention, KvType
+from models.attention import MAX_SEQUENCES, Attention, FlashAttention, KvType, native_sequences
 from models.engine import Effort
 from models.verdict_cache import DEFAULT_ENTRIES
 from proxy.audit.entry import Keep
@@ -20,6 +20,8 @@ from rules.rule import Mode, OnError, RewriteWith
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
 Region = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_MAX_TOGETHER = (MAX_SEQUENCES - native_sequences(0)) // 2 - 1
+"""Readings and kept contents of one context: its sequences but for the policy's."""
 Host = Annotated[str, Field(min_length=1)]
 """Empty would mean every interface."""
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -260,9 +262,9 @@ class LlamaGuard(Section):
     @field_validator("max_kept")
     @classmethod
     def _fits_into_a_context(cls, value: int, info: ValidationInfo) -> int:
-        n_others = info.data.get("max_sequences", 0) + 1  # the policy's; and each has a keeper (`models.llama.Context`)
-        if info.data.get("layout") != "streams" and 2 * (value + n_others) >= MAX_SEQUENCES:
-            raise ValueError(f"max_sequences and max_kept ({value}) must be at most {MAX_SEQUENCES // 2 - 2} together")
+        n_others = info.data.get("max_sequences", 0) + 1  # the policy's
+        if info.data.get("layout") != "streams" and native_sequences(value + n_others) > MAX_SEQUENCES:
+            raise ValueError(f"max_sequences and max_kept ({value}) must be at most {_MAX_TOGETHER} together")
         return value
 
     @field_validator("kv_type")
