@@ -49,8 +49,7 @@ def serve(path: Path, args: argparse.Namespace) -> int:
     def read() -> Blueprint:
         return _with_options(read_blueprint(path), args)
 
-    blueprint = read()
-    loaded = blueprint.build({name: blueprint.engine(name) for name in blueprint.guards})
+    loaded = read().build_new()
     try:
         asyncio.run(run_app(build_app(loaded, path, read)))
     except OSError as e:
@@ -81,7 +80,7 @@ def _changed(section: S, **values: Any) -> S:
 def config_check(path: Path, *, as_json: bool) -> int:
     """``safeguard config check``."""
     blueprint = read_blueprint(path)
-    loaded = blueprint.build({name: blueprint.engine(name) for name in blueprint.guards})
+    loaded = blueprint.build_new()
     rules = rules_of(blueprint, loaded)
     routes = [
         {"name": r.config.name, "region": r.config.region, "upstream": r.config.upstream, "policy_set": r.policy_set}

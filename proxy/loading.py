@@ -198,6 +198,10 @@ class Blueprint:
         plan = self.guards[name]
         return build_engine(plan.spec, canaries=plan.canaries, cache_entries=plan.cache_entries)
 
+    def build_new(self) -> Loaded:
+        """Put it together with new engines."""
+        return self.build({name: self.engine(name) for name in self.guards})
+
     def build(self, engines: Mapping[str, Engine]) -> Loaded:
         """Put it together.
 
@@ -263,8 +267,7 @@ def load_config(
     Raises:
         ConfigError: Anything in it is unusable.
     """
-    blueprint = read_blueprint(path, environ, canaries=canaries, also_guard=also_guard)
-    return blueprint.build({name: blueprint.engine(name) for name in blueprint.guards})
+    return read_blueprint(path, environ, canaries=canaries, also_guard=also_guard).build_new()
 
 
 def read_blueprint(
@@ -615,9 +618,8 @@ def _configuration(
     canaries: Mapping[str, Sequence[Canary]],
 ) -> str:
     """A hash that changes with anything that a configuration says, in whichever of its files."""
-    told = [
-        f for f in _POLICY_FIELDS if f not in ("detector", "surfaces")
-    ]  # the detector's options are in the revision
+    # the detector's options are in the revision
+    told = [f for f in _POLICY_FIELDS if f not in ("detector", "surfaces")]
     lines = [
         f"{name} {[getattr(policy, f) for f in told]} {'*' if policy.surfaces is None else sorted(policy.surfaces)}"
         for name, policy in sorted(policies.items())

@@ -112,11 +112,7 @@ class Rule:
 
     def action_for(self, score: float) -> Action:
         """The gravest action whose threshold the score reaches."""
-        gravest = Action.FORWARD
-        for action, threshold in self.thresholds.items():
-            if score >= threshold and action > gravest:
-                gravest = action
-        return gravest
+        return gravest(score, self.thresholds)
 
     @property
     def pass_below(self) -> float:
@@ -125,3 +121,12 @@ class Rule:
         Half of the lowest threshold: an earlier guard that is nearly sure ends the matter, every doubt goes on.
         """
         return min(self.thresholds.values(), default=0.0) / 2
+
+
+def gravest(score: float, thresholds: Mapping[Action, float]) -> Action:
+    """The gravest action whose threshold a score reaches."""
+    found = Action.FORWARD
+    for action, threshold in thresholds.items():
+        if score >= threshold and action > found:
+            found = action
+    return found

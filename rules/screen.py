@@ -135,21 +135,18 @@ class Screener:
 
         A failure is no verdict about the content, so no exception helps it.
         """
-        asking = [v for v in verdicts if v.error is None and v.action is not Action.FORWARD]
-        if self.exceptions is None or not asking:
+        exceptions = self.exceptions
+        if exceptions is None or not any(map(_asks, verdicts)):
             return verdicts
-        what = (asking[0].rule, self.stage, content, context, self.exceptions.key)
+        what = (verdicts[0].rule, self.stage, content, context, exceptions.key)
         if _is_large(content):
             fingerprint = await asyncio.to_thread(fingerprint_of, *what)
         else:
             fingerprint = fingerprint_of(*what)
-        marked = []
-        for v in verdicts:
-            if any(v is asks for asks in asking):
-                excepted = self.exceptions.find(v.rule.policy, fingerprint)
-                v = replace(v, fingerprint=fingerprint, excepted=excepted)
-            marked.append(v)
-        return marked
+        return [
+            replace(v, fingerprint=fingerprint, excepted=exceptions.find(v.rule.policy, fingerprint)) if _asks(v) else v
+            for v in verdicts
+        ]
 
     async def judge_part(self, rule: Rule, part: Content, context: Sequence[Passage], deadline: float) -> Verdict:
         """Judge a part of a content by one rule that has guards, to find out what of it to rewrite.
@@ -220,6 +217,11 @@ def _settles(call: asyncio.Task[list[Verdict]]) -> bool:
 def _unanswered(rule: Rule, *, skipped: bool) -> Verdict:
     """The verdict of a cancelled call. Where no refusal has cancelled it, nobody knows: that is a failure, not a pass."""
     return Verdict(rule) if skipped else Verdict(rule, error=EngineError.code)
+
+
+def _asks(verdict: Verdict) -> bool:
+    """Whether a verdict about the content wants something done."""
+    return verdict.error is None and verdict.action is not Action.FORWARD
 
 
 def _is_large(content: Content) -> bool:

@@ -95,6 +95,11 @@ async def read_form(request: Request) -> dict[str, str]:
     return form
 
 
+def number_of(text: str) -> int | None:
+    """A whole number as an address or a form spells it; None: it is none, or one that no database holds."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def see(target: str) -> web.Response:
     """The answer to a form that was accepted: go there."""
     return web.Response(status=303, headers={**HEADERS, "Location": quote(target, safe="/?&=%:;,+~-._#")})

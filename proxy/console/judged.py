@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from proxy.audit.store import Record
 from proxy.replay.past import Past, past_of
-from rules.rule import Action, Mode
+from rules.rule import Action, Mode, gravest
 
 _ACTIONS = {action.word: action for action in Action}
-
-_PEOPLE = frozenset({"excepted", "ruling"})
-"""What a verdict says where not its score decided, but somebody."""
 
 BINS = 20
 """Bars of a histogram."""
@@ -66,7 +63,6 @@ def judged(record: Record) -> Judged:
         isinstance(past, Past)
         and not past.is_failed_rewrite
         and not record.get("unjudged")
-        and not any(_PEOPLE & v.keys() for v in record["verdicts"])
         and not any(v.failed for v in counted)
         and action is max((v.asks for v in counted if v.asks is not None), default=Action.FORWARD)
     )
@@ -208,8 +204,3 @@ def what_if(where: Where, thresholds: Mapping[Action, float], decisions: Iterabl
             found.setdefault((asked, asks), []).append(decision.decision_id)
     changes = [Change(before, after, ids) for (before, after), ids in found.items()]
     return WhatIf(sorted(changes, key=lambda c: (c.after, c.before), reverse=True), n, left_out)
-
-
-def gravest(score: float, thresholds: Mapping[Action, float]) -> Action:
-    """The gravest action whose threshold the score reaches."""
-    return max((action for action, threshold in thresholds.items() if score >= threshold), default=Action.FORWARD)

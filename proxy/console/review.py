@@ -16,8 +16,9 @@ from aiohttp import web
 
 from proxy.audit.entry import moment
 from proxy.audit.store import DAY_US
-from proxy.console.gate import Refused
+from proxy.console.gate import Refused, number_of
 from proxy.console.rendering import Pages
+from proxy.console.session import cookies_named
 from proxy.console.shown import bar, clock_time
 from proxy.review.examples_file import keep_as_example
 from proxy.review.item import DECIDED, Exemption, Filter, Flagged, Held, Item, ReviewError, State
@@ -190,10 +191,10 @@ class ReviewPages:
         Raises:
             Refused: It names none.
         """
-        number = form.get("exception", "")
-        if not (number.isascii() and number.isdigit() and len(number) < 19):
+        number = number_of(form.get("exception", ""))
+        if number is None:
             raise Refused(400, "exception must be a number.")
-        self._queue.revoke(int(number), form.get("reviewer", ""))
+        self._queue.revoke(number, form.get("reviewer", ""))
         return "/console/exceptions"
 
 
@@ -253,11 +254,7 @@ def _exception(exception: Exemption) -> dict[str, Any]:
 
 def reviewer_of(cookies: str) -> str:
     """The name that was given last in this browser."""
-    for pair in cookies.split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name == COOKIE:
-            return unquote(value, errors="replace")[:MAX_NAME_CHARS]
-    return ""
+    return unquote(next(cookies_named(COOKIE, cookies), ""), errors="replace")[:MAX_NAME_CHARS]
 
 
 def remember_reviewer(answer: web.StreamResponse, name: str) -> None:

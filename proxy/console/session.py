@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 COOKIE = "safeguard_console"
@@ -55,11 +55,8 @@ class Sessions:
 
     def find(self, cookies: str) -> Session | None:
         """The session that a ``Cookie`` header names; None: none that is valid."""
-        for pair in cookies.split(";"):
-            name, _, value = pair.strip().partition("=")
-            if name == COOKIE and (session := self._read(value)) is not None:
-                return session
-        return None
+        found = (self._read(value) for value in cookies_named(COOKIE, cookies))
+        return next((session for session in found if session is not None), None)
 
     def _read(self, value: str) -> Session | None:
         head, _, signature = value.rpartition(".")
@@ -89,6 +86,14 @@ class Sessions:
 
     def _sign(self, purpose: str, text: str) -> str:
         return hmac.digest(self._key, _bytes(f"{purpose}:{text}"), "sha256").hex()
+
+
+def cookies_named(name: str, cookies: str) -> Iterator[str]:
+    """The values that a ``Cookie`` header has for a name."""
+    for pair in cookies.split(";"):
+        found, _, value = pair.strip().partition("=")
+        if found == name:
+            yield value
 
 
 def _bytes(text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 from proxy.audit.entry import policies_of
 from proxy.audit.store import Record
 from proxy.console.judged import BINS, Histogram
-from rules.rule import Action
 
 WIDTH = 200
 """Of a bar, in units of its drawing."""
@@ -161,8 +160,3 @@ def columns(found: Histogram) -> list[Column]:
         text = f"{i / BINS:.2f} to {(i + 1) / BINS:.2f}: {n:,}"
         out.append(Column(round(i * width + 0.5, 2), HEIGHT - height, width - 1, height, text))
     return out
-
-
-def words(actions: Iterable[Action]) -> list[str]:
-    """Actions as pages and forms spell them."""
-    return [action.word for action in sorted(actions)]

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from proxy.audit.audit import Audit
 from proxy.audit.store import Filter, Record
-from proxy.console.gate import HEADERS, Refused, see
+from proxy.console.gate import HEADERS, Refused, number_of, see
 from proxy.console.guards import GuardWatch
 from proxy.console.live import Live
 from proxy.console.policies import Policies
@@ -55,9 +55,10 @@ class Asked:
         text = self.query.get(name, "")
         if not text:
             return None
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
+        number = number_of(text)
+        if number is None:
             raise Refused(400, f"{name} must be a number.")
-        return int(text)
+        return number
 
 
 class Views:
@@ -185,7 +186,7 @@ class Views:
         if self._records is None or self._live is None:
             raise Refused(404, "Without `audit:` in the configuration nothing is on record.")
         wanted = _filter({name: asked.query.get(name, "") for name in _FILTERS})
-        after = _number(asked.request.headers.get("Last-Event-ID", "")) or asked.number("after") or 0
+        after = number_of(asked.request.headers.get("Last-Event-ID", "")) or asked.number("after") or 0
         headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
         response = web.StreamResponse(headers=headers)
         if asked.request.method == "HEAD":
@@ -301,7 +302,3 @@ def _choices(loaded: Loaded, given: Mapping[str, str]) -> dict[str, Sequence[str
     }
     every = {name: those + [v for v in [given[name]] if v and v not in those] for name, those in choices.items()}
     return {name: those for name, those in every.items() if those}
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
