@@ -189,9 +189,8 @@ async def serve(app: App) -> None:
         configuration=app.loaded.configuration,
     )
     await stop.wait()
+    # SIGHUP goes on being none that ends us: a terminal sends it when it is closed
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(
-            number
-        )  # SIGHUP goes on being none that ends us: a terminal sends it when it is closed
+        loop.remove_signal_handler(number)
     log.info("stopping")
     await app.close()

@@ -161,9 +161,7 @@ class Exchange:
         Raises:
             HttpError: 503, it is flagged and cannot be put up for review, so it must not leave.
         """
-        if (
-            self.reviewing is not None and not self.refused_locally
-        ):  # of an error of the proxy nothing is judged content
+        if self.reviewing is not None and not self.refused_locally:  # an error of the proxy holds no judged content
             await self.reviewing.flagged(self, stage)
 
     async def held(self, judged: Judged, screener: Screener) -> Judged:

@@ -30,8 +30,7 @@ from proxy.offline import asking, guards_of, patient, started
 from proxy.policy_lint import PolicyWarning, look_over
 from proxy.printing import console, print_json
 from proxy.progress import Shown, progress
-from proxy.samples import Sample, read_sample
-from proxy.schema import Misfit
+from proxy.samples import Sample, read_examples
 from rules.decision import Verdict
 from rules.examples import Example
 from rules.rule import Action, Mode, Rule
@@ -162,13 +161,8 @@ def _chosen(path: Path, sources: Sequence[PolicySource], names: Sequence[str] | 
 def _cases(loaded: Loaded, source: PolicySource, guard: str | None) -> Iterable[Case]:
     if source.examples is None:
         return
-    for i, (example, line) in enumerate(zip(source.examples.examples, source.examples.lines, strict=True)):
-        where = f"{source.examples.path}:{line}"
-        try:
-            given = {"text": example.text, "messages": example.messages}
-            case = Case(source.name, example, i + 1, where, read_sample(given, example.stage))
-        except Misfit as e:
-            raise ConfigError(f"{where}: example {i + 1}: {e.said()}") from None
+    for number, example, where, sample in read_examples(source.examples):
+        case = Case(source.name, example, number, where, sample)
         yield from _of_route(loaded, case, guard) if example.action is not None else _of_policy(loaded, case, guard)
 
 

@@ -7,15 +7,17 @@ message, or the completion, is judged, and guards are shown what came before it,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from models.engine import Passage
 from proxy.chat_api import MESSAGE
+from proxy.config_error import ConfigError
 from proxy.exchange import context_of
 from proxy.schema import Array, Collection, Misfit, Text
 from rules.content import Content, Surface
+from rules.examples import Example, ExampleFile
 from rules.rule import Stage
 
 MAX_MESSAGES = 4096
@@ -86,6 +88,21 @@ def _side(value: Any, name: str, surface: Surface, screen_unknown: bool) -> Cont
     if value is None:
         return Content(())
     return _messages(value, name, screen_unknown) if isinstance(value, list) else _text(value, name, surface)
+
+
+def read_examples(file: ExampleFile) -> Iterator[tuple[int, Example, str, Sample]]:
+    """The examples of a file: number from 1, the example, its place in the file, and what it says.
+
+    Raises:
+        ConfigError: One does not fit.
+    """
+    for number, (example, line) in enumerate(zip(file.examples, file.lines, strict=True), 1):
+        where = f"{file.path}:{line}"
+        try:
+            sample = read_sample({"text": example.text, "messages": example.messages}, example.stage)
+        except Misfit as e:
+            raise ConfigError(f"{where}: example {number}: {e.said()}") from None
+        yield number, example, where, sample
 
 
 def _chat(value: Any, stage: Stage, screen_unknown: bool) -> Sample:

@@ -6,6 +6,7 @@ import argparse
 import codecs
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -54,18 +55,21 @@ def _folder(path: Path | None, given: Path | None) -> Path:
     return folder
 
 
-def _records(reader: AuditReader, args: argparse.Namespace) -> int:
-    wanted = Filter(
+def filter_of(args: argparse.Namespace) -> Filter:
+    """The records that `proxy.audit.options.add_filters` lets somebody ask for."""
+    return Filter(
         route=args.route,
         region=args.region,
         policy=args.policy,
         action=args.action,
         stage=args.stage,
-        decision_id=args.decision,
-        request_id=args.request,
         since=args.since,
         until=args.until,
     )
+
+
+def _records(reader: AuditReader, args: argparse.Namespace) -> int:
+    wanted = replace(filter_of(args), decision_id=args.decision, request_id=args.request)
     limit = TABLE_ROWS if args.limit is None and not (args.json or args.csv) else args.limit
     records = reader.query(wanted, before=args.before, limit=limit)
     if args.csv:

@@ -50,10 +50,9 @@ class JsonLinesReader:
         if kept_at is None:
             return None
         path = content_path(self._folder, kept_at)
+        # or there is no such file: it was deleted, because it was old
         with explained(self._folder), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            place = self._place(
-                path, file, record["seq"]
-            )  # or there is no such file: it was deleted, because it was old
+            place = self._place(path, file, record["seq"])
             if place is not None:
                 file.seek(place)
                 found = _object(file.readline())

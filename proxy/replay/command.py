@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from proxy.audit.command import filter_of
 from proxy.audit.opening import reader_of
 from proxy.audit.store import AuditError, AuditReader, Filter, Record
 from proxy.config_error import ConfigError
@@ -42,15 +43,7 @@ def replay(path: Path, args: argparse.Namespace) -> int:
     """
     configure_logs(level="error")
     draft = load_config(args.against, canaries=False)
-    wanted = Filter(
-        route=args.route,
-        region=args.region,
-        policy=args.policy,
-        action=args.action,
-        stage=args.stage,
-        since=args.since,
-        until=args.until,
-    )
+    wanted = filter_of(args)
     tally = Tally()
     try:
         if args.examples:

@@ -15,8 +15,7 @@ from proxy.offline import asking, guards_of, patient, started
 from proxy.progress import Shown, progress
 from proxy.records import verdict_record
 from proxy.replay.past import Material, Past, Unfit, verdict_of
-from proxy.samples import Sample, read_sample
-from proxy.schema import Misfit
+from proxy.samples import Sample, read_examples
 from rules.decision import decide
 from rules.rewrite import Masker
 from rules.rule import Action, Mode, Stage
@@ -70,12 +69,8 @@ def _cases(loaded: Loaded, draft: Loaded, source: PolicySource) -> Iterator[_Cas
     file = source.examples
     if file is None:
         return
-    for i, (example, line) in enumerate(zip(file.examples, file.lines, strict=True)):
-        try:
-            sample = read_sample({"text": example.text, "messages": example.messages}, example.stage)
-        except Misfit as e:
-            raise ConfigError(f"{file.path}:{line}: example {i + 1}: {e.said()}") from None
-        label = f"{source.name} example {i + 1}" + (f" {example.id}" if example.id is not None else "")
+    for number, example, _, sample in read_examples(file):
+        label = f"{source.name} example {number}" + (f" {example.id}" if example.id is not None else "")
         names = {
             route.config.name
             for route in (*loaded.routes, *draft.routes)

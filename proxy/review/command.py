@@ -180,7 +180,8 @@ def _example(queue: ReviewQueue, path: Path, args: argparse.Namespace) -> int:
 
 def _export(queue: ReviewQueue, args: argparse.Namespace) -> int:
     """The newest word about a content stands; what cannot be told as a row is counted."""
-    rows: dict[bytes, dict[str, Any]] = {}
+    rows: dict[bytes, tuple[int, dict[str, Any]]] = {}
+    """By content and policies, with when it was decided."""
     left_out: dict[str, str] = {}
     for state in (State.UPHELD, State.OVERTURNED):
         before: int | None = None
@@ -192,12 +193,12 @@ def _export(queue: ReviewQueue, args: argparse.Namespace) -> int:
                 except ReviewError as e:
                     left_out[str(item.id)] = str(e)
                     continue
-                row["decided_us"] = item.decided_us
+                when = item.decided_us or 0
                 key = dump_json([row["stage"], row.get("text"), row.get("messages"), sorted(row["labels"])])
-                if key not in rows or (rows[key]["decided_us"] or 0) < (item.decided_us or 0):
-                    rows[key] = row
-    out = sorted(rows.values(), key=lambda row: int(row["id"].removeprefix("review-")))
-    lines = b"".join(dump_json({k: v for k, v in row.items() if k != "decided_us"}) + b"\n" for row in out)
+                if key not in rows or rows[key][0] < when:
+                    rows[key] = when, row
+    out = sorted((row for _, row in rows.values()), key=lambda row: int(row["id"].removeprefix("review-")))
+    lines = b"".join(dump_json(row) + b"\n" for row in out)
     made = args.labelled.with_name(f".{args.labelled.name}.{os.getpid()}.new")
     try:
         made.write_bytes(lines)

@@ -221,17 +221,17 @@ class Exemption:
 
 def item_record(item: Item) -> dict[str, Any]:
     """An item as JSON shows it."""
-    shown = asdict(item)
-    for name in ("time", "decided", "held_until"):
-        at = shown.pop(f"{name}_us")
-        shown[name] = None if at is None else moment(at)
-    return shown
+    return _record(item, "time", "decided", "held_until")
 
 
 def exception_record(exemption: Exemption) -> dict[str, Any]:
     """An exception as JSON shows it."""
-    shown = asdict(exemption)
-    for name in ("created", "expires", "revoked"):
+    return _record(exemption, "created", "expires", "revoked")
+
+
+def _record(thing: Item | Exemption, *times: str) -> dict[str, Any]:
+    shown = asdict(thing)
+    for name in times:
         at = shown.pop(f"{name}_us")
         shown[name] = None if at is None else moment(at)
     return shown
