@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
@@ -23,18 +22,6 @@ from tests.proxy.console.test_pages import HOSTILE
 from tests.proxy.review.things import DAY_US, START_US, Clock
 
 FRAME = {"here": "review", "can_leave": True, "form_token": "f", "has_session": True, "has_review": True}
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def queue(tmp_path: Path, clock: Clock) -> Iterator[ReviewQueue]:
-    queue = ReviewQueue(tmp_path / "review.db", clock=clock)
-    yield queue
-    queue.close()
 
 
 @pytest.fixture

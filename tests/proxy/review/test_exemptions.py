@@ -16,11 +16,6 @@ MADE = Exemption(3, "fruit", "print", "rev-1", START_US, START_US + DAY_US, "kim
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def seconds() -> list[float]:
     return [0.0]
 

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,19 +17,6 @@ import pytest
 from proxy.review.item import Filter, Held, ReviewConflict, ReviewError, State
 from proxy.review.queue import MAX_NOTE_CHARS, ReviewQueue
 from tests.proxy.review.things import DAY_US, START_US, Clock, flagged, new_item
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def queue(tmp_path: Path, clock: Clock) -> Iterator[ReviewQueue]:
-    queue = ReviewQueue(tmp_path / "review.db", clock=clock)
-    yield queue
-    queue.close()
-
 
 # ------------------------------------------------------------------ items
 
