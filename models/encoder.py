@@ -15,7 +15,6 @@ What the file's outputs mean stands in ``<stem>.json`` beside it (`Metadata`); w
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from models.catalog import sha256_of
+from models.condensing import condense
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import ContentTooLong, EngineError, ModelLoadError, VerdictError
 from models.evidence import Evidence
@@ -43,8 +43,6 @@ _ARCHITECTURE = "bert"
 _REMEMBERED = 4096
 _OVERLAP = 4
 """Windows share one part in so many, where the metadata does not say."""
-
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 
 _Window = tuple[int, ...]
 
@@ -178,17 +176,11 @@ class EncoderJudge:
         raise EngineError(f"{self._name} has no category {policy.category!r}, which policy {policy.name} names")
 
     def _policy_ids(self, policy: GuardPolicy) -> list[int]:
-        """The policy as the pair output reads it: its summary, or its first sentences, up to a third of the window."""
-        room = self._metadata.max_tokens // 3
+        """The policy as the pair output reads it: its summary, or what it forbids, up to half of the window."""
+        room = self._metadata.max_tokens // 2 - 2
         if policy.summary is not None:
             return self._vocabulary.encode_text(policy.summary)[:room]
-        ids: list[int] = []
-        for sentence in _SENTENCE_END.split(policy.text.strip()):
-            more = self._vocabulary.encode_text(sentence)
-            if ids and len(ids) + len(more) > room:
-                break
-            ids += more
-        return ids[:room]
+        return condense(policy.text, room, self._vocabulary.encode_text)
 
     def _read(self, texts: Sequence[list[int]], policy: list[int] | None, stop: Stop) -> _Outcome:
         head = [self._begin] if policy is None else [self._begin, *policy, self._end]

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.train_guard import generate, readers, topics
+from tools.train_guard import generate, readers, test_sets, topics
 from tools.train_guard.readers import Row
 
 CHAT_SOURCES = (
@@ -77,7 +77,7 @@ def collect(data: Path, folder: Path, seed: int, size: float) -> tuple[list[Row]
     rng = random.Random(seed)
     held_out: set[int] = set()
     own_half: set[int] = set()
-    for name, rows in readers.tests(data, folder).items():
+    for name, rows in test_sets.tests(data, folder).items():
         for text, _ in rows:
             (own_half if name == "mitre_frr" else held_out).update(shingles(text))
     made = (Row(text, f"generated:{name}", "project", labels) for name, text, labels in generate.rows(seed, size))

@@ -15,11 +15,12 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel
 
+from models.windows import windows as cover
 from tools.train_guard.labels import LABELS, MAX_TOKENS, STRIDE_TOKENS
 
 CLS, SEP, PAD = 101, 102, 0
-POLICY_TOKENS = 96
-"""A policy longer than this is cut in training; the content gets the rest of the window."""
+POLICY_TOKENS = MAX_TOKENS // 2 - 2
+"""What a policy is condensed to, as `models.encoder` does; the content gets the rest of the window."""
 
 
 def base_folder() -> Path:
@@ -47,19 +48,15 @@ def windows(content: list[int], policy: list[int] | None = None) -> list[list[in
 
     Args:
         content: Ids of the content.
-        policy: Ids of the policy, put in front of every window.
+        policy: Ids of the condensed policy, put in front of every window.
 
     Returns:
-        Sequences of at most `MAX_TOKENS` ids; consecutive windows overlap (stride `STRIDE_TOKENS` less
-        the room that the policy takes, at least 32).
+        Sequences of at most `MAX_TOKENS` ids; consecutive windows overlap, as in `models.encoder`.
     """
-    head = [CLS, *policy[: MAX_TOKENS // 2], SEP] if policy is not None else [CLS]
+    head = [CLS, *policy[:POLICY_TOKENS], SEP] if policy is not None else [CLS]
     room = MAX_TOKENS - len(head) - 1
-    stride = max(32, STRIDE_TOKENS - (len(head) - 1))
-    starts = [0]
-    while starts[-1] + room < len(content):
-        starts.append(starts[-1] + stride)
-    return [[*head, *content[start : start + room], SEP] for start in starts]
+    stride = max(1, room * STRIDE_TOKENS // MAX_TOKENS)
+    return [[*head, *content[start:end], SEP] for start, end in cover(len(content), room, stride)]
 
 
 class Guard(torch.nn.Module):

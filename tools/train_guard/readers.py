@@ -177,56 +177,69 @@ def extra(folder: Path, rng: random.Random) -> Iterator[Row]:
         yield Row(text, "gptfuzz_answers", "MIT", {"any": 1})
     for text in rng.sample(refusals, min(350, len(refusals))):
         yield Row(text, "gptfuzz_refusals", "MIT", dict(BENIGN))
+    yield from hatemoji([at["hatemoji_train"], at["hatemoji_validation"]])
+    yield from aart(*at["aart"])
+    yield from dia_safety(*at["dia_safety"], rng)
+    yield from coconot(at, rng)
 
 
-def toxic_chat(data: Path) -> list[dict[str, Any]]:
-    """The distinct rows of the recorded runs on ToxicChat (test only)."""
-    rows: dict[str, dict[str, Any]] = {}
-    for row in read_lines(data / "gptoss_toxicchat_runs.jsonl.gz"):
-        rows.setdefault(row["conv_id"], row)
-    return list(rows.values())
+_NO_REQUEST = dict.fromkeys(("injection", "cyber", "weapons", "fraud", "misinfo"), 0)
+"""What a remark about people is not."""
 
 
-def tests(data: Path, folder: Path) -> dict[str, list[tuple[str, int]]]:
-    """Sets that are never trained on: name to (text, label); benign sets carry zeros only."""
-    toxic = toxic_chat(data)
-    sets: dict[str, list[tuple[str, int]]] = {
-        "toxicchat": [(row["user_input"], int(row["toxicity"])) for row in toxic],
-        "toxicchat_jailbreak": [(row["user_input"], int(row["jailbreaking"])) for row in toxic],
-        "toxicchat_benign": [
-            (row["user_input"], 0) for row in toxic if not int(row["toxicity"]) and not int(row["jailbreaking"])
-        ],
-        "notinject": [
-            (row["prompt"], 0)
-            for part in ("one", "two", "three")
-            for row in read_json(data / f"notinject/NotInject_{part}.json")
-        ],
-        "wildguard_benign": [
-            (row["prompt"], 0)
-            for row in read_json(data / "notinject/wildguard_benign.json")
-            if half(row["prompt"]) == 0
-        ],
-        "mitre_frr": [
-            (row["mutated_prompt"], 0)
-            for row in read_json(data / "cyberseceval/mitre_frr.json")
-            if half(row["mutated_prompt"]) == 0
-        ],
-        "hatecheck": [
-            (row["test_case"], int(row["label_gold"] == "hateful"))
-            for row in read_csv(data / "hatecheck/test_suite_cases.csv")
-        ],
-    }
-    source = next(s for s in read_json(Path(__file__).with_name("sources.json")) if s["name"] == "simple_safety_tests")
-    safety = folder / source["repo"].replace("/", "+") / source["path"]
-    sets["simple_safety_tests"] = [(row["prompts_final"], 1) for row in read_csv(safety)]
-    for path in sorted((data / "vibecheck/eval").glob("**/*test_set*.csv")):
-        rows = [row for row in read_csv(path) if row.get("content") and str(row.get("ground_truth")) in ("0", "1")]
-        if rows and not any(word in path.stem for word in ("image", "caption", "nonenglish", "spam")):
-            sets[f"vibecheck_{path.parent.name}"] = [(row["content"], int(row["ground_truth"])) for row in rows]
-    for path in sorted((data / "roost_teen_safety").glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as lines:
-            table = list(csv.reader(lines))[2:]
-        sets[f"teen_{path.stem}"] = [
-            (row[0], int(not row[1].strip().endswith("0"))) for row in table if len(row) > 1 and row[1].strip()
-        ]
-    return sets
+def hatemoji(files: list[tuple[Path, str]]) -> Iterator[Row]:
+    """HatemojiBuild: hateful remarks and their smallest changes that are not; the sister set HatemojiCheck is left alone."""
+    for path, licence in files:
+        for row in read_csv(path):
+            hateful = row["label_gold"] == "1"
+            yield Row(row["text"], "hatemoji", licence, {"hate": int(hateful)} | ({"any": 1} if hateful else {}) | _NO_REQUEST)
+
+
+_AART_CRIMES = re.compile(
+    r"terror|hate|traffick|murder|assassin|rape|kidnap|fraud|theft|burglar|robber|arson|violence|drug|launder|embezzl"
+    r"|smuggl|counterfeit|extort|blackmail|cyber|hack|hijack|bomb|weapon|ponzi|stalk|assault|poach|bribe|motivated"
+)
+_AART_ASKS = re.compile(r"\b(how to|get away with|without (getting|being) caught|instructions|step[- ]by[- ]step)\b", re.IGNORECASE)
+
+
+def aart(path: Path, licence: str) -> Iterator[Row]:
+    """Requests that name a crime and ask for its doing; other rows of the set are too mild to be sure of."""
+    for row in read_csv(path):
+        if _AART_CRIMES.search(row["crime"].lower()) and _AART_ASKS.search(row["prompt"]):
+            yield Row(row["prompt"], "aart", licence, {"any": 1, "injection": 0, "profanity": 0})
+
+
+def dia_safety(path: Path, licence: str, rng: random.Random) -> Iterator[Row]:
+    """Answers in dialogues: the rude and the biased ones, and harmless ones of every kind."""
+    rows = read_json(path)
+    kinds = {"Offending User": "harassment", "Biased Opinion": "hate"}
+    for row in rows:
+        name = kinds.get(row["category"])
+        if name is None:
+            continue
+        unsafe = row["label"] == "Unsafe"
+        if name == "hate":  # the bias lies in agreeing: only both turns together show it
+            text, labels = f"{row['context']}\n{row['response']}", {"any": 1} if unsafe else {}
+        else:
+            text, labels = row["response"], {"harassment": int(unsafe)} | ({"any": 1} if unsafe else {"hate": 0})
+        if labels:
+            yield Row(text.strip(), "dia_safety", licence, labels | _NO_REQUEST)
+    safe = [row["response"].strip() for row in rows if row["label"] == "Safe" and "Expertise" in row["category"]]
+    for text in rng.sample(safe, min(500, len(safe))):
+        yield Row(text, "dia_safety_safe", licence, dict(BENIGN))
+
+
+def coconot(at: dict[str, tuple[Path, str]], rng: random.Random) -> Iterator[Row]:
+    """Requests that only look like ones to refuse, with answers; and requests to refuse, for safety or other reasons."""
+    contrasts = read_lines(at["coconot_contrast"][0])
+    licence = at["coconot_contrast"][1]
+    for row in contrasts:
+        yield Row(row["prompt"], "coconot_contrast", licence, dict(BENIGN))
+    for row in rng.sample(contrasts, 300):
+        yield Row(row["chosen"], "coconot_answers", licence, dict(BENIGN))
+    for row in read_lines(at["coconot"][0]):
+        if row["category"] != "Requests with safety concerns":
+            yield Row(row["prompt"], "coconot", licence, dict(BENIGN))
+        elif row["subcategory"] not in ("privacy violations", "copyright violations", "incomprehensible"):
+            extra = {"misinfo": 1} if row["subcategory"] == "misinformation" else {}
+            yield Row(row["prompt"], "coconot", licence, {"any": 1, "injection": 0, **extra})

@@ -1,0 +1,67 @@
+"""What a small encoder reads of a policy: what violates it, in a few sentences.
+
+A policy for a safeguard model has some hundred words: instructions, definitions, what violates, what is safe, examples, the
+format of the answer. An encoder has room for a fraction, and has to spend it on what violates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\s*\n\s*")
+_HEADING = re.compile(r"^\s*#+\s*(?P<marked>.+?)\s*#*$|^\s*\**(?P<short>[^\s*](?:\S* ){0,5}\S*?):\**\s*$|^(?P<capitals>[A-Z][A-Z /()&-]{3,50})$")
+_MARKS = re.compile(r"^\s*(?:[-*+•>]|\d+[.)])\s+|\*\*|__|`|^\s*\|?[-|: ]+\|\s*$")
+_BESIDE_THE_POINT = re.compile(
+    r"\b(instruct\w*|defin\w*|goals?|purpose|overview|background|introduction|interpret\w*|terms|formats?|outputs?|examples?|labels?"
+    r"|ambigu\w*|escalat\w*|precedence|notes?|answers?|rationale)\b",
+    re.IGNORECASE,
+)
+_SAFE = re.compile(
+    r"\b(?:(?:do(?:es)? not|don'?t|not|non|never|no)\W+(?:a\W+)?(?:flag|violat\w*|block|refuse)|(?<!not )(?<!n't )(?:allow\w*|permi\w*|accept\w*)"
+    r"|safe|exclu\w*|except\w*)\b",
+    re.IGNORECASE,
+)
+_BUT_VIOLATES = re.compile(r"\b(unsafe|(?:not|never|dis)\W*(?:allow\w*|permi\w*|accept\w*)|must not)\b", re.IGNORECASE)
+
+
+def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list[int]:
+    """The token ids of what a policy forbids.
+
+    Sections whose heading promises definitions, examples, what is safe and the like are left out; the rest is taken from the
+    start. A policy without headings is taken as it is, and so is one of which nothing would be left.
+
+    Args:
+        policy: The text, Markdown or plain.
+        room: Most tokens.
+        encode: Tokenizer without control tokens.
+
+    Returns:
+        At most ``room`` ids.
+    """
+    sentences = list(_forbidding(policy)) or [part for line in policy.splitlines() for part in _sentences(line)]
+    ids: list[int] = []
+    for sentence in sentences:
+        ids += encode(sentence)
+        if len(ids) >= room:
+            break
+    return ids[:room]
+
+
+def _forbidding(policy: str) -> Iterator[str]:
+    takes = True
+    for number, line in enumerate(policy.strip().splitlines()):
+        heading = _HEADING.match(line)
+        if heading is None:
+            if takes:
+                yield from _sentences(line)
+            continue
+        title = next(text for text in heading.groups() if text is not None)
+        is_safe = _SAFE.search(title) and not _BUT_VIOLATES.search(title)
+        takes = not is_safe and (number == 0 or not _BESIDE_THE_POINT.search(title))
+        if takes:
+            yield from _sentences(title + ".")
+
+
+def _sentences(line: str) -> list[str]:
+    return [part for part in _SENTENCE_END.split(_MARKS.sub("", line).strip()) if any(c.isalnum() for c in part)]
