@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.train_guard import generate, readers, topics
+from tools.train_guard import contrasts, generate, readers, topics
 from tools.train_guard.readers import Row
 
 CHAT_SOURCES = (
@@ -80,7 +80,8 @@ def collect(data: Path, folder: Path, seed: int, size: float) -> tuple[list[Row]
     for name, rows in readers.tests(data, folder).items():
         for text, _ in rows:
             (own_half if name == "mitre_frr" else held_out).update(shingles(text))
-    made = (Row(text, f"generated:{name}", "project", labels) for name, text, labels in generate.rows(seed, size))
+    generated = (*generate.rows(seed, size), *contrasts.rows(seed, size))
+    made = (Row(text, f"generated:{name}", "project", labels) for name, text, labels in generated)
     public: list[Row] = [*readers.prepared(data), *readers.bipia(data, rng), *readers.extra(folder, rng)]
     rng.shuffle(public)
     kept: list[Row] = []
