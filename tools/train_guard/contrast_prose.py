@@ -43,7 +43,7 @@ def prose(rng: random.Random, *, bad: bool) -> Row:
     parts = sentences(rng, rng.randint(75, 200))
     text, labels = _inserted(rng, bad=bad)
     if bad or rng.random() < 0.6:
-        parts.insert(rng.choice((len(parts), len(parts), len(parts) // 2, rng.randrange(2, len(parts)))), text)
+        parts.insert(rng.choice((len(parts), rng.randrange(len(parts) // 2, len(parts)))), text)
     else:
         labels = {**labels, **dict.fromkeys(labels, 0)}
     gap = rng.randrange(3, len(parts)) if rng.random() < 0.4 else len(parts)
