@@ -103,6 +103,7 @@ def not_hateful(rng: random.Random) -> Row:
         p.REJECT,
         p.NEWS,
         p.NEWS,
+        p.AFFIRMED,
         p.HOMONYM,
     )
     return _row(_write(rng.choice(rng.choice(tables)), rng.choice(p.GROUPS), rng), dict(BENIGN), rng)
@@ -116,7 +117,7 @@ def minimal_pair(rng: random.Random) -> tuple[Row, Row]:
         first = _write(template, rng.choice(p.GROUPS), random.Random(seed))
         second = _write(template, rng.choice(p.THINGS), random.Random(seed))
     else:
-        at = rng.randrange(min(len(p.AGREE), len(p.REJECT)))
+        at = rng.randrange(p.PAIRED)
         target, seed = rng.choice(p.GROUPS), rng.random()
         first = _write(p.AGREE[at], target, random.Random(seed))
         second = _write(p.REJECT[at], target, random.Random(seed))

@@ -27,7 +27,7 @@ def rows(seed: int, size: float = 1.0) -> Iterator[tuple[str, str, Labels]]:
     plan: list[tuple[str, int, Callable[[random.Random], Row]]] = [
         ("contrast_hate", 2600, hate.hateful),
         ("contrast_hate_target", 1700, hate.other_target),
-        ("contrast_hate_safe", 2400, hate.not_hateful),
+        ("contrast_hate_safe", 2900, hate.not_hateful),
         ("contrast_ask", 1500, lambda rng: chat.request(bad=True, rng=rng)),
         ("contrast_ask_safe", 1900, lambda rng: chat.request(bad=False, rng=rng)),
         ("contrast_say", 600, lambda rng: chat.saying(bad=True, rng=rng)),
