@@ -40,7 +40,7 @@ def _inserted(rng: random.Random, *, bad: bool) -> Row:
 
 def prose(rng: random.Random, *, bad: bool) -> Row:
     """One text; half of the harmless ones hold a harmless sentence with hard words where others hold a violation."""
-    parts = sentences(rng, rng.randint(75, 200))
+    parts = sentences(rng, rng.randint(80, 180))
     text, labels = _inserted(rng, bad=bad)
     if bad or rng.random() < 0.6:
         parts.insert(rng.choice((len(parts), rng.randrange(len(parts) // 2, len(parts)))), text)
