@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.train_guard import generate, readers, test_sets, topics
+from tools.train_guard import contrast_pairs, contrasts, generate, readers, test_sets, topics
 from tools.train_guard.readers import Row
 
 CHAT_SOURCES = (
@@ -80,7 +80,8 @@ def collect(data: Path, folder: Path, seed: int, size: float) -> tuple[list[Row]
     for name, rows in test_sets.tests(data, folder).items():
         for text, _ in rows:
             (own_half if name == "mitre_frr" else held_out).update(shingles(text))
-    made = (Row(text, f"generated:{name}", "project", labels) for name, text, labels in generate.rows(seed, size))
+    generated = (*generate.rows(seed, size), *contrasts.rows(seed, size))
+    made = (Row(text, f"generated:{name}", "project", labels) for name, text, labels in generated)
     public: list[Row] = [*readers.prepared(data), *readers.bipia(data, rng), *readers.extra(folder, rng)]
     rng.shuffle(public)
     kept: list[Row] = []
@@ -153,6 +154,7 @@ def main() -> None:
     rng.shuffle(repeated)
     write(args.out / "train.jsonl", repeated)
     write(args.out / "validation.jsonl", map(record, validation))
+    inverted = contrast_pairs.make_pairs(random.Random(args.seed), int(args.pairs * args.size) // 2)
     every = topic_texts(args.data, args.extra)
     for name, part, count, rest in (
         ("train", train, args.pairs, False),
@@ -161,6 +163,8 @@ def main() -> None:
         texts = {key: [t for t in group if (bucket(t, 10) == 0) is rest] for key, group in every.items()}
         texts = {key: group for key, group in texts.items() if group}
         pairs = topics.make_pairs([(row.text[:900], row.labels) for row in part], texts, rng, int(count * args.size))
+        pairs += [pair for pair in inverted if (bucket(pair[1], 10) == 0) is rest]
+        rng.shuffle(pairs)
         write(args.out / f"pairs_{name}.jsonl", ({"policy": a, "content": b, "label": c} for a, b, c in pairs))
     licences = {row.source.split(":")[0]: row.licence for row in rows}
     used = Counter(row.source.split(":")[0] for row in train)

@@ -22,6 +22,9 @@ from tools.train_guard.labels import LABELS, MAX_TOKENS
 WEIGHTS = {"any": 2.0, "injection": 1.3, "pair": 2.0, "profanity": 0.5}
 SMOOTHING = 0.01
 
+LATE = ("generated:embedded", "generated:contrast_prose")
+"""Sources whose violation stands in the second half of a text: a window from the head could miss it."""
+
 
 def content_rows(
     path: Path, pieces: model.WordPiece, rng: random.Random, shorten: float
@@ -41,13 +44,13 @@ def content_rows(
         for name, value in row["labels"].items():
             target[LABELS.index(name)] = value
         room = MAX_TOKENS - 2
-        if len(ids) > room // 2 and rng.random() < shorten and not row["source"].startswith("generated:embedded"):
+        if len(ids) > room // 2 and rng.random() < shorten and not row["source"].startswith(LATE):
             room //= 2
         start = 0
         if len(ids) > room:
             benign = row["labels"].get("any") == 0
             start = rng.randrange(len(ids) - room + 1) if benign else 0
-            if row["source"].startswith("generated:embedded"):
+            if row["source"].startswith(LATE):
                 start = max(0, len(ids) - room)
         encoded.append(([model.CLS, *ids[start : start + room], model.SEP], target))
     return encoded
