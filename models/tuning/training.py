@@ -12,18 +12,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
-from models.encoder_input import Window
 from models.labels import Float32Array
 from models.tuning.network import Network, logits, pad
+from models.tuning.records import Epoch, Example, Rehearsed, Settings, Trained
 
-MAX_SEQUENCES = 16
-"""Of a row that is trained on: of a longer one nobody knows which part makes it a violation."""
 _BATCH_TOKENS = 4096
 """Most tokens of a batch, padding included, unless one row has more: bounds the memory."""
 _SMOOTHING = 0.01
@@ -33,69 +30,6 @@ _WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls to zero."""
 _HEAD_FACTOR = 5.0
 """The head learns so many times faster than the body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A row.
-
-    Attributes:
-        sequences: All that is read of it.
-        output: Index of the output that judges it.
-        violates: What is right.
-        group: Examples of one group (a policy) are weighed so that both kinds count alike.
-    """
-
-    sequences: Sequence[Window] = field(repr=False)
-    output: int
-    violates: bool
-    group: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """A sequence, and the outputs that shall stay as they are on it."""
-
-    sequence: Window = field(repr=False)
-    outputs: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to train."""
-
-    epochs: int = 8
-    """At most."""
-    patience: int = 2
-    """Epochs without a better validation loss, after which training ends."""
-    rate: float = 1e-4
-    """Highest learning rate of the body."""
-    batch: int = 16
-    """Rows of a step."""
-    rehearsal: float = 1.0
-    """Weight of the rehearsal beside the loss; 0: none."""
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What an epoch came to; number 0 is the base."""
-
-    number: int
-    training_loss: float
-    """Mean over its steps; NaN for the base."""
-    validation_loss: float
-    rehearsal_loss: float
-    """Mean over its steps; NaN for the base, and where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What came out."""
-
-    epochs: Sequence[Epoch]
-    best: int
-    """Number of the epoch whose weights the network has."""
 
 
 def n_steps(examples: Sequence[Example], settings: Settings) -> int:
@@ -165,7 +99,8 @@ def validation_loss(network: Network, examples: Sequence[Example]) -> float:
     """Cross-entropy on examples, both kinds of each group weighing alike."""
     highest = highest_logits(network, examples)
     signs = np.array([1.0 if e.violates else -1.0 for e in examples])
-    losses = np.logaddexp(0.0, -signs * highest)
+    with np.errstate(invalid="ignore"):  # a network that went astray has no loss, which is not the least
+        losses = np.logaddexp(0.0, -signs * highest)
     return float(np.average(losses, weights=_weights(examples)))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from models.calibration import Calibration
 from models.encoder_input import Metadata
 from models.labels import Float32Array
-from models.tuning.training import Rehearsed
+from models.tuning.records import Rehearsed
 from proxy.evaluation import metrics
 from proxy.evaluation.calibrating import Fitting, Targets, fit_tiers
 from proxy.evaluation.columns import Column, Measured, measure

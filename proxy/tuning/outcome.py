@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.tuning.parity import Parity
-from models.tuning.training import Settings, Trained
+from models.tuning.records import Parity, Settings, Trained
 from proxy.evaluation.judging import Subject
 from proxy.evaluation.metrics import known
 from proxy.tuning.measuring import Answer, Comparison, Drift, Options

@@ -11,7 +11,7 @@ from models.encoder_input import PAIR, EncoderInput, Metadata, read_metadata
 from models.engine import GuardPolicy
 from models.errors import ModelLoadError
 from models.llama import Model
-from models.tuning.training import MAX_SEQUENCES, Example, Rehearsed
+from models.tuning.records import MAX_SEQUENCES, Example, Rehearsed
 from proxy.evaluation.judging import Subject
 from proxy.tuning.splitting import Content
 from rules.policy import SHIPPED, Policy, text_policy

@@ -73,7 +73,6 @@ def unique_contents(rows: Sequence[Row], labels: Sequence[str], encode: Encode) 
     ids: dict[str, list[str]] = {}
     known: dict[str, dict[str, set[bool]]] = {}
     unreadable: list[str] = []
-    n_rows = 0
     for row in rows:
         own = {label: v for label in labels if (v := row.violates(label)) is not None}
         if not own:
@@ -83,20 +82,20 @@ def unique_contents(rows: Sequence[Row], labels: Sequence[str], encode: Encode) 
         except EngineError:
             unreadable.append(row.id)
             continue
-        n_rows += 1
         key = _key(texts)
         first.setdefault(key, (row, texts))
         ids.setdefault(key, []).append(row.id)
         for label, violates in own.items():
             known.setdefault(key, {}).setdefault(label, set()).add(violates)
-    kept, contradicting = [], []
+    kept, contradicting, n_repeated = [], [], 0
     for key, (row, texts) in first.items():
         if any(len(values) > 1 for values in known[key].values()):
             contradicting += ids[key]
             continue
+        n_repeated += len(ids[key]) - 1
         right = {label: next(iter(values)) for label, values in known[key].items()}
         kept.append(Content(replace(row, label=None, labels=right), texts, right))
-    return Contents(kept, n_rows - len(first), contradicting, unreadable)
+    return Contents(kept, n_repeated, contradicting, unreadable)
 
 
 def _key(texts: Sequence[Sequence[int]]) -> str:

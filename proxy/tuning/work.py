@@ -19,7 +19,8 @@ from models.labels import Float32Array
 from models.specs import LocalSpec
 from models.tuning.network import Network, logits
 from models.tuning.parity import compare as compare_with_native
-from models.tuning.training import MAX_SEQUENCES, Epoch, Example, Settings, n_steps, train
+from models.tuning.records import MAX_SEQUENCES, Epoch, Example, Settings
+from models.tuning.training import n_steps, train
 from models.tuning.weights import load_network, write_like
 from proxy.config import EncoderGuard
 from proxy.config_error import ConfigError
@@ -148,6 +149,8 @@ def _fit(
     with progress("steps", n_steps(examples, settings)) as shown:
         trained = train(network, examples, validation, rehearsed, settings, on_step=shown.one_more, on_epoch=_say_epoch)
     seconds = time.monotonic() - started
+    if trained.best == 0:
+        raise ConfigError(f"--rate {args.rate:g}: the loss is no number after any epoch; a lower rate may do")
     write_like(base.path, gguf, _changed(load_network(base.path), network))
     sequences = [e.sequences[0] for e in held_out][:_N_PARITY]
     parity = compare_with_native(gguf, sequences)
