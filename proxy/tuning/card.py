@@ -140,6 +140,9 @@ def _figures(tuned: Tuned) -> Iterator[str]:
             cells = " | ".join(c.text + (f" ({c.interval})" if c.interval else "") for c in line.cells)
             yield f"| {line.name} | {cells} |"
         yield ""
+        for note in report.notes(comparison.measured):
+            yield note
+            yield ""
         gains = "; ".join(f"{_NAMES[key]} {_signed(gain)}" for key, gain in comparison.gains.items())
         yield f"Tuned less base, on the same resamples: {gains}. So it is {comparison.answer.value}."
         fitting = comparison.judged.fitting

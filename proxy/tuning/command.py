@@ -75,6 +75,8 @@ def _say(tuned: Tuned, folder: Path, *, as_json: bool) -> None:
         out = console()
         for name, comparison in tuned.comparisons.items():
             out.print(report.table(f"{name}, held-out rows", comparison.measured))
+            for note in report.notes(comparison.measured):
+                out.print(Text(note))
         out.print(Text(f"In {folder}, to be configured like this:\n\n{configuration(tuned)}"))
     for warning in warnings(tuned):
         sys.stderr.write(f"warning: {warning}\n")

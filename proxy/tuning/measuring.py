@@ -129,7 +129,12 @@ def compare(base: Judged, tuned: Judged, options: Options) -> Comparison:
         FitError: Hardly a row has both verdicts.
     """
     columns = [replace(base.plain, guard=BASE)]
-    if base.calibrated is not None:
+    if base.calibrated is None:
+        why = "; ".join(base.problems)
+        columns[0] = replace(
+            columns[0], notes=[*base.plain.notes, f"could not be calibrated on the validation rows: {why}"]
+        )
+    else:
         columns.append(replace(base.calibrated, guard=BASE_CALIBRATED))
     columns.append(replace(tuned.calibrated or tuned.plain, guard=TUNED))
     gains = _gains(columns[0], columns[-1], options)

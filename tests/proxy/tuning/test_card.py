@@ -93,6 +93,7 @@ def test_the_card_tells_data_settings_and_figures_and_no_content() -> None:
     for part in ("# Model card: shop-1", "ab" * 32, "cd" * 32, "ef" * 32, "rows.jsonl", "| 1 / 0 | 0 / 0 | 0 / 0 |"):
         assert part in found
     assert "So it is better." in found
+    assert "base: could not be calibrated on the validation rows: no rows for a map." in found
     assert "| 1 (kept) | 0.5000 | 0.2500 | – |" in found
     assert "model: tuned/shop-1.gguf" in found
     assert "SECRET-TEXT" not in found
