@@ -22,9 +22,11 @@ def warnings(tuned: Tuned) -> list[str]:
     for name, comparison in tuned.comparisons.items():
         gain = comparison.gains["auprc"]
         if comparison.answer is not Answer.BETTER:
+            auroc = comparison.measured[-1].figures["auroc"]
+            chance = "" if auroc.low > 0.5 else f"; its AUROC of {_figure(auroc)} may be chance"
             found.append(
                 f"{name}: the tuned guard is {comparison.answer.value} than its base on the held-out rows "
-                f"(AUPRC {_signed(gain)})"
+                f"(AUPRC {_signed(gain)}{chance})"
             )
         found += [f"{name}: not calibrated: {problem}" for problem in comparison.judged.problems]
     drift = tuned.fit.drift
@@ -44,12 +46,13 @@ def warnings(tuned: Tuned) -> list[str]:
 def configuration(tuned: Tuned) -> str:
     """The lines with which it is used."""
     folder = tuned.folder
-    lines = ["guards:", f"  {tuned.name}: {{engine: encoder, model: {folder / tuned.name}.gguf}}", "policies:"]
-    for subject in tuned.subjects:
-        name = subject.policy.name
-        if tuned.comparisons[name].judged.calibrations:
-            lines.append(f"  {name}: {{…, calibration: {folder / calibration_name(name)}}}")
-    return "\n".join(lines) + "\n"
+    policies = [
+        f"  {name}: {{…, calibration: {folder / calibration_name(name)}}}"
+        for name, comparison in tuned.comparisons.items()
+        if comparison.judged.calibrations
+    ]
+    lines = ["guards:", f"  {tuned.name}: {{engine: encoder, model: {folder / tuned.name}.gguf}}"]
+    return "\n".join([*lines, *(["policies:", *policies] if policies else [])]) + "\n"
 
 
 def calibration_name(policy: str) -> str:

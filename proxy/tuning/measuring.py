@@ -103,7 +103,7 @@ class Comparison:
     Attributes:
         measured: The columns with their figures: base, base calibrated (if it could be), tuned.
         gains: Tuned less base, on the same resampled rows.
-        answer: Whether the interval of the gain in AUPRC lies over zero, under it, or neither.
+        answer: Whether the gain in AUPRC lies over zero with its interval (and the tuned AUROC over 0.5), under it, or neither.
         judged: What the tuned guard made of the rows.
     """
 
@@ -138,12 +138,17 @@ def compare(base: Judged, tuned: Judged, options: Options) -> Comparison:
         columns.append(replace(base.calibrated, guard=BASE_CALIBRATED))
     columns.append(replace(tuned.calibrated or tuned.plain, guard=TUNED))
     gains = _gains(columns[0], columns[-1], options)
-    auprc = gains["auprc"]
-    answer = Answer.BETTER if auprc.low > 0 else Answer.WORSE if auprc.high < 0 else Answer.UNSURE
     measured = [
         measure(c, threshold=options.threshold, n_bootstrap=options.n_bootstrap, seed=options.seed) for c in columns
     ]
-    return Comparison(measured, gains, answer, tuned)
+    return Comparison(measured, gains, _answer(gains["auprc"], measured[-1].figures["auroc"]), tuned)
+
+
+def _answer(gain: Interval, auroc: Interval) -> Answer:
+    if gain.high < 0:
+        return Answer.WORSE
+    # beside a base that happens to rank upside down even chance is a gain
+    return Answer.BETTER if gain.low > 0 and auroc.low > 0.5 else Answer.UNSURE
 
 
 def _gains(base: Column, tuned: Column, options: Options) -> dict[str, Interval]:

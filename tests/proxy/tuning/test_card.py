@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from models.encoder_input import Calibration as OutputMap
 from models.encoder_input import Metadata
@@ -43,6 +44,14 @@ def test_better_means_that_the_interval_of_the_gain_lies_over_zero() -> None:
     assert compare(strong, weak, OPTIONS).answer is Answer.WORSE
     assert compare(weak, alike, OPTIONS).answer is Answer.UNSURE
     assert compare(strong, strong, OPTIONS).answer is Answer.UNSURE
+
+
+def test_a_guard_that_ranks_no_better_than_chance_is_not_better_however_bad_the_base() -> None:
+    upside_down, chance = judged(-3.0, 1), judged(0.0, 6)
+    found = compare(upside_down, chance, OPTIONS)
+    assert found.gains["auprc"].low > 0
+    assert found.answer is Answer.UNSURE
+    assert "its AUROC of 0." in warnings(tuned(found))[0]
 
 
 def test_only_rows_with_both_verdicts_are_compared() -> None:
@@ -112,4 +121,5 @@ def test_a_guard_that_is_not_better_has_a_warning_on_its_card() -> None:
 
 
 def test_a_policy_without_map_is_not_configured_with_one() -> None:
-    assert "calibration" not in configuration(tuned(compare(judged(0.3, 1), judged(4.0, 2), OPTIONS)))
+    found = configuration(tuned(compare(judged(0.3, 1), judged(4.0, 2), OPTIONS)))
+    assert yaml.safe_load(found) == {"guards": {"shop-1": {"engine": "encoder", "model": "tuned/shop-1.gguf"}}}
