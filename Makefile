@@ -13,7 +13,7 @@ WITHOUT_AMX := $(shell c++ -mno-amx-tile -mno-amx-int8 -E -x c++ /dev/null >/dev
 NATIVE_FLAGS := CFLAGS="$(CFLAGS) $(WITHOUT_AMX)" CXXFLAGS="$(CXXFLAGS) $(WITHOUT_AMX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types unit conformance console-test format bench bench-proxy bench-stream bench-engine docs clean
+.PHONY: help install run test lint types unit conformance console-test format bench bench-proxy bench-stream bench-engine tune-test docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,14 @@ console-test: $(VENV)/.browser ## the console in headless Chromium (apt install 
 	@test -n "$$SAFEGUARD_CHROMIUM" || command -v chromium chromium-browser >/dev/null \
 		|| { echo "make: no chromium; install it (apt install chromium) or set SAFEGUARD_CHROMIUM to its path"; exit 2; }
 	$(BIN)/pytest tests/proxy/console
+
+$(VENV)/.tune: pyproject.toml $(READY)
+	@echo "Installing torch."
+	$(BIN)/python -m pip install -c constraints.txt --quiet -e '.[dev,tune]'
+	@touch $@
+
+tune-test: $(VENV)/.tune ## safeguard tune with torch (about a minute); installs torch
+	$(BIN)/pytest tests/models/tuning tests/proxy/tuning tests/end_to_end/test_tune.py
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

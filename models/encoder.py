@@ -1,15 +1,12 @@
 """Engine ``encoder``: a small classifier with one output per built-in category, and one for any other policy.
 
 One pass over ``[CLS] content [SEP]`` serves every policy that names a *category*. A policy without one is judged as a
-pair, ``[CLS] policy [SEP] content [SEP]``, by the output `PAIR`; that is one pass per policy. Text and policy are
-tokenised apart and put together as ids, so a literal ``[SEP]`` in a content stays text.
+pair, ``[CLS] policy [SEP] content [SEP]``, by the output `PAIR`; that is one pass per policy (`models.encoder_input`).
 
 Nothing of a content is cut: it is scored in overlapping windows and the highest score counts. Each passage is scored
 alone, so that a long harmless one beside it cannot drown it, and windows across their borders are scored too, so that
 a text split over two messages is seen whole. Passages marked as context are not scored: the encoder cannot read one
 text in the light of another, it could only judge the context itself, which was judged when it was new.
-
-What the file's outputs mean stands in ``<stem>.json`` beside it (`Metadata`); without that file, in the GGUF itself.
 """
 
 from __future__ import annotations
@@ -17,56 +14,23 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from models.catalog import sha256_of
-from models.condensing import condense
+from models.encoder_input import PAIR, EncoderInput, Window, read_metadata
 from models.engine import GuardPolicy, Passage, Score, Tier
-from models.errors import ContentTooLong, EngineError, ModelLoadError, VerdictError
+from models.errors import EngineError, ModelLoadError, VerdictError
 from models.evidence import Evidence
 from models.judge import Stop
 from models.labels import Float32Array
 from models.llama import Classifier, Model
 from models.odds import sigmoid
 from models.usage import Usage
-from models.windows import windows
-
-PAIR = "pair"
-"""Name of the output that judges a policy and a content together."""
 
 _ARCHITECTURE = "bert"
 _REMEMBERED = 4096
-_OVERLAP = 4
-"""Windows share one part in so many, where the metadata does not say."""
-
-_Window = tuple[int, ...]
-
-
-class Calibration(BaseModel):
-    """Maps an output to a probability: ``sigmoid(a * logit + b)``."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    a: FiniteFloat = Field(gt=0)
-    b: FiniteFloat
-
-
-class Metadata(BaseModel):
-    """What stands beside the GGUF; other keys are for people."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    labels: tuple[str, ...] = Field(min_length=1)
-    max_tokens: int = Field(ge=16)
-    """Tokens that one pass reads, control tokens included."""
-    stride_tokens: int = Field(ge=1)
-    sha256: str | None = None
-    calibration: dict[str, Calibration] = {}
 
 
 class EncoderJudge:
@@ -87,7 +51,6 @@ class EncoderJudge:
         self, path: Path, *, name: str, n_threads: int, max_content_tokens: int, gpu_layers: int | None = None
     ) -> None:
         self._name = name
-        self._max_content_tokens = max_content_tokens
         self._loaded = Model(path, gpu_layers)
         try:
             if self._loaded.architecture != _ARCHITECTURE or not self._loaded.is_classifier:
@@ -96,10 +59,9 @@ class EncoderJudge:
                     f"{'' if self._loaded.is_classifier else ' without classification head'}: "
                     f"engine encoder runs {_ARCHITECTURE} classifiers (rank pooling) only"
                 )
-            self._metadata = _metadata(path, self._loaded)
+            self._metadata = read_metadata(path, self._loaded)
             self._outputs = {label: i for i, label in enumerate(self._metadata.labels)}
-            self._vocabulary = self._loaded.vocabulary
-            self._begin, self._end = self._vocabulary.control("[CLS]"), self._vocabulary.control("[SEP]")
+            self._input = EncoderInput(self._loaded.vocabulary, self._metadata, max_content_tokens)
             classifier = Classifier(self._loaded, n_tokens=self._metadata.max_tokens, n_threads=n_threads)
         except EngineError:
             self._loaded.close()
@@ -124,20 +86,21 @@ class EncoderJudge:
         ``n_tokens`` and ``latency_ms`` of a category's score are those of the pass that all categories share.
         """
         try:
-            texts = self._encode([passage.text for passage in passages if not passage.context], stop)
+            texts = self._input.encode([passage.text for passage in passages if not passage.context], stop)
         except EngineError as error:
             return [error] * len(policies)
         categories: _Outcome | EngineError | None = None
         entries: list[Score | EngineError] = []
         for policy in policies:
             try:
-                label = self._label(policy)
+                label = self._input.output(policy, self._name)
                 if policy.category is None:
-                    entries.append(self._score(label, self._read(texts, self._policy_ids(policy), stop)))
+                    pairs = self._input.sequences(texts, self._input.policy(policy))
+                    entries.append(self._score(label, self._passes.read(pairs, stop)))
                     continue
                 if categories is None:
                     try:
-                        categories = self._read(texts, None, stop)
+                        categories = self._passes.read(self._input.sequences(texts, None), stop)
                     except EngineError as error:
                         categories = error
                 entries.append(categories if isinstance(categories, EngineError) else self._score(label, categories))
@@ -149,44 +112,6 @@ class EncoderJudge:
         """Free the model."""
         self._passes.close()
         self._loaded.close()
-
-    def _encode(self, texts: Sequence[str], stop: Stop) -> list[list[int]]:
-        if not texts:
-            raise EngineError("there is nothing to judge: every passage is context")
-        encoded, room = [], self._max_content_tokens
-        for text in texts:
-            try:
-                encoded.append(self._vocabulary.encode_text(text, max_tokens=room, stop=stop))
-            except ContentTooLong:
-                most = self._max_content_tokens
-                raise ContentTooLong(
-                    f"the content has more than {most} tokens, the most that this guard reads"
-                ) from None
-            room -= len(encoded[-1])
-        return encoded
-
-    def _label(self, policy: GuardPolicy) -> str:
-        label = PAIR if policy.category is None else policy.category
-        if label in self._outputs and (policy.category is None or label != PAIR):
-            return label
-        if policy.category is None:
-            raise EngineError(
-                f"{self._name} has no output for custom policies: policy {policy.name} needs another guard"
-            )
-        raise EngineError(f"{self._name} has no category {policy.category!r}, which policy {policy.name} names")
-
-    def _policy_ids(self, policy: GuardPolicy) -> list[int]:
-        """The policy as the pair output reads it: its summary, or what it forbids, up to half of the window."""
-        room = self._metadata.max_tokens // 2 - 2
-        if policy.summary is not None:
-            return self._vocabulary.encode_text(policy.summary)[:room]
-        return condense(policy.text, room, self._vocabulary.encode_text)
-
-    def _read(self, texts: Sequence[list[int]], policy: list[int] | None, stop: Stop) -> _Outcome:
-        head = [self._begin] if policy is None else [self._begin, *policy, self._end]
-        size = self._metadata.max_tokens - len(head) - 1
-        stride = max(1, size * self._metadata.stride_tokens // self._metadata.max_tokens)
-        return self._passes.read([(*head, *part, self._end) for part in _parts(texts, size, stride)], stop)
 
     def _score(self, label: str, outcome: _Outcome) -> Score:
         logit = float(outcome.highest[self._outputs[label]])
@@ -221,7 +146,7 @@ class _Passes:
         self._classifier = classifier
         self._remembered: OrderedDict[bytes, Float32Array] = OrderedDict()
 
-    def read(self, parts: Sequence[_Window], stop: Callable[[], bool]) -> _Outcome:
+    def read(self, parts: Sequence[Window], stop: Callable[[], bool]) -> _Outcome:
         started, n_tokens = time.perf_counter(), 0
         outputs = []
         for part in parts:
@@ -240,41 +165,3 @@ class _Passes:
 
     def close(self) -> None:
         self._classifier.close()
-
-
-def _parts(texts: Sequence[list[int]], size: int, stride: int) -> Iterator[list[int]]:
-    """Windows over each text, then those over all of them together that cross a border (line ends are no tokens)."""
-    for text in texts:
-        for start, end in windows(len(text), size, stride):
-            yield text[start:end]
-    joined = [token for text in texts for token in text]
-    borders = list(accumulate(map(len, texts)))[:-1]
-    for start, end in windows(len(joined), size, stride):
-        if any(start < border < end for border in borders):
-            yield joined[start:end]
-
-
-def _metadata(path: Path, model: Model) -> Metadata:
-    beside = path.with_suffix(".json")
-    try:
-        raw = beside.read_bytes()
-    except FileNotFoundError:
-        longest = model.n_ctx_train
-        return Metadata(labels=model.labels, max_tokens=longest, stride_tokens=longest - longest // _OVERLAP)
-    except OSError as error:
-        raise ModelLoadError(f"cannot read {beside}: {type(error).__name__}") from None
-    try:
-        metadata = Metadata.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelLoadError(f"{beside}: {where}: {first['msg']}") from None
-    if len(metadata.labels) != len(model.labels) or len(set(metadata.labels)) != len(metadata.labels):
-        raise ModelLoadError(f"{beside} names {len(metadata.labels)} labels, the model has {len(model.labels)} outputs")
-    if metadata.stride_tokens > metadata.max_tokens:
-        raise ModelLoadError(
-            f"{beside}: stride_tokens is greater than max_tokens: text between windows would be skipped"
-        )
-    if metadata.sha256 is not None and sha256_of(path) != metadata.sha256.lower():
-        raise ModelLoadError(f"{beside} describes another file than {path.name}: the SHA-256 differs")
-    return metadata

@@ -14,6 +14,7 @@ from proxy.config_error import ConfigError
 from proxy.evaluation.arguments import add_calibrate, add_evaluate
 from proxy.replay.arguments import add_replay
 from proxy.review import options as review_options
+from proxy.tuning.arguments import add_tune
 
 DEFAULT_CONFIG = Path("config.yaml")
 EXAMPLE_CONFIG = Path("config.example.yaml")
@@ -111,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     review_options.add_options(review, [common, as_json])
     add_evaluate(commands, common, as_json)
     add_calibrate(commands, common, as_json)
+    add_tune(commands, common, as_json)
     add_replay(commands, common, as_json)
 
     models = commands.add_parser("models", help="model files")
@@ -219,6 +221,10 @@ def main(argv: list[str] | None = None) -> int:
                 from proxy.commands_calibrate import calibrate
 
                 return calibrate(config_path(args.config), args)
+            case "tune":
+                from proxy.tuning.command import tune
+
+                return tune(config_path(args.config), args)
             case _:
                 pass  # the others share a module, with the server
         from proxy import commands

@@ -337,7 +337,14 @@ def policy_named(path: Path, policies: Mapping[str, Policy], name: str) -> Polic
     return policies[name]
 
 
-def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[str, str] = os.environ) -> LoadedGuard:
+def load_guard(
+    path: Path,
+    name: str | None,
+    n_policies: int,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    weights: Path | None = None,
+) -> LoadedGuard:
     """Build one guard of a configuration, whether or not a rule uses it.
 
     Args:
@@ -345,17 +352,40 @@ def load_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[s
         name: The guard; None: the one that rules get which name none.
         n_policies: How many policies it will be asked about.
         environ: Where variables and keys are looked up.
+        weights: For an encoder: another file, in place of the one that it has; the guard is called after it.
 
     Raises:
         ConfigError: There is no such guard, or it is unusable.
     """
+    found = find_guard(path, name, n_policies, environ)
+    guard, spec = found.config, found.spec
+    if weights is None:
+        return LoadedGuard(found.name, guard, build_engine(spec, cache_entries=0))
+    if not isinstance(guard, EncoderGuard) or not isinstance(spec, LocalSpec):
+        raise ConfigError(f"{path}: guards.{found.name}: is no encoder, which {weights} is for")
+    model = str(weights.absolute())
+    guard = guard.model_copy(update={"model": model, "sha256": None})
+    spec = replace(spec, name=weights.stem, model=model, sha256=None)
+    return LoadedGuard(weights.stem, guard, build_engine(spec, cache_entries=0))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundGuard:
+    """A guard of a configuration, of which nothing is built."""
+
+    name: str
+    config: Guard
+    spec: GuardSpec
+
+
+def find_guard(path: Path, name: str | None, n_policies: int, environ: Mapping[str, str] = os.environ) -> FoundGuard:
+    """Look a guard of a configuration up; see `load_guard`."""
     source, config = _read(path, environ)
     name = name or _default_guard(source, config)
     if name is None or name not in config.guards:
         raise ConfigError(f"{path}: guards: no guard is called {name!r}{_known(config.guards)}")
     guard = config.guards[name]
-    engine = build_engine(_spec(source, name, guard, environ, n_policies), cache_entries=0)
-    return LoadedGuard(name, guard, engine)
+    return FoundGuard(name, guard, _spec(source, name, guard, environ, n_policies))
 
 
 def effort_of(guard: Guard) -> str | None:

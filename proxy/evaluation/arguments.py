@@ -58,7 +58,7 @@ def add_evaluate(commands: Any, common: argparse.ArgumentParser, as_json: argpar
     _add_shared(evaluate)
     evaluate.add_argument(
         "--bootstrap",
-        type=_count,
+        type=count,
         default=1000,
         metavar="N",
         help="resamples for the 95 %% intervals, 0: none (default: 1000)",
@@ -113,7 +113,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fields",
-        type=_names,
+        type=field_names,
         default={},
         metavar="OURS=THEIRS,…",
         help="names of the file in place of ours, e.g. text=user_input,label=toxicity",
@@ -128,52 +128,57 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at-once", type=_at_once, metavar="N", help="rows that are judged at once (default: what suits the guard)"
     )
-    parser.add_argument("--timeout-s", type=_seconds, default=120.0, help="longest time for one row (default: 120)")
-    parser.add_argument("--seed", type=_count, default=0, help="of resampling and folds (default: 0)")
+    parser.add_argument("--timeout-s", type=seconds, default=120.0, help="longest time for one row (default: 120)")
+    parser.add_argument("--seed", type=count, default=0, help="of resampling and folds (default: 0)")
 
 
 def share(value: str) -> float:
     """A number from 0 to 1."""
-    return _number(value, 0.0, 1.0, "must be a number from 0 to 1")
+    return number(value, 0.0, 1.0, "must be a number from 0 to 1")
 
 
 def _per_1000(value: str) -> float:
-    return _number(value, 0.0, 1000.0, "must be a number from 0 to 1000")
+    return number(value, 0.0, 1000.0, "must be a number from 0 to 1000")
 
 
-def _seconds(value: str) -> float:
-    return _number(value, 0.001, 86400.0, "must be a number of seconds")
+def seconds(value: str) -> float:
+    """A time."""
+    return number(value, 0.001, 86400.0, "must be a number of seconds")
 
 
-def _number(value: str, low: float, high: float, complaint: str) -> float:
+def number(value: str, low: float, high: float, complaint: str) -> float:
+    """A number in a range."""
     try:
-        number = float(value)
+        given = float(value)
     except ValueError:
-        number = low - 1
-    if not low <= number <= high:
+        given = low - 1
+    if not low <= given <= high:
         raise argparse.ArgumentTypeError(complaint)
-    return number
+    return given
 
 
-def _count(value: str) -> int:
-    return _whole(value, 0, 2**31 - 1)
+def count(value: str) -> int:
+    """A number of things, or a seed."""
+    return whole(value, 0, 2**31 - 1)
 
 
 def _folds(value: str) -> int:
-    return _whole(value, 2, 100)
+    return whole(value, 2, 100)
 
 
 def _at_once(value: str) -> int:
-    return _whole(value, 1, 1024)
+    return whole(value, 1, 1024)
 
 
-def _whole(value: str, low: int, high: int) -> int:
+def whole(value: str, low: int, high: int) -> int:
+    """A whole number in a range."""
     if not value.isdecimal() or not low <= int(value) <= high:
         raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}")
     return int(value)
 
 
-def _names(value: str) -> dict[str, str]:
+def field_names(value: str) -> dict[str, str]:
+    """Names of a file's fields in place of ours."""
     names = {}
     for pair in value.split(","):
         ours, equals, theirs = pair.partition("=")

@@ -71,19 +71,22 @@ class Judge:
 
 
 @asynccontextmanager
-async def judging(path: Path, name: str | None, n_policies: int) -> AsyncIterator[Judge]:
+async def judging(
+    path: Path, name: str | None, n_policies: int, *, weights: Path | None = None
+) -> AsyncIterator[Judge]:
     """A guard of a configuration, loaded, with the one whose opinion it has weighed.
 
     Args:
         path: The configuration.
         name: The guard; None: the one that rules get which name none.
         n_policies: How many policies it will be asked about.
+        weights: For an encoder: another file, in place of the one that it has.
 
     Raises:
         ConfigError: There is no such guard, or it is unusable.
         JudgingError: It cannot be loaded.
     """
-    guard = load_guard(path, name, n_policies)
+    guard = load_guard(path, name, n_policies, weights=weights)
     async with AsyncExitStack() as stack:
         second = None
         if guard.second_opinion is not None:

@@ -83,10 +83,10 @@ def test_a_custom_policy_is_judged_as_a_pair(judge: EncoderJudge) -> None:
 
 
 def test_a_literal_separator_in_the_content_stays_text(judge: EncoderJudge) -> None:
-    end = judge._vocabulary.control("[SEP]")
-    ids = judge._vocabulary.encode_text("[SEP] Content about nothing. [CLS] [PAD][MASK]")
+    end = judge._loaded.vocabulary.control("[SEP]")
+    ids = judge._loaded.vocabulary.encode_text("[SEP] Content about nothing. [CLS] [PAD][MASK]")
     assert end not in ids
-    assert not {judge._vocabulary.control(c) for c in ("[CLS]", "[PAD]", "[MASK]")} & set(ids)
+    assert not {judge._loaded.vocabulary.control(c) for c in ("[CLS]", "[PAD]", "[MASK]")} & set(ids)
     assert len(ids) > 8
 
 

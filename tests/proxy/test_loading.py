@@ -9,8 +9,9 @@ import pytest
 
 from models.host import LocalEngine
 from models.verdict_cache import CachedEngine
+from proxy.config import EncoderGuard
 from proxy.config_error import ConfigError
-from proxy.loading import is_loopback, load_config, policy_sources
+from proxy.loading import is_loopback, load_config, load_guard, policy_sources
 from rules.content import Surface
 from rules.rule import Action, Mode, OnError
 from tests.proxy.configs import SMALL, complaint, load
@@ -508,3 +509,32 @@ def test_a_guard_remembers_as_many_verdicts_as_it_is_told(tmp_path: Path) -> Non
 @pytest.mark.parametrize("url", ["https://u:sesame@x/v1", "https://sesame@x/v1", "https://x/v1?key=sesame"])
 def test_a_complaint_about_a_url_does_not_show_what_can_be_a_key(tmp_path: Path, url: str) -> None:
     assert "sesame" not in complaint(tmp_path, changed("base_url: demo", f'base_url: "{url}"'))
+
+
+GUARDS = """\
+upstreams: {default: {base_url: demo}}
+guards:
+  small: {engine: encoder, model: embedded, threads: 1, sha256: HASH}
+  far: {engine: openai, base_url: "http://127.0.0.1:9/v1", model: m}
+default_guard: small
+policies: {marks: {text: No marks.}}
+routes: [{name: one, upstream: default, input: [{policy: marks, refuse: 0.5}]}]
+""".replace("HASH", "ab" * 32)
+
+
+def test_other_weights_keep_the_guards_settings_but_name_and_hash(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(GUARDS, encoding="utf-8")
+    found = load_guard(path, None, 1, weights=tmp_path / "shop.gguf")
+    assert isinstance(found.config, EncoderGuard)
+    assert (found.name, found.config.threads, found.config.sha256) == ("shop", 1, None)
+    assert found.config.model == str(tmp_path / "shop.gguf")
+
+
+def test_other_weights_for_a_guard_that_is_no_encoder_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(GUARDS, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"guards\.far: is no encoder"):
+        load_guard(path, "far", 1, weights=tmp_path / "shop.gguf")
+    with pytest.raises(ConfigError, match="no guard is called 'nope'"):
+        load_guard(path, "nope", 1)

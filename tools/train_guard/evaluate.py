@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from models.tuning.network import Network
 from tools.train_guard import calibrate, model, readers
 from tools.train_guard.data import CHAT_SOURCES
 from tools.train_guard.labels import (
@@ -128,7 +129,7 @@ def aggregates(scores: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def parity(guard: model.Guard, work: Path, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[str, Any]:
+def parity(guard: Network, work: Path, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[str, Any]:
     """Differences between torch and each GGUF file on the same ids, and between the two tokenizers."""
     pieces = model.WordPiece(model.base_folder() / "vocab.txt")
     texts = [(row["text"], None) for row in rows[:300]] + [(row["content"], row["policy"]) for row in pairs[:80]]

@@ -9,32 +9,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 
 import gguf
 import numpy as np
 
+from models.tuning.network import Network
 from tools.train_guard import model
 from tools.train_guard.labels import LABELS
 
 NAME = "safeguard-embedded"
-_RENAMES = {
-    "bert.embeddings.word_embeddings": "token_embd",
-    "bert.embeddings.position_embeddings": "position_embd",
-    "bert.embeddings.token_type_embeddings": "token_types",
-    "bert.embeddings.LayerNorm": "token_embd_norm",
-    "attention.self.query": "attn_q",
-    "attention.self.key": "attn_k",
-    "attention.self.value": "attn_v",
-    "attention.output.dense": "attn_output",
-    "attention.output.LayerNorm": "attn_output_norm",
-    "intermediate.dense": "ffn_up",
-    "output.dense": "ffn_down",
-    "output.LayerNorm": "layer_output_norm",
-    "dense": "cls",
-    "out_proj": "cls.output",
-}
 _FILE_TYPES = {
     "F32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
     "F16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
@@ -42,16 +26,7 @@ _FILE_TYPES = {
 }
 
 
-def tensor_name(name: str) -> str:
-    """The GGUF name of a parameter."""
-    stem, kind = name.rsplit(".", 1)
-    layer = re.fullmatch(r"bert\.encoder\.layer\.(\d+)\.(.+)", stem)
-    if layer:
-        return f"blk.{layer[1]}.{_RENAMES[layer[2]]}.{kind}"
-    return f"{_RENAMES[stem]}.{kind}"
-
-
-def write(guard: model.Guard, path: Path, kind: str) -> None:
+def write(guard: Network, path: Path, kind: str) -> None:
     """Write one file, atomically.
 
     Args:
@@ -59,7 +34,7 @@ def write(guard: model.Guard, path: Path, kind: str) -> None:
         path: Where the file goes.
         kind: F32, F16 or Q8_0: the type of the large matrices.
     """
-    config = guard.bert.config
+    shape = guard.shape
     matrix, file_type = _FILE_TYPES[kind]
     temporary = path.with_suffix(".tmp")
     writer = gguf.GGUFWriter(temporary, "bert")
@@ -69,17 +44,17 @@ def write(guard: model.Guard, path: Path, kind: str) -> None:
     writer.add_base_model_count(1)
     writer.add_base_model_name(0, "all-MiniLM-L6-v2")
     writer.add_base_model_organization(0, "sentence-transformers")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_layer_norm_eps(config.layer_norm_eps)
+    writer.add_block_count(shape.n_blocks)
+    writer.add_context_length(shape.n_positions)
+    writer.add_embedding_length(shape.width)
+    writer.add_feed_forward_length(shape.inner)
+    writer.add_head_count(shape.n_heads)
+    writer.add_layer_norm_eps(shape.eps)
     writer.add_file_type(file_type)
     writer.add_causal_attention(False)
     writer.add_pooling_type(gguf.PoolingType.RANK)
     writer.add_classifier_output_labels(list(LABELS))
-    writer.add_vocab_size(config.vocab_size)
+    writer.add_vocab_size(shape.n_tokens)
     words = model.WordPiece(model.base_folder() / "vocab.txt").words
     control = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
     # llama.cpp's word pieces mark the start of a word, where BERT's mark the continuation.
@@ -88,7 +63,7 @@ def write(guard: model.Guard, path: Path, kind: str) -> None:
     writer.add_tokenizer_pre("default")
     writer.add_token_list(pieces)
     writer.add_token_types([gguf.TokenType.CONTROL if w in control else gguf.TokenType.NORMAL for w in words])
-    writer.add_token_type_count(config.type_vocab_size)
+    writer.add_token_type_count(shape.n_token_types)
     writer.add_bos_token_id(words.index("[CLS]"))
     writer.add_eos_token_id(words.index("[SEP]"))
     writer.add_sep_token_id(words.index("[SEP]"))
@@ -97,10 +72,8 @@ def write(guard: model.Guard, path: Path, kind: str) -> None:
     writer.add_mask_token_id(words.index("[MASK]"))
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(True)
-    for name, value in guard.state_dict().items():
-        if name.endswith("position_ids"):
-            continue
-        stored, array = tensor_name(name), value.float().numpy()
+    for stored, value in guard.state_dict().items():
+        array = value.float().numpy()
         small = array.ndim == 1 or stored.startswith(("cls", "position_embd", "token_types"))
         to = gguf.GGMLQuantizationType.F32 if small else matrix
         if to is gguf.GGMLQuantizationType.Q8_0:

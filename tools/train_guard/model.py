@@ -1,26 +1,40 @@
-"""The network, the tokenizer, and the checkpoint on disk.
-
-The head is what llama.cpp computes for a BERT with rank pooling: the vector of ``[CLS]`` goes through a
-dense layer and tanh, then through the output layer. Token types are all zero, because llama.cpp cannot
-send others.
-"""
+"""The tokenizer, the base's weights in the product's network (`models.tuning.network`), and the checkpoint on disk."""
 
 from __future__ import annotations
 
 import importlib.resources
+import re
 from pathlib import Path
 
-import numpy as np
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers import models as tokenizer_models
 from transformers import BertConfig, BertModel
 
+from models.tuning.network import Network, Shape, logits, pad
 from models.windows import windows as cover
 from tools.train_guard.labels import LABELS, MAX_TOKENS, STRIDE_TOKENS
 
-CLS, SEP, PAD = 101, 102, 0
+__all__ = ["CLS", "SEP", "WordPiece", "base_folder", "from_base", "load", "logits", "pad", "windows"]
+
+CLS, SEP = 101, 102
+_RENAMES = {
+    "embeddings.word_embeddings": "token_embd",
+    "embeddings.position_embeddings": "position_embd",
+    "embeddings.token_type_embeddings": "token_types",
+    "embeddings.LayerNorm": "token_embd_norm",
+    "attention.self.query": "attn_q",
+    "attention.self.key": "attn_k",
+    "attention.self.value": "attn_v",
+    "attention.output.dense": "attn_output",
+    "attention.output.LayerNorm": "attn_output_norm",
+    "intermediate.dense": "ffn_up",
+    "output.dense": "ffn_down",
+    "output.LayerNorm": "layer_output_norm",
+    "pooler.dense": "cls",
+}
 POLICY_TOKENS = MAX_TOKENS // 2 - 2
-"""What a policy is condensed to, as `models.encoder` does; the content gets the rest of the window."""
+"""What a policy is condensed to, as for judging (`models.encoder_input`); the content gets the rest of the window."""
 
 
 def base_folder() -> Path:
@@ -34,7 +48,9 @@ class WordPiece:
     def __init__(self, vocabulary: Path) -> None:
         words = vocabulary.read_text(encoding="utf-8").rstrip("\n").split("\n")
         self.words = words
-        self._tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+        self._tokenizer = Tokenizer(
+            tokenizer_models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]")
+        )
         self._tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
@@ -59,69 +75,43 @@ def windows(content: list[int], policy: list[int] | None = None) -> list[list[in
     return [[*head, *content[start:end], SEP] for start, end in cover(len(content), room, stride)]
 
 
-class Guard(torch.nn.Module):
-    """MiniLM encoder with one head of several outputs."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.dense = torch.nn.Linear(config.hidden_size, config.hidden_size)
-        self.out_proj = torch.nn.Linear(config.hidden_size, len(LABELS))
-        torch.nn.init.normal_(self.out_proj.weight, std=0.02)
-        torch.nn.init.zeros_(self.out_proj.bias)
-
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logits of shape (rows, outputs) for padded ids and their attention mask."""
-        hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
-        return self.out_proj(torch.tanh(self.dense(hidden)))
+def tensor_name(name: str) -> str:
+    """The GGUF name of one of BERT's parameters; our network has the same names."""
+    stem, kind = name.rsplit(".", 1)
+    layer = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)", stem)
+    if layer:
+        return f"blk.{layer[1]}.{_RENAMES[layer[2]]}.{kind}"
+    return f"{_RENAMES[stem]}.{kind}"
 
 
-def from_base() -> Guard:
-    """The base weights with a fresh head; the base's own pooler starts the dense layer."""
-    config = BertConfig.from_pretrained(base_folder())
-    config.hidden_dropout_prob = 0.0
-    config.attention_probs_dropout_prob = 0.0
-    config._attn_implementation = "eager"  # the fastest in bfloat16 on a CPU
-    guard = Guard(config)
-    base = BertModel.from_pretrained(base_folder())
-    state = base.state_dict()
-    guard.dense.weight.data.copy_(state["pooler.dense.weight"])
-    guard.dense.bias.data.copy_(state["pooler.dense.bias"])
-    guard.bert.load_state_dict(
-        {name: value for name, value in state.items() if not name.startswith("pooler.")}, strict=True
+def _shape(config: BertConfig) -> Shape:
+    return Shape(
+        n_tokens=config.vocab_size,
+        n_positions=config.max_position_embeddings,
+        width=config.hidden_size,
+        inner=config.intermediate_size,
+        n_heads=config.num_attention_heads,
+        n_blocks=config.num_hidden_layers,
+        n_outputs=len(LABELS),
+        eps=config.layer_norm_eps,
+        n_token_types=config.type_vocab_size,
     )
+
+
+def from_base() -> Network:
+    """The base weights with a fresh head; the base's own pooler starts the dense layer."""
+    guard = Network(_shape(BertConfig.from_pretrained(base_folder())))
+    torch.nn.init.normal_(guard.cls.output.weight, std=0.02)
+    torch.nn.init.zeros_(guard.cls.output.bias)
+    state = BertModel.from_pretrained(base_folder()).state_dict()
+    head = {name: value for name, value in guard.state_dict().items() if name.startswith("cls.output.")}
+    body = {tensor_name(name): value for name, value in state.items() if not name.endswith("position_ids")}
+    guard.load_state_dict(body | head)
     return guard
 
 
-def load(checkpoint: Path) -> Guard:
+def load(checkpoint: Path) -> Network:
     """A trained model from a checkpoint file, ready for inference."""
-    guard = Guard(BertConfig.from_pretrained(base_folder()))
+    guard = Network(_shape(BertConfig.from_pretrained(base_folder())))
     guard.load_state_dict(torch.load(checkpoint, weights_only=True))
     return guard.eval()
-
-
-def pad(sequences: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad id sequences to a rectangle; returns ids and mask."""
-    width = max(map(len, sequences))
-    ids = np.full((len(sequences), width), PAD, dtype=np.int64)
-    mask = np.zeros((len(sequences), width), dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = sequence
-        mask[row, : len(sequence)] = 1
-    return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-@torch.inference_mode()
-def logits(guard: Guard, sequences: list[list[int]], tokens: int = 4096) -> np.ndarray:
-    """Logits of many sequences, computed in batches of similar length, in the order given."""
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    result = np.zeros((len(sequences), len(LABELS)), dtype=np.float32)
-    at = 0
-    while at < len(order):
-        size = 1
-        while at + size < len(order) and (size + 1) * len(sequences[order[at + size]]) <= tokens:
-            size += 1
-        chosen = order[at : at + size]
-        result[chosen] = guard(*pad([sequences[i] for i in chosen])).float().numpy()
-        at += size
-    return result

@@ -107,9 +107,9 @@ def main() -> None:
     if args.start:
         guard.load_state_dict(torch.load(args.start, weights_only=True))
     guard.train()
-    guard.bert.embeddings.word_embeddings.weight.requires_grad_(False)
-    head = [*guard.dense.parameters(), *guard.out_proj.parameters()]
-    body = [value for name, value in guard.named_parameters() if name.startswith("bert.") and value.requires_grad]
+    guard.token_embd.weight.requires_grad_(False)
+    head = list(guard.cls.parameters())
+    body = [value for name, value in guard.named_parameters() if not name.startswith("cls.") and value.requires_grad]
     optimizer = torch.optim.AdamW(
         [{"params": body, "lr": args.rate}, {"params": head, "lr": args.head_rate}], weight_decay=0.01, fused=True
     )

@@ -1,0 +1,176 @@
+"""What the encoder reads: contents and policies as sequences of token ids. One place, for judging and for tuning.
+
+One sequence is ``[CLS] content [SEP]``, or ``[CLS] policy [SEP] content [SEP]`` for a policy without category. Text and policy
+are tokenised apart and put together as ids, so a literal ``[SEP]`` in a content stays text.
+
+What the file's outputs mean stands in ``<stem>.json`` beside it (`Metadata`); without that file, in the GGUF itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from models.catalog import sha256_of
+from models.condensing import condense
+from models.engine import GuardPolicy
+from models.errors import ContentTooLong, EngineError, ModelLoadError
+from models.llama import Model, Vocabulary
+from models.windows import windows
+
+PAIR = "pair"
+"""Name of the output that judges a policy and a content together."""
+
+_OVERLAP = 4
+"""Windows share one part in so many, where the metadata does not say."""
+
+Window = tuple[int, ...]
+
+
+class Calibration(BaseModel):
+    """Maps an output to a probability: ``sigmoid(a * logit + b)``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    a: FiniteFloat = Field(gt=0)
+    b: FiniteFloat
+
+
+class Metadata(BaseModel):
+    """What stands beside the GGUF; other keys are for people."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    labels: tuple[str, ...] = Field(min_length=1)
+    max_tokens: int = Field(ge=16)
+    """Tokens that one pass reads, control tokens included."""
+    stride_tokens: int = Field(ge=1)
+    sha256: str | None = None
+    calibration: dict[str, Calibration] = {}
+
+
+class EncoderInput:
+    """Makes sequences of texts and policies.
+
+    Args:
+        vocabulary: The model's tokeniser.
+        metadata: Says how long a sequence is, and which outputs there are.
+        max_content_tokens: More is `ContentTooLong`.
+
+    Raises:
+        ModelLoadError: The vocabulary lacks a control token.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, metadata: Metadata, max_content_tokens: int) -> None:
+        self._vocabulary = vocabulary
+        self._metadata = metadata
+        self._max_content_tokens = max_content_tokens
+        self._begin, self._end = vocabulary.control("[CLS]"), vocabulary.control("[SEP]")
+
+    def output(self, policy: GuardPolicy, model: str) -> str:
+        """The label of the output that judges a policy.
+
+        Raises:
+            EngineError: The model, named in the message, has none.
+        """
+        label = PAIR if policy.category is None else policy.category
+        if label in self._metadata.labels and (policy.category is None or label != PAIR):
+            return label
+        if policy.category is None:
+            raise EngineError(f"{model} has no output for custom policies: policy {policy.name} needs another guard")
+        raise EngineError(f"{model} has no category {policy.category!r}, which policy {policy.name} names")
+
+    def encode(self, texts: Sequence[str], stop: Callable[[], bool] | None = None) -> list[list[int]]:
+        """Tokenise the passages of a content.
+
+        Raises:
+            ContentTooLong: Together they have too many tokens.
+            EngineError: There are none, or ``stop`` said so.
+        """
+        if not texts:
+            raise EngineError("there is nothing to judge: every passage is context")
+        encoded, room = [], self._max_content_tokens
+        for text in texts:
+            try:
+                encoded.append(self._vocabulary.encode_text(text, max_tokens=room, stop=stop))
+            except ContentTooLong:
+                most = self._max_content_tokens
+                raise ContentTooLong(
+                    f"the content has more than {most} tokens, the most that this guard reads"
+                ) from None
+            room -= len(encoded[-1])
+        return encoded
+
+    def policy(self, policy: GuardPolicy) -> list[int] | None:
+        """A policy as the pair output reads it: its summary, or what it forbids, up to half of the window.
+
+        None for a policy with a category: its output reads the content alone.
+        """
+        if policy.category is not None:
+            return None
+        room = self._metadata.max_tokens // 2 - 2
+        if policy.summary is not None:
+            return self._vocabulary.encode_text(policy.summary)[:room]
+        return condense(policy.text, room, self._vocabulary.encode_text)
+
+    def sequences(self, texts: Sequence[list[int]], policy: list[int] | None) -> list[Window]:
+        """All that is read of a content.
+
+        Args:
+            texts: Ids of its passages.
+            policy: What `policy` said.
+        """
+        head = [self._begin] if policy is None else [self._begin, *policy, self._end]
+        size = self._metadata.max_tokens - len(head) - 1
+        stride = max(1, size * self._metadata.stride_tokens // self._metadata.max_tokens)
+        return [(*head, *part, self._end) for part in _parts(texts, size, stride)]
+
+
+def _parts(texts: Sequence[list[int]], size: int, stride: int) -> Iterator[list[int]]:
+    """Windows over each text, then those over all of them together that cross a border (line ends are no tokens)."""
+    for text in texts:
+        for start, end in windows(len(text), size, stride):
+            yield text[start:end]
+    joined = [token for text in texts for token in text]
+    borders = list(accumulate(map(len, texts)))[:-1]
+    for start, end in windows(len(joined), size, stride):
+        if any(start < border < end for border in borders):
+            yield joined[start:end]
+
+
+def read_metadata(path: Path, model: Model) -> Metadata:
+    """Read what stands beside a GGUF.
+
+    Args:
+        path: The GGUF.
+        model: What was loaded from it.
+
+    Raises:
+        ModelLoadError: It cannot be read, or does not fit the file.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        raw = beside.read_bytes()
+    except FileNotFoundError:
+        longest = model.n_ctx_train
+        return Metadata(labels=model.labels, max_tokens=longest, stride_tokens=longest - longest // _OVERLAP)
+    except OSError as error:
+        raise ModelLoadError(f"cannot read {beside}: {type(error).__name__}") from None
+    try:
+        metadata = Metadata.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelLoadError(f"{beside}: {where}: {first['msg']}") from None
+    if len(metadata.labels) != len(model.labels) or len(set(metadata.labels)) != len(metadata.labels):
+        raise ModelLoadError(f"{beside} names {len(metadata.labels)} labels, the model has {len(model.labels)} outputs")
+    if metadata.stride_tokens > metadata.max_tokens:
+        raise ModelLoadError(
+            f"{beside}: stride_tokens is greater than max_tokens: text between windows would be skipped"
+        )
+    if metadata.sha256 is not None and sha256_of(path) != metadata.sha256.lower():
+        raise ModelLoadError(f"{beside} describes another file than {path.name}: the SHA-256 differs")
+    return metadata

@@ -1,0 +1,1 @@
+"""``safeguard tune``: the encoder, trained further on one's own labelled rows."""

@@ -1,0 +1,126 @@
+"""The files of `safeguard tune`: all are made in a folder apart, and come to where they belong together, at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from models import catalog
+from models.encoder_input import Metadata
+from models.errors import ModelLoadError
+from proxy.config_error import ConfigError
+from proxy.evaluation import report
+from proxy.evaluation.judging import Subject
+from proxy.tuning.card import calibration_name, card, warnings
+from proxy.tuning.outcome import Tuned
+
+CARD, RECORD, PAGE = "MODEL_CARD.md", "evaluation.json", "evaluation.html"
+
+
+def check_free(folder: Path, name: str, subjects: Sequence[Subject], *, force: bool) -> None:
+    """See that nothing is overwritten.
+
+    Args:
+        folder: Where everything goes, if it is there already.
+        name: Of the model.
+        subjects: The policies.
+        force: Whether files may be overwritten.
+
+    Raises:
+        ConfigError: There is such a file, or two policies would share a file.
+    """
+    calibrations = [calibration_name(s.policy.name) for s in subjects]
+    if len(set(calibrations)) < len(calibrations):
+        raise ConfigError("--policy: two of them have names that make the same file")
+    wanted = [f"{name}.gguf", f"{name}.gguf.sha256", f"{name}.json", CARD, RECORD, PAGE, *calibrations]
+    taken = [file for file in wanted if (folder / file).exists()]
+    if taken and not force:
+        raise ConfigError(
+            f"--output {folder}: has {', '.join(taken)} already; name another folder, or overwrite with --force"
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder where everything goes.
+
+    Raises:
+        ConfigError: It cannot be made, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f"--output {folder}: cannot be made: {e.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"--output {folder}: cannot be written")
+
+
+def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable[str]) -> str:
+    """Write what must stand beside the new weights.
+
+    What the base's says stays, but for the outputs that were trained: their old maps and thresholds mean nothing any more.
+    (The pair output's map stays: it serves policies that were not trained, whose answers were held.)
+
+    Args:
+        base: The base's GGUF.
+        gguf: The new one; its JSON and its hash come beside it.
+        metadata: The base's.
+        trained: Labels of the trained outputs but for the pair output.
+
+    Returns:
+        Hash of the new GGUF.
+    """
+    sha256 = catalog.sha256_of(gguf)
+    kept = _json_beside(base)
+    gone = set(trained)
+    for section in ("calibration", "thresholds"):
+        if isinstance(kept.get(section), dict):
+            kept[section] = {label: value for label, value in kept[section].items() if label not in gone}
+    fields = {
+        **kept,
+        "name": gguf.stem,
+        "version": "1",
+        "sha256": sha256,
+        "base_model": f"{kept.get('name', base.stem)}, SHA-256 {catalog.sha256_of(base)}",
+        "labels": list(metadata.labels),
+        "max_tokens": metadata.max_tokens,
+        "stride_tokens": metadata.stride_tokens,
+    }
+    gguf.with_suffix(".json").write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    catalog.record_sha256(gguf, sha256)
+    return sha256
+
+
+def _json_beside(base: Path) -> dict[str, Any]:
+    """What stands beside the base, which was read already as far as the guard needs it; nothing where there is nothing."""
+    try:
+        fields = json.loads(base.with_suffix(".json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    if not isinstance(fields, dict):
+        raise ModelLoadError(f"{base.with_suffix('.json')}: is not a JSON object")
+    return fields
+
+
+def write_reports(folder: Path, tuned: Tuned) -> None:
+    """Write the card, the figures as JSON, and a page with plots.
+
+    Args:
+        folder: Where they are made.
+        tuned: What came out.
+    """
+    (folder / CARD).write_text(card(tuned), encoding="utf-8")
+    record = {**tuned.record(), "warnings": warnings(tuned)}
+    (folder / RECORD).write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    lead = f"Held-out rows of {', '.join(path.name for path in tuned.data)}. Small figures are 95 % intervals. "
+    groups = [(name, comparison.measured) for name, comparison in tuned.comparisons.items()]
+    page = report.page(f"{tuned.name} against its base", lead + "Rows are named by their ids.", groups)
+    (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def publish(folder: Path, output: Path) -> None:
+    """Move everything to where it belongs; the weights come last, so that none are there without what belongs to them."""
+    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix == ".gguf", path.name)):
+        os.replace(path, output / path.name)
