@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
@@ -69,6 +70,8 @@ class Metadata(BaseModel):
     stride_tokens: int = Field(ge=1)
     sha256: str | None = None
     calibration: dict[str, Calibration] = {}
+    pass_below: dict[str, Annotated[FiniteFloat, Field(ge=0, le=1)]] = {}
+    """Per output, the score under which hardly a violation was seen (`models.engine.Score.pass_below`)."""
 
 
 class EncoderJudge:
@@ -207,6 +210,7 @@ class EncoderJudge:
             n_tokens=outcome.n_tokens,
             latency_ms=outcome.latency_ms,
             evidence=Evidence(logit=logit),
+            pass_below=self._metadata.pass_below.get(label),
         )
 
 
@@ -285,4 +289,6 @@ def _metadata(path: Path, model: Model) -> Metadata:
         )
     if metadata.sha256 is not None and sha256_of(path) != metadata.sha256.lower():
         raise ModelLoadError(f"{beside} describes another file than {path.name}: the SHA-256 differs")
+    if unknown := metadata.pass_below.keys() - set(metadata.labels):
+        raise ModelLoadError(f"{beside}: pass_below.{min(unknown)}: is none of its labels")
     return metadata

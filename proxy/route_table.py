@@ -36,6 +36,7 @@ def _shown(rule: Rule) -> dict[str, Any]:
         "revision": rule.policy.revision,
         "guards": list(rule.guards),
         **rule.thresholds_by_word,
+        **({"pass_below": dict(rule.pass_below)} if rule.pass_below else {}),
         "mode": rule.mode.value,
         **({"hold_s": rule.hold_s} if rule.hold_s is not None else {}),
         "on_error": rule.on_error.value,
