@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path("safeguard-results.jsonl")
+PASS_RECALL = 0.98
+"""Of the violations, so many must not pass by an earlier guard of a cascade, where nobody says otherwise."""
 
 
 def add_evaluate(commands: Any, common: argparse.ArgumentParser, as_json: argparse.ArgumentParser) -> None:
@@ -92,6 +94,14 @@ def add_calibrate(commands: Any, common: argparse.ArgumentParser, as_json: argpa
         default=[],
         metavar="N",
         help="propose a threshold with at most so many false alarms (among --honest, else among the rows that violate nothing)",
+    )
+    calibrate.add_argument(
+        "--pass-recall",
+        type=share,
+        default=PASS_RECALL,
+        metavar="SHARE",
+        help="as an earlier guard of a cascade it passes what scores below where this share of the violations lies "
+        f"(default: {PASS_RECALL})",
     )
     _add_shared(calibrate)
     calibrate.add_argument("--folds", type=_folds, default=5, metavar="N", help="parts for the figures (default: 5)")

@@ -195,6 +195,9 @@ def test_a_policy_is_calibrated_served_so_and_told_of_when_it_changes(tmp_path: 
     assert said["figures"]["ece"]["value"] < said["figures_before"]["ece"]["value"]
     assert [t["honest_rows"] for t in said["thresholds"]] == [200] * 3
     assert said["thresholds"][0]["precision"]["value"] >= 0.9
+    assert said["pass_below"]["violations_that_go_on"]["value"] >= 0.98
+    limits = [c["pass_below"] for c in said["calibrations"]]
+    assert limits == [{"score": said["pass_below"]["score"], "recall": 0.98}]
     assert "<svg" in (tmp_path / "fruit.svg").read_text(encoding="utf-8")
 
     after = verdict(shell, pear)

@@ -258,6 +258,10 @@ def main() -> None:
     calibration, used = fit_all(logits, rows, pair_logits, pairs)
     scores, pair_scores = calibrate.score(logits, calibration), calibrate.score(pair_logits, calibration)
     limits = thresholds(scores, pair_scores, rows, used)
+    columns_of = {name: scores[used[name][0], LABELS.index(name)] for name in CONTENT_LABELS} | {
+        "pair": pair_scores[:, -1]
+    }
+    pass_below = {name: calibrate.pass_below(columns_of[name], *used[name][1:]) for name in LABELS}
 
     chat = np.array([row["source"] in CHAT_SOURCES for row in rows])
     bad = np.array([row["source"].split(":")[0] in CHAT_VIOLATIONS and row["labels"].get("any") == 1 for row in rows])
@@ -301,6 +305,7 @@ def main() -> None:
                     3,
                 ),
                 "positives": int(used[name][1].sum()),
+                "chat_escalated": share(scores[chat, LABELS.index(name)] >= pass_below[name]),
             }
             for name in CONTENT_LABELS
         },
@@ -333,6 +338,8 @@ def main() -> None:
         "refusing": list(REFUSING),
         "calibration": calibration,
         "thresholds": limits,
+        "pass_recall": calibrate.PASS_RECALL,
+        "pass_below": pass_below,
     }
     (args.work / "embedded.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
     if not args.validation_only:
