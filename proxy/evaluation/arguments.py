@@ -24,8 +24,9 @@ def add_evaluate(commands: Any, common: argparse.ArgumentParser, as_json: argpar
     evaluate.add_argument(
         "--guard",
         action="append",
-        metavar="NAME",
-        help="guard of the configuration; again for more (default: default_guard)",
+        type=_guards,
+        metavar="NAME[,NAME…]",
+        help="guard of the configuration, or a cascade of several; again for more (default: default_guard)",
     )
     evaluate.add_argument(
         "--policy",
@@ -44,6 +45,12 @@ def add_evaluate(commands: Any, common: argparse.ArgumentParser, as_json: argpar
     )
     evaluate.add_argument(
         "--threshold", type=share, default=0.5, help="score from which on a row is caught (default: 0.5)"
+    )
+    evaluate.add_argument(
+        "--pass-below",
+        type=share,
+        metavar="SCORE",
+        help="with a cascade: score under which its earlier guards let rows pass (default: as of a rule that does not say)",
     )
     evaluate.add_argument(
         "--also",
@@ -181,6 +188,13 @@ def _whole(value: str, low: int, high: int) -> int:
     if not value.isdecimal() or not low <= int(value) <= high:
         raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}")
     return int(value)
+
+
+def _guards(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError("must be the name of a guard, or different names with commas between them")
+    return names
 
 
 def _names(value: str) -> dict[str, str]:
