@@ -15,6 +15,7 @@ from proxy.config_error import ConfigError
 from proxy.evaluation import report
 from proxy.evaluation.columns import LEANING, Column, Measured, measure
 from proxy.evaluation.fitting import FitError
+from proxy.evaluation.gated import gated_columns
 from proxy.evaluation.judging import Judge, JudgingError, Subject, column, judge_rows, judging
 from proxy.evaluation.results import Results, ResultsError
 from proxy.evaluation.rows import Row, RowError, read_rows
@@ -58,7 +59,10 @@ def _evaluate_traces(args: argparse.Namespace, config_path: Callable[[Path | Non
         raise ConfigError("--second-opinion and one --policy, by which that guard judges, go together")
     traced = read_traces(args.traces, args.fields, args.also, with_rows=second)
     opinions = asyncio.run(_opinions(config_path(args.config), args, traced)) if second else None
-    return _report(args, columns_of(traced, seed=args.seed, opinions=opinions), f"Answers in {_names(args.traces)}.")
+    columns = columns_of(traced, seed=args.seed, opinions=opinions)
+    if opinions is not None:
+        columns += gated_columns(traced, opinions, threshold=args.threshold)
+    return _report(args, columns, f"Answers in {_names(args.traces)}.")
 
 
 async def _opinions(path: Path, args: argparse.Namespace, traced: Sequence[Traced]) -> Opinions:

@@ -206,8 +206,8 @@ def _split(name: str, told: Stages, limits: Scores, traffic: Stages, their_limit
         metrics.recall(scores, violates, threshold),
         metrics.precision(scores, violates, threshold),
         metrics.false_alarms(scores, violates, threshold),
-        _mean((told.tokens * asked).sum(axis=0)),
-        _mean((told.ms * asked).sum(axis=0)),
+        _mean(np.where(asked, told.tokens, 0.0).sum(axis=0)),
+        _mean(np.where(asked, told.ms, 0.0).sum(axis=0)),
     )
 
 
