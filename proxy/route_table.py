@@ -73,5 +73,6 @@ def _row(name: str, rule: dict[str, Any]) -> list[str]:
         thresholds[0] += f", held {rule['hold_s']:g} s"
     scope = "all" if rule["scope"] is None else ", ".join(rule["scope"])
     origin = "" if rule["from"] == [name] else ", ".join(rule["from"])
-    judges = ", ".join(rule["guards"]) or "detector"
+    limits = rule.get("pass_below", {})
+    judges = ", ".join(f"{g} (passes below {limits[g]:g})" if g in limits else g for g in rule["guards"]) or "detector"
     return [name, rule["stage"], rule["policy"], judges, *thresholds, rule["mode"], rule["on_error"], scope, origin]

@@ -13,7 +13,7 @@ from models.calibration import PassBelow
 from models.errors import EngineTimeout
 from proxy.loading import read_blueprint
 from proxy.records import Metrics, decision_record
-from proxy.route_table import rules_of
+from proxy.route_table import rules_of, table_of
 from rules.rule import Rule, Stage
 from rules.screen import Screener
 from tests.fakes import FakeEngine, text_rule, user
@@ -71,6 +71,8 @@ def test_a_rule_says_where_its_earlier_guard_passes(folder: Path, said: str, lim
     assert rule(folder, config).pass_below == limits
     (shown,) = rules_of(read_blueprint(folder / "c.yaml"), load(folder, config))[0]
     assert shown.get("pass_below", {}) == limits
+    judges = f"gate (passes below {limits['gate']:g}), last" if limits else "gate, last"
+    assert [str(cell) for cell in table_of(["one"], [[shown]]).columns[3].cells] == [judges]
 
 
 def test_every_limit_is_in_the_basis_so_that_replay_asks_anew(folder: Path) -> None:
