@@ -163,6 +163,8 @@ def find(
 def calibrated(score: Score, fitted: Calibration | None, model: str, second: Evidence | None = None) -> Score:
     """A score as a probability: by the map, or by the guard's prior, or as it is.
 
+    ``pass_below`` is of the same scale as the value: what the guard says of its own holds for nothing that was mapped.
+
     Args:
         score: What the guard said.
         fitted: The map that holds for it.
@@ -173,12 +175,14 @@ def calibrated(score: Score, fitted: Calibration | None, model: str, second: Evi
         return score
     if fitted is not None:
         try:
-            return replace(score, value=fitted.probability(score.evidence, second), calibrated=True)
+            value = fitted.probability(score.evidence, second)
+            limit = None if fitted.pass_below is None else fitted.pass_below.score
+            return replace(score, value=value, calibrated=True, pass_below=limit)
         except Unmappable:  # e.g. a server that stopped giving log-probabilities
             pass
     has_prior = score.tier is Tier.REASONED or (score.tier is Tier.REMOTE and _FAMILY in model.lower())
     if has_prior and score.evidence.n_chars:
-        return replace(score, value=_prior(score.evidence), calibrated=False)
+        return replace(score, value=_prior(score.evidence), calibrated=False, pass_below=None)
     return score
 
 

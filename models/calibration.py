@@ -100,6 +100,15 @@ class Data(_Closed):
     violations: Annotated[int, Field(ge=1)]
 
 
+class PassBelow(_Closed):
+    """Where the guard may let content pass as an earlier one of a cascade, measured out of fold with the map."""
+
+    score: Share
+    """What scores lower passes; on the scale of the map."""
+    recall: Share
+    """The share of the violations that must not pass."""
+
+
 class Calibration(_Closed):
     """One map, and what it holds for."""
 
@@ -116,6 +125,8 @@ class Calibration(_Closed):
     """Log-odds to which the curves add."""
     curves: Annotated[dict[FeatureName, Curve], Field(min_length=1)]
     data: Data
+    pass_below: PassBelow | None = None
+    """None: nobody measured it."""
     figures: dict[str, Finite]
     """Measured out of fold, for people."""
 

@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable, Iterator
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\s*\n\s*")
-_HEADING = re.compile(r"^\s*#+\s*(?P<marked>.+?)\s*#*$|^\s*\**(?P<short>[^\s*](?:\S* ){0,5}\S*?):\**\s*$|^(?P<capitals>[A-Z][A-Z /()&-]{3,50})$")
+_HEADING = re.compile(
+    r"^\s*#+\s*(?P<marked>.+?)\s*#*$|^\s*\**(?P<short>[^\s*](?:\S* ){0,5}\S*?):\**\s*$|^(?P<capitals>[A-Z][A-Z /()&-]{3,50})$"
+)
 _MARKS = re.compile(r"^\s*(?:[-*+•>]|\d+[.)])\s+|\*\*|__|`|^\s*\|?[-|: ]+\|\s*$")
 _BESIDE_THE_POINT = re.compile(
     r"\b(instruct\w*|defin\w*|goals?|purpose|overview|background|introduction|interpret\w*|terms|formats?|outputs?|examples?|labels?"
@@ -18,8 +20,8 @@ _BESIDE_THE_POINT = re.compile(
     re.IGNORECASE,
 )
 _SAFE = re.compile(
-    r"\b(?:(?:do(?:es)? not|don'?t|not|non|never|no)\W+(?:a\W+)?(?:flag|violat\w*|block|refuse)|(?<!not )(?<!n't )(?:allow\w*|permi\w*|accept\w*)"
-    r"|safe|exclu\w*|except\w*)\b",
+    r"\b(?:(?:do(?:es)? not|don'?t|not|non|never|no)\W+(?:a\W+)?(?:flag|violat\w*|block|refuse)"
+    r"|(?<!not )(?<!n't )(?:allow\w*|permi\w*|accept\w*)|safe|exclu\w*|except\w*)\b",
     re.IGNORECASE,
 )
 _BUT_VIOLATES = re.compile(r"\b(unsafe|(?:not|never|dis)\W*(?:allow\w*|permi\w*|accept\w*)|must not)\b", re.IGNORECASE)

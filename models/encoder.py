@@ -124,6 +124,7 @@ class EncoderJudge:
             n_tokens=outcome.n_tokens,
             latency_ms=outcome.latency_ms,
             evidence=Evidence(logit=logit),
+            pass_below=self._metadata.pass_below.get(label),
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
@@ -50,6 +51,8 @@ class Metadata(BaseModel):
     stride_tokens: int = Field(ge=1)
     sha256: str | None = None
     calibration: dict[str, Calibration] = {}
+    pass_below: dict[str, Annotated[FiniteFloat, Field(ge=0, le=1)]] = {}
+    """Per output, the score under which hardly a violation was seen (`models.engine.Score.pass_below`)."""
 
 
 class EncoderInput:
@@ -173,4 +176,6 @@ def read_metadata(path: Path, model: Model) -> Metadata:
         )
     if metadata.sha256 is not None and sha256_of(path) != metadata.sha256.lower():
         raise ModelLoadError(f"{beside} describes another file than {path.name}: the SHA-256 differs")
+    if unknown := metadata.pass_below.keys() - set(metadata.labels):
+        raise ModelLoadError(f"{beside}: pass_below.{min(unknown)}: is none of its labels")
     return metadata

@@ -86,6 +86,8 @@ class Score:
         latency_ms: Time spent on this score inside the engine.
         cached: Whether it was worked for by an earlier or a simultaneous call (`models.verdict_cache`).
         evidence: What the guard saw, from which a fitted map makes a better ``value``; None where it does not say.
+        pass_below: The value under which hardly a violation was seen on labelled data, on the scale of ``value``: where an
+            earlier guard of a cascade may let content pass. None: nobody measured it.
     """
 
     value: float
@@ -96,6 +98,7 @@ class Score:
     latency_ms: float = 0.0
     cached: bool = False
     evidence: Evidence | None = None
+    pass_below: float | None = None
 
 
 class Engine(Protocol):

@@ -287,4 +287,6 @@ def _is_real(entry: Score | EngineError | None) -> TypeGuard[Score]:
 
 def _again(score: Score) -> Score:
     """A verdict as those get it who did not cause it: without the work, which was not done for them, and without text."""
-    return Score(score.value, score.tier, score.calibrated, cached=True, evidence=score.evidence)
+    return Score(
+        score.value, score.tier, score.calibrated, cached=True, evidence=score.evidence, pass_below=score.pass_below
+    )

@@ -230,6 +230,8 @@ def _read_entry(fields: Any) -> Entry:
     # NaN becomes null in JSON and fails above; infinities and anything outside fail here
     if isinstance(fields["value"], bool) or not math.isfinite(score.value) or not 0.0 <= score.value <= 1.0:
         return EngineError("the guard process gave a score outside [0, 1]")
+    if score.pass_below is not None and not (type(score.pass_below) is float and 0.0 <= score.pass_below <= 1.0):
+        return EngineError("the guard process gave a pass_below outside [0, 1]")
     return score
 
 

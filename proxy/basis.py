@@ -10,6 +10,7 @@ unseen, and so can a model file whose hash is not recorded beside it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,10 +52,14 @@ def basis_of(
         second = getattr(guard, "second_opinion", None)
         for asked in (name, second):
             lines.append("" if asked is None else f"{guard_settings(config.guards[asked])} {models.get(asked, '')}")
+    those = calibrations.get(policy.name, ())
     if rule.guards:
-        lines += [repr(policy.reason_band), *(c.model_dump_json() for c in calibrations.get(policy.name, ()))]
-    if len(rule.guards) > 1:  # how far the next guard is asked depends on it
-        lines.append(repr(rule.pass_below))
+        lines += [repr(policy.reason_band), *(c.model_dump_json(exclude={"pass_below"}) for c in those)]
+    earlier = rule.guards[:-1]
+    if earlier:  # how far the next guard is asked depends on where they pass
+        lines.append(repr([rule.limit_of(guard, None) for guard in earlier]))
+    if any(guard not in rule.pass_below for guard in earlier):
+        lines += [repr(c.pass_below) for c in those]
     return revision_of(*lines)
 
 
@@ -64,8 +69,13 @@ def models_of(specs: Mapping[str, GuardSpec]) -> dict[str, str]:
 
 
 def _recorded(spec: LocalSpec) -> str:
+    """The file's hash, as far as it is recorded; with what stands beside a classifier: its hash, its maps, where it passes."""
     try:
         path: Path = resolve(spec.model)
-        return spec.sha256 or recorded_sha256(path) or path.name
-    except ModelLoadError:  # it is not there, or its hash cannot be read: said when the guard starts
+        recorded = spec.sha256 or recorded_sha256(path) or path.name
+        beside = path.with_suffix(".json")
+        if spec.engine == "encoder" and beside.is_file():
+            recorded += f" {hashlib.sha256(beside.read_bytes()).hexdigest()}"
+        return recorded
+    except (ModelLoadError, OSError):  # it is not there, or its hash cannot be read: said when the guard starts
         return ""

@@ -60,7 +60,7 @@ async def _calibrate(path: Path, args: argparse.Namespace) -> int:
             await judge_rows(judge, [*rows, *honest], subject, results, at_once=args.at_once, timeout_s=args.timeout_s)
         fitted = fit_tiers(
             judge, subject, rows, honest, results, n_folds=args.folds, seed=args.seed,
-            targets=Targets(args.precision, args.recall, args.false_alarms_per_1000),
+            targets=Targets(args.precision, args.recall, args.false_alarms_per_1000, args.pass_recall),
         )  # fmt: skip
     if not args.dry_run:
         for calibration in fitted.calibrations:
@@ -112,6 +112,12 @@ def _say(args: argparse.Namespace, judge: Judge, fitted: Fitting, stored: Path |
         out.print(table)
         source = "of --honest" if args.honest else "that violate nothing"
         out.print(Text(f"False alarms are counted on {len(fitted.honest)} rows {source}."))
+    gate = fitted.passing
+    if gate is not None and gate.threshold is not None:
+        go_on = f"{_figure(gate.recall)} of the violations and {_figure(gate.per_1000, 1)} of 1,000 honest rows"
+        out.print(
+            Text(f"As an earlier guard of a cascade it passes below {gate.threshold:g}: {go_on} go on to the next.")
+        )
     if fitted.n_failed:
         out.print(Text(f"{fitted.n_failed} rows without verdict were left out."))
     for problem in fitted.problems:

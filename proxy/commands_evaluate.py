@@ -15,9 +15,11 @@ from proxy.config_error import ConfigError
 from proxy.evaluation import report
 from proxy.evaluation.columns import LEANING, Column, Measured, measure
 from proxy.evaluation.fitting import FitError
-from proxy.evaluation.judging import JudgingError, column, judge_rows, judging
+from proxy.evaluation.gated import gated_columns
+from proxy.evaluation.judging import Judge, JudgingError, Subject, column, judge_rows, judging
 from proxy.evaluation.results import Results, ResultsError
-from proxy.evaluation.rows import RowError, read_rows
+from proxy.evaluation.rows import Row, RowError, read_rows
+from proxy.evaluation.staging import cascade_column
 from proxy.evaluation.subjects import read_subjects, write_text
 from proxy.evaluation.traces import Opinions, Traced, columns_of, read_traces
 from proxy.loading import load_policies
@@ -48,15 +50,19 @@ def evaluate(args: argparse.Namespace, config_path: Callable[[Path | None], Path
 
 
 def _evaluate_traces(args: argparse.Namespace, config_path: Callable[[Path | None], Path]) -> int:
-    for option in ("guard", "benign"):
+    for option in ("guard", "benign", "pass_below"):
         if getattr(args, option):
+            option = option.replace("_", "-")
             raise ConfigError(f"--{option}: has no meaning with --traces")
     second = args.second_opinion is not None
     if (args.policy is not None and len(args.policy) == 1) is not second:
         raise ConfigError("--second-opinion and one --policy, by which that guard judges, go together")
     traced = read_traces(args.traces, args.fields, args.also, with_rows=second)
     opinions = asyncio.run(_opinions(config_path(args.config), args, traced)) if second else None
-    return _report(args, columns_of(traced, seed=args.seed, opinions=opinions), f"Answers in {_names(args.traces)}.")
+    columns = columns_of(traced, seed=args.seed, opinions=opinions)
+    if opinions is not None:
+        columns += gated_columns(traced, opinions, threshold=args.threshold)
+    return _report(args, columns, f"Answers in {_names(args.traces)}.")
 
 
 async def _opinions(path: Path, args: argparse.Namespace, traced: Sequence[Traced]) -> Opinions:
@@ -80,17 +86,43 @@ async def _evaluate(path: Path, args: argparse.Namespace) -> int:
     rows = read_rows(args.data, stage=Stage(args.stage), names=args.fields)
     benign = read_rows(args.benign, stage=Stage(args.stage), names=args.fields) if args.benign else []
     subjects = read_subjects(path, *load_policies(path), args.policy, rows)
+    asked = _asked(args)
     columns: list[Column] = []
     with Results(args.results) as results:
-        for name in dict.fromkeys(args.guard or [None]):
+        judges: dict[str | None, Judge] = {}
+        for name in dict.fromkeys(name for names in asked for name in names):
             async with judging(path, name, len(subjects)) as judge:
+                judges[name] = judge
                 for subject in subjects:
-                    own = [row for row in rows if row.violates(subject.label) is not None]
-                    await judge_rows(
-                        judge, [*own, *benign], subject, results, at_once=args.at_once, timeout_s=args.timeout_s
-                    )
-                    columns.append(column(judge, own, benign, subject, results))
+                    todo = [*_own(rows, subject), *benign]
+                    await judge_rows(judge, todo, subject, results, at_once=args.at_once, timeout_s=args.timeout_s)
+        for names in asked:
+            those = [judges[name] for name in names]
+            for subject in subjects:
+                what = (_own(rows, subject), benign, subject, results)
+                if len(those) == 1:
+                    columns.append(column(those[0], *what))
+                else:
+                    limits = {"threshold": args.threshold, "pass_below": args.pass_below}
+                    columns.append(cascade_column(those, *what, **limits))
     return _report(args, columns, f"{_names(args.data)}, {len(rows)} rows.")
+
+
+def _asked(args: argparse.Namespace) -> list[tuple[str | None, ...]]:
+    """The guards to measure, several together where they are a cascade; before a cascade its last guard alone."""
+    given: list[tuple[str | None, ...]] = args.guard or [(None,)]
+    if args.pass_below is not None and all(len(names) == 1 for names in given):
+        raise ConfigError("--pass-below: is for a cascade: --guard FIRST,LAST")
+    if args.pass_below is not None and args.pass_below > args.threshold:
+        raise ConfigError(
+            f"--pass-below: must not be above --threshold, {args.threshold:g}: what is caught may not pass"
+        )
+    return list(dict.fromkeys(those for names in given for those in ((names[-1],), names)))
+
+
+def _own(rows: Sequence[Row], subject: Subject) -> list[Row]:
+    """The rows that have a label for a policy."""
+    return [row for row in rows if row.violates(subject.label) is not None]
 
 
 def _names(paths: Sequence[Path]) -> str:
@@ -111,6 +143,9 @@ def _report(args: argparse.Namespace, columns: Sequence[Column], about: str) -> 
         out = console()
         for heading, those in groups:
             out.print(report.table(heading, those))
+            for m in those:
+                if m.column.cascade is not None:
+                    out.print(report.cascade_table(m.column.title, m.column.cascade))
             for note in report.notes(those):
                 out.print(Text(note))
     for empty in (c for c in columns if not len(c.scores)):

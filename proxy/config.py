@@ -388,6 +388,11 @@ class RuleEntry(Section):
     refused."""
     refuse: Threshold | None = None
     """Score from which on the content is refused."""
+    pass_below: Threshold | dict[str, Threshold] | None = None
+    """In a cascade: the score under which an earlier guard lets content pass, for all of them or by name of a guard, e.g.
+    ``{embedded: 0.02}``; a score at it or above asks the next guard. At most the rule's lowest threshold. Left out: as
+    measured for a recall, by ``safeguard calibrate --pass-recall`` for this policy, else for the guard itself; else half of
+    the lowest threshold."""
     mode: Mode = Mode.ENFORCE
     """``enforce``; ``shadow``: judged and recorded without any effect; ``off``."""
     on_error: OnError | None = None
@@ -415,10 +420,42 @@ class RuleEntry(Section):
             raise ValueError("must be a number from 0 to 1")
         return value
 
+    @field_validator("pass_below", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        given = list(value.values()) if isinstance(value, dict) else [value]
+        if any(isinstance(v, bool) or not isinstance(v, (int, float)) or not 0 <= v <= 1 for v in given):
+            raise ValueError("must be a number from 0 to 1, or such numbers by name of a guard, e.g. {embedded: 0.02}")
+        return value
+
+    @property
+    def passes_below(self) -> dict[str, float]:
+        """``pass_below`` by name of the guard."""
+        if self.pass_below is None or isinstance(self.pass_below, dict):
+            return self.pass_below or {}
+        return dict.fromkeys(self._earlier, self.pass_below)
+
+    @property
+    def _earlier(self) -> tuple[str, ...]:
+        """The guards that may only pass or escalate."""
+        return self.guard[:-1] if isinstance(self.guard, tuple) else ()
+
     @model_validator(mode="after")
     def _does_something(self) -> RuleEntry:
-        if self.flag is None and self.rewrite is None and self.refuse is None:
+        given = [t for t in (self.flag, self.rewrite, self.refuse) if t is not None]
+        if not given:
             raise ValueError("needs at least one threshold: flag, rewrite or refuse")
+        if self.pass_below is not None and not self._earlier:
+            raise ValueError("pass_below: is for a cascade, so `guard` must be a list of at least two guards")
+        for name, limit in self.passes_below.items():
+            if name not in self._earlier:
+                known = ", ".join(self._earlier)
+                raise ValueError(f"pass_below: {name!r} is no earlier guard of the cascade (those are: {known})")
+            if limit > min(given):
+                raise ValueError(
+                    f"pass_below: {limit:g} is above the lowest threshold: what asks for an action may not pass; "
+                    f"use {min(given):g} or less"
+                )
         if self.hold and self.flag is None:
             raise ValueError("hold: what is flagged waits, so the rule needs a threshold `flag`")
         if self.hold_s is not None and not self.hold:

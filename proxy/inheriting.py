@@ -227,6 +227,7 @@ _REWRITES = (RewriteWith.TEXT, RewriteWith.SENTENCES, RewriteWith.MASK, None, Re
 _MERGED = {
     "policy",
     "guard",
+    "pass_below",
     "scope",
     "flag",
     "rewrite",
@@ -238,6 +239,20 @@ _MERGED = {
     "hold",
     "hold_s",
 }
+
+
+def _passes_below(counted: Sequence[_Ruled]) -> dict[str, float] | None:
+    """Where the earlier guards of a cascade pass: where the most goes on to the next guard, and below all thresholds."""
+    lowest = min(
+        t for rule in counted for t in (rule.entry.flag, rule.entry.rewrite, rule.entry.refuse) if t is not None
+    )
+    limits = [rule.entry.passes_below for rule in counted]
+    if any(those.keys() != limits[0].keys() for those in limits):  # what is not said is measured, and not known here
+        raise RouteError(
+            (*counted[-1].places[0], "pass_below"),
+            "is said by some routes of a strictest_of only; say it in all or in none",
+        )
+    return {guard: min(lowest, *(those[guard] for those in limits)) for guard in limits[0]} or None
 
 
 def _merged(group: Sequence[_Ruled]) -> _Ruled:
@@ -255,6 +270,7 @@ def _merged(group: Sequence[_Ruled]) -> _Ruled:
     update: dict[str, Any] = {"on_error": _STRICTEST["on_error"]([entry.on_error for entry in entries])}
     for action in ("flag", "rewrite", "refuse"):
         update[action] = min((t for e in entries if (t := getattr(e, action)) is not None), default=None)
+    update["pass_below"] = _passes_below(counted)
     update["hold"], update["hold_s"] = bool(holding), holding[0].hold_s if holding else None
     rewriting = [entry for entry in entries if entry.rewrite is not None]
     update["rewrite_with"] = min((e.rewrite_with for e in rewriting), key=_REWRITES.index, default=None)

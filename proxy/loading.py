@@ -848,6 +848,7 @@ def _rule(
         entry.restore,
         policy.rewrite_text or policy.refusal_text or route.refusal_text or DEFAULT_REFUSAL_TEXT,
         _hold_s(source, at, entry, route, config),
+        entry.passes_below,
     )
 
 
@@ -992,6 +993,7 @@ def _policy_set(
         f"{stage} {r.policy.name} {r.policy.revision} {r.guards} {sorted(r.thresholds.items())} {r.mode} {r.on_error} "
         f"{sorted(r.scope) if r.scope is not None else '*'}{_rewrite_line(r)}"
         f"{'' if r.hold_s is None else f' hold {r.hold_s}'}"
+        f"{f' pass {sorted(r.pass_below.items())}' if r.pass_below else ''}"
         f"{''.join(f' {c.model_dump_json()}' for c in calibrations[r.policy.name])}"
         for stage, rules in ((Stage.INPUT, given), (Stage.OUTPUT, back))
         for r in rules

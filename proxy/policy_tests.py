@@ -191,7 +191,7 @@ def _of_policy(loaded: Loaded, case: Case, guard: str | None) -> Iterable[Case]:
             if rule.policy.name != case.policy or rule.mode is Mode.OFF or guard not in (None, *rule.guards):
                 continue
             rule = rule if guard is None else replace(rule, guards=(guard,))
-            key = (rule.guards, min(rule.thresholds.values()), rule.scope)
+            key = (rule.guards, min(rule.thresholds.values()), tuple(sorted(rule.pass_below.items())), rule.scope)
             found.setdefault(key, (rule, screener, []))[2].append(route.config.name)
     policy = loaded.policies[case.policy]
     if not found and guard is not None and policy.detector is None:

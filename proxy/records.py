@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from rules.decision import Decision, Verdict
+from rules.decision import Decision, Earlier, Verdict
 
 log = structlog.get_logger("safeguard")
 
@@ -29,6 +29,10 @@ class Metrics:
         )  # fmt: skip
         self.verdicts = Counter(
             "safeguard_verdicts_total", "Verdicts by route, policy and what they ask for.", ["route", "policy", "outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.cascades = Counter(
+            "safeguard_cascade_total", "What came of earlier guards of cascades.", ["route", "policy", "guard", "outcome"],
             registry=self.registry,
         )  # fmt: skip
         self.unjudged = Counter(
@@ -51,6 +55,7 @@ class Metrics:
         self._request = cache(self.requests.labels)
         self._decision = cache(self.decisions.labels)
         self._verdict = cache(self.verdicts.labels)
+        self._cascade = cache(self.cascades.labels)
         self._seconds = cache(self.seconds.labels)
 
     def count_request(self, route: str, endpoint: str, status: int) -> None:
@@ -69,6 +74,8 @@ class Metrics:
             self.unjudged.labels(route).inc(len(decision.unjudged))
         for verdict in decision.verdicts:
             self._verdict(route, verdict.rule.policy.name, outcome(verdict)).inc()
+            for earlier in verdict.earlier:
+                self._cascade(route, verdict.rule.policy.name, earlier.guard, earlier.step).inc()
             if verdict.excepted is not None:
                 self.exceptions.labels(route, verdict.rule.policy.name).inc()
 
@@ -95,6 +102,8 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "latency_ms": round(verdict.latency_ms, 3),
         "cached": verdict.cached,
     }
+    if verdict.earlier:
+        record["cascade"] = [_earlier_record(e) for e in verdict.earlier]
     if rule.basis:
         record["basis"] = rule.basis
     if verdict.error is not None:
@@ -106,6 +115,16 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
     if verdict.ruling is not None:
         record["ruling"] = str(verdict.ruling)
     return record
+
+
+def _earlier_record(earlier: Earlier) -> dict[str, Any]:
+    """What an earlier guard of a cascade said, and the limit under which it would have passed."""
+    record: dict[str, Any] = {"guard": earlier.guard, "outcome": earlier.step.value}
+    if earlier.score is None or earlier.pass_below is None:
+        record["error"] = earlier.error
+    else:
+        record |= {"score": round(earlier.score, 6), "pass_below": round(earlier.pass_below, 6)}
+    return record | {"latency_ms": round(earlier.latency_ms, 3)}
 
 
 def decision_record(decision: Decision) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def _shown(rule: Rule) -> dict[str, Any]:
         "revision": rule.policy.revision,
         "guards": list(rule.guards),
         **rule.thresholds_by_word,
+        **({"pass_below": dict(rule.pass_below)} if rule.pass_below else {}),
         "mode": rule.mode.value,
         **({"hold_s": rule.hold_s} if rule.hold_s is not None else {}),
         "on_error": rule.on_error.value,
@@ -72,5 +73,6 @@ def _row(name: str, rule: dict[str, Any]) -> list[str]:
         thresholds[0] += f", held {rule['hold_s']:g} s"
     scope = "all" if rule["scope"] is None else ", ".join(rule["scope"])
     origin = "" if rule["from"] == [name] else ", ".join(rule["from"])
-    judges = ", ".join(rule["guards"]) or "detector"
+    limits = rule.get("pass_below", {})
+    judges = ", ".join(f"{g} (passes below {limits[g]:g})" if g in limits else g for g in rule["guards"]) or "detector"
     return [name, rule["stage"], rule["policy"], judges, *thresholds, rule["mode"], rule["on_error"], scope, origin]

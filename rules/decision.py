@@ -34,6 +34,38 @@ class Finding:
     """Whether what stands there may be put back into the answer, once it was masked."""
 
 
+class Step(StrEnum):
+    """What came of an earlier guard of a cascade."""
+
+    PASSED = "passed"
+    """It was nearly sure that nothing is wrong: its score is the verdict."""
+    ESCALATED = "escalated"
+    """It was in doubt: the next guard was asked."""
+    FAILED = "failed"
+    """It could not judge: the next guard was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier guard of a cascade said, which may only pass or escalate.
+
+    Attributes:
+        guard: Its name.
+        step: What came of it.
+        score: What it said; None: it failed.
+        pass_below: The limit that was in force; None where there is no score.
+        error: Code of the error, where it failed.
+        latency_ms: How long it took.
+    """
+
+    guard: str
+    step: Step
+    score: float | None = None
+    pass_below: float | None = None
+    error: str | None = None
+    latency_ms: float = 0.0
+
+
 class Ruling(StrEnum):
     """What a reviewer says about a content that waited for one."""
 
@@ -57,6 +89,7 @@ class Verdict:
         rationale: The model's reasoning; for the audit only.
         findings: What a detector found; what a rewrite masks.
         latency_ms: How long the verdict took.
+        earlier: Of a cascade: what the guards said that may only pass or escalate, in order.
         cached: Whether the guard had judged the same content before, or did so for another request.
         fingerprint: Of what the rule has read, where it asks for something and exceptions could be made.
         excepted: Id of the exception by which it counts as forward.
@@ -73,6 +106,7 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     latency_ms: float = 0.0
     cached: bool = False
+    earlier: tuple[Earlier, ...] = ()
     fingerprint: str | None = None
     excepted: str | None = None
     ruling: Ruling | None = None

@@ -85,6 +85,8 @@ class Rule:
         restore: Whether the values that this rule masked are put back into the answer.
         rewrite_text: What stands in place of a text that is replaced.
         hold_s: How long what it flags waits for a reviewer, in seconds; None: it does not wait.
+        pass_below: In a cascade, by earlier guard: the score under which it lets content pass; those that are not named pass
+            as `limit_of` says.
         basis: Hash over all that its scores depend on besides the content; empty: not known.
     """
 
@@ -98,6 +100,7 @@ class Rule:
     restore: bool = False
     rewrite_text: str = DEFAULT_REFUSAL_TEXT
     hold_s: float | None = None
+    pass_below: Mapping[str, float] = field(default_factory=dict)
     basis: str = ""
     thresholds_by_word: Mapping[str, float] = field(init=False, compare=False, repr=False)
     """The thresholds as records spell them, the mildest action first."""
@@ -114,13 +117,19 @@ class Rule:
         """The gravest action whose threshold the score reaches."""
         return gravest(score, self.thresholds)
 
-    @property
-    def pass_below(self) -> float:
+    def limit_of(self, guard: str, measured: float | None) -> float:
         """In a cascade: the score under which an earlier guard lets content pass without asking the next.
 
-        Half of the lowest threshold: an earlier guard that is nearly sure ends the matter, every doubt goes on.
+        What the rule says; else what was measured for a recall; else half of the lowest threshold. Never above the lowest
+        threshold, so that nothing passes that asks for an action: that is for the last guard to say.
+
+        Args:
+            guard: One of its guards, but for the last.
+            measured: `models.engine.Score.pass_below` of what the guard said.
         """
-        return min(self.thresholds.values(), default=0.0) / 2
+        lowest = min(self.thresholds.values(), default=0.0)
+        own = self.pass_below.get(guard, measured)
+        return lowest / 2 if own is None else min(own, lowest)
 
 
 def gravest(score: float, thresholds: Mapping[Action, float]) -> Action:

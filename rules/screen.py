@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from models.engine import Engine, Passage, Score, Tier
 from models.errors import EngineError
 from rules.content import CONTEXT_CHARS, Content, Surface, joined_readings
-from rules.decision import Decision, Finding, Verdict, decide
+from rules.decision import Decision, Earlier, Finding, Step, Verdict, decide
 from rules.detectors import Span
 from rules.errors import TooMuchToDecode
 from rules.exceptions import Exceptions, fingerprint_of
@@ -177,6 +177,7 @@ class Screener:
             return [Verdict(rule, score=0.0, calibrated=True) for rule in rules]
         deadline = time.monotonic() + GUARD_TIMEOUT_S if deadline is None else deadline
         verdicts: list[Verdict | None] = [None] * len(rules)
+        earlier: list[tuple[Earlier, ...]] = [()] * len(rules)
         for step, guard in enumerate(guards):
             open_ = [i for i, v in enumerate(verdicts) if v is None]
             if not open_:
@@ -192,8 +193,10 @@ class Screener:
             last = step == len(guards) - 1
             for i, score in zip(open_, scores, strict=True):
                 verdict = _verdict(rules[i], engine, score)
-                if last or (verdict.score is not None and verdict.score < rules[i].pass_below):
-                    verdicts[i] = verdict
+                if not last:
+                    earlier[i] += (_earlier(guard, verdict, score),)
+                if last or earlier[i][-1].step is Step.PASSED:
+                    verdicts[i] = replace(verdict, earlier=earlier[i])
         return [
             v if v is not None else Verdict(r, error=EngineError.code) for v, r in zip(verdicts, rules, strict=True)
         ]
@@ -243,6 +246,15 @@ def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
         latency_ms=score.latency_ms,
         cached=score.cached,
     )
+
+
+def _earlier(guard: str, verdict: Verdict, said: Score | EngineError) -> Earlier:
+    """What comes of an earlier guard of a cascade: only a score below the limit passes, every doubt and failure goes on."""
+    if verdict.score is None or isinstance(said, EngineError):
+        return Earlier(guard, Step.FAILED, error=verdict.error)
+    limit = verdict.rule.limit_of(guard, said.pass_below)
+    step = Step.PASSED if verdict.score < limit else Step.ESCALATED
+    return Earlier(guard, step, verdict.score, limit, latency_ms=verdict.latency_ms)
 
 
 def detect(rule: Rule, content: Content) -> Verdict:

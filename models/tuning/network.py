@@ -57,9 +57,9 @@ class _Block(nn.Module):  # type: ignore[misc]  # torch is optional: without it 
         def heads(linear: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
             return linear(x).view(n, length, self._n_heads, width // self._n_heads).transpose(1, 2)
 
-        mixed = nn.functional.scaled_dot_product_attention(
-            heads(self.attn_q), heads(self.attn_k), heads(self.attn_v), attn_mask=seen
-        )
+        # written out: on a CPU in bfloat16 torch's fused attention trains at little more than half the speed
+        close = heads(self.attn_q) @ heads(self.attn_k).transpose(2, 3) * (width // self._n_heads) ** -0.5
+        mixed = close.masked_fill(~seen, -torch.inf).softmax(dim=-1).to(x.dtype) @ heads(self.attn_v)
         x = self.attn_output_norm(x + self.attn_output(mixed.transpose(1, 2).reshape(n, length, width)))
         inner = nn.functional.gelu(self.ffn_up(x), approximate="tanh")
         return self.layer_output_norm(x + self.ffn_down(inner))

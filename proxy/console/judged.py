@@ -22,6 +22,7 @@ class Given:
     Attributes:
         asks: What it asked for; None: it failed, or was not needed.
         basis: What its score depends on besides the content, see `proxy.basis`; empty: not known.
+        earlier: Of a cascade, the guards that may only pass or escalate, and what came of each (`rules.decision.Step`).
     """
 
     policy: str
@@ -33,6 +34,7 @@ class Given:
     basis: str
     model: str
     calibrated: bool
+    earlier: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def _given(verdict: Record, *, is_shadow: bool) -> Given:
         verdict.get("basis", ""),
         verdict.get("model") or "",
         verdict.get("calibrated", True),
+        tuple((said["guard"], said["outcome"]) for said in verdict.get("cascade", ())),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from proxy.console.cascades import stage_counts
 from proxy.console.gate import Refused
 from proxy.console.judged import Judged, WhatIf, Where, histogram, what_if
 from proxy.console.reading import Records, gently
@@ -123,6 +124,7 @@ class Policies:
             "ticks": ticks(dict(used.rule.thresholds_by_word)),
             "tried": [_handle(action, threshold) for action, threshold in sorted(tried.items())],
             "found": _found(used, tried, decisions),
+            "stages": stage_counts(used.where, used.rule.guards[:-1], gently(decisions)),
             "n": n,
             "width": WIDTH,
             "height": HEIGHT,

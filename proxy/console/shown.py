@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from proxy.audit.entry import policies_of
 from proxy.audit.store import Record
+from proxy.console.cascades import earlier_facts
 from proxy.console.judged import BINS, Histogram
 
 WIDTH = 200
@@ -109,6 +110,7 @@ def bar(verdict: Record, rationales: dict[str, Any]) -> Bar:
         ("latency", f"{milliseconds(verdict['latency_ms'])} ms" if "latency_ms" in verdict else ""),
         ("remembered", "yes, from the cache of verdicts" if verdict.get("cached") else ""),
     ]
+    facts += earlier_facts(verdict)
     if "ruling" in verdict:
         facts.append(("a reviewer", f"{verdict['ruling']} it, whatever the score"))
     if "excepted" in verdict:

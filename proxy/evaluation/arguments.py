@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path("safeguard-results.jsonl")
+PASS_RECALL = 0.98
+"""Of the violations, so many must not pass by an earlier guard of a cascade, where nobody says otherwise."""
 
 
 def add_evaluate(commands: Any, common: argparse.ArgumentParser, as_json: argparse.ArgumentParser) -> None:
@@ -22,8 +24,9 @@ def add_evaluate(commands: Any, common: argparse.ArgumentParser, as_json: argpar
     evaluate.add_argument(
         "--guard",
         action="append",
-        metavar="NAME",
-        help="guard of the configuration; again for more (default: default_guard)",
+        type=_guards,
+        metavar="NAME[,NAME…]",
+        help="guard of the configuration, or a cascade of several; again for more (default: default_guard)",
     )
     evaluate.add_argument(
         "--policy",
@@ -42,6 +45,12 @@ def add_evaluate(commands: Any, common: argparse.ArgumentParser, as_json: argpar
     )
     evaluate.add_argument(
         "--threshold", type=share, default=0.5, help="score from which on a row is caught (default: 0.5)"
+    )
+    evaluate.add_argument(
+        "--pass-below",
+        type=share,
+        metavar="SCORE",
+        help="with a cascade: score under which its earlier guards let rows pass (default: as of a rule that does not say)",
     )
     evaluate.add_argument(
         "--also",
@@ -92,6 +101,14 @@ def add_calibrate(commands: Any, common: argparse.ArgumentParser, as_json: argpa
         default=[],
         metavar="N",
         help="propose a threshold with at most so many false alarms (among --honest, else among the rows that violate nothing)",
+    )
+    calibrate.add_argument(
+        "--pass-recall",
+        type=share,
+        default=PASS_RECALL,
+        metavar="SHARE",
+        help="as an earlier guard of a cascade it passes what scores below where this share of the violations lies "
+        f"(default: {PASS_RECALL})",
     )
     _add_shared(calibrate)
     calibrate.add_argument("--folds", type=_folds, default=5, metavar="N", help="parts for the figures (default: 5)")
@@ -175,6 +192,13 @@ def whole(value: str, low: int, high: int) -> int:
     if not value.isdecimal() or not low <= int(value) <= high:
         raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}")
     return int(value)
+
+
+def _guards(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError("must be the name of a guard, or different names with commas between them")
+    return names
 
 
 def field_names(value: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.calibrated import calibrated
-from models.calibration import Calibration, Data
+from models.calibration import Calibration, Data, PassBelow
 from models.engine import Score, Tier
 from models.evidence import Evidence
 from proxy.evaluation import fitting, metrics, plots
@@ -32,6 +32,8 @@ class Targets:
     precision: Sequence[float] = ()
     recall: Sequence[float] = ()
     per_1000: Sequence[float] = ()
+    pass_recall: float | None = None
+    """The share of the violations that must not pass where it is an earlier guard of a cascade."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +51,8 @@ class Fitting:
         figures: Of ``scores``, with 95 % intervals.
         figures_before: Of ``before``.
         proposals: Thresholds, measured on ``scores`` and ``honest``.
+        passing: Where it passes as an earlier guard of a cascade: what it "catches" goes on to the next one. None: there is no
+            map to keep it with, or nobody wants to know.
     """
 
     calibrations: Sequence[Calibration]
@@ -61,6 +65,7 @@ class Fitting:
     figures: dict[str, Interval]
     figures_before: dict[str, Interval]
     proposals: Sequence[Proposal]
+    passing: Proposal | None = None
 
 
 def _ranked(scores: Scores, violates: Labels) -> dict[str, float]:
@@ -133,6 +138,12 @@ def fit_tiers(
             for n in targets.per_1000
         ),
     ]
+    passing = None
+    if targets.pass_recall is not None and calibrations:
+        name, limit = f"pass recall {targets.pass_recall:g}", for_recall(targets.pass_recall, scores, violates)
+        passing = proposal(name, limit, scores, violates, traffic)
+        kept = None if limit is None else PassBelow(score=limit, recall=targets.pass_recall)
+        calibrations = [c.model_copy(update={"pass_below": kept}) for c in calibrations]
     return Fitting(
         calibrations,
         problems,
@@ -144,6 +155,7 @@ def fit_tiers(
         _figures(scores, violates, seed),
         _figures(before, violates, seed),
         proposals,
+        passing,
     )
 
 
@@ -257,17 +269,29 @@ def record(fitted: Fitting) -> dict[str, Any]:
         "without_verdict": fitted.n_failed,
         "figures": {name: f.record() for name, f in fitted.figures.items()},
         "figures_before": {name: f.record() for name, f in fitted.figures_before.items()},
-        "thresholds": [
-            {
-                "target": p.target,
-                "threshold": p.threshold,
-                "precision": p.precision.record(),
-                "recall": p.recall.record(),
-                "false_alarms_per_1000": p.per_1000.record(),
-                "honest_rows": p.n_honest,
-            }
-            for p in fitted.proposals
-        ],
+        "thresholds": [_proposed(p) for p in fitted.proposals],
+        "pass_below": fitted.passing and _passed(fitted.passing),
         "calibrations": [c.model_dump(mode="json") for c in fitted.calibrations],
         "not_fitted": list(fitted.problems),
+    }
+
+
+def _proposed(p: Proposal) -> dict[str, Any]:
+    return {
+        "target": p.target,
+        "threshold": p.threshold,
+        "precision": p.precision.record(),
+        "recall": p.recall.record(),
+        "false_alarms_per_1000": p.per_1000.record(),
+        "honest_rows": p.n_honest,
+    }
+
+
+def _passed(p: Proposal) -> dict[str, Any]:
+    return {
+        "target": p.target,
+        "score": p.threshold,
+        "violations_that_go_on": p.recall.record(),
+        "honest_that_go_on_per_1000": p.per_1000.record(),
+        "honest_rows": p.n_honest,
     }

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.errors import GuardRanTask, GuardRefused
 from proxy.evaluation import metrics
+from proxy.evaluation.cascades import Cascade
 from proxy.evaluation.metrics import Interval, Labels, Scores, known
 
 LEANING = frozenset({GuardRefused.code, GuardRanTask.code})
@@ -46,6 +47,7 @@ class Column:
         failed: Rows without a score, by code of the error; not in the arrays, but for those that are `LEANING`.
         about: Whatever else belongs on record: model, revision, which share of the scores is calibrated.
         notes: What a reader must know before believing the figures.
+        cascade: What its guards do for each other, where there are several.
     """
 
     guard: str
@@ -58,6 +60,7 @@ class Column:
     cost: Cost = Cost()
     about: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    cascade: Cascade | None = None
 
     @property
     def title(self) -> str:
@@ -107,6 +110,7 @@ class Measured:
             "missed": [{"id": i, "score": round(s, 6)} for i, s in self.missed],
             "false_alarms": [{"id": i, "score": round(s, 6)} for i, s in self.false_alarms],
             "notes": list(column.notes),
+            **({} if column.cascade is None else {"cascade": column.cascade.record()}),
         }
 
 

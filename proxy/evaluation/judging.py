@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -163,8 +164,13 @@ async def judge_rows(
 
 
 @dataclass(slots=True)
-class _Gathered:
-    """Scores while they are put together."""
+class Gathered:
+    """Scores while they are put together.
+
+    Attributes:
+        used: The scores that guards gave.
+        failed: Rows without one, by code of the error; those whose error is `LEANING` have score 1 all the same.
+    """
 
     ids: list[str] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
@@ -173,6 +179,7 @@ class _Gathered:
     failed: Counter[str] = field(default_factory=Counter)
 
     def take(self, row: Row, label: bool, score: Score | None, error: str | None) -> None:
+        """Add what was said to a row."""
         if score is None:
             self.failed[error or ""] += 1
             if error not in LEANING:
@@ -186,23 +193,15 @@ class _Gathered:
 
 def column(judge: Judge, rows: Sequence[Row], benign: Sequence[Row], subject: Subject, results: Results) -> Column:
     """Put the results of one guard and policy together, calibrated as the proxy would."""
-    gathered, honest = _Gathered(), _Gathered()
-    for row, score, error in _mapped(judge, rows, subject, results):
+    gathered, honest = Gathered(), Gathered()
+    for row, score, error in mapped(judge, rows, subject, results):
         if (label := row.violates(subject.label)) is not None:
             gathered.take(row, label, score, error)
-    for row, score, error in _mapped(judge, benign, subject, results):
+    for row, score, error in mapped(judge, benign, subject, results):
         honest.take(row, False, score, error)
-    notes = []
-    if gathered.failed:
-        left_out = sum(n for code, n in gathered.failed.items() if code not in LEANING)
-        counted = sum(gathered.failed.values()) - left_out
-        notes.append(f"{left_out} rows without verdict left out, {counted} refused by the guard and counted as caught")
-    if honest.failed:
-        notes.append(f"{sum(honest.failed.values())} benign rows without verdict")
-    maps = [_map_for(judge, subject, tier) for tier in sorted({score.tier for score in gathered.used})]
-    known = data_hash(rows, subject)
-    if any(c is not None and c.data.sha256 == known for c in maps):
-        notes.append("in-sample: the calibration was fitted on these rows")
+    notes = failures(gathered, honest)
+    if is_in_sample(judge, subject, gathered.used, rows):
+        notes.append(IN_SAMPLE)
     return Column(
         guard=judge.guard.name,
         policy=subject.policy.name,
@@ -212,15 +211,42 @@ def column(judge: Judge, rows: Sequence[Row], benign: Sequence[Row], subject: Su
         benign=np.array(honest.scores, np.float64),
         failed=dict(gathered.failed),
         cost=_cost(gathered.used),
-        about={
-            "model": judge.model,
-            "revision": subject.policy.revision,
-            "label": subject.label,
-            "calibrated": float(np.mean([score.calibrated for score in gathered.used])) if gathered.used else 0.0,
-            "tiers": dict(Counter(score.tier.value for score in gathered.used)),
-        },
+        about=about(judge.model, subject, gathered),
         notes=notes,
     )
+
+
+IN_SAMPLE = "in-sample: the calibration was fitted on these rows"
+
+
+def about(model: str, subject: Subject, gathered: Gathered) -> dict[str, Any]:
+    """What belongs on record beside figures."""
+    return {
+        "model": model,
+        "revision": subject.policy.revision,
+        "label": subject.label,
+        "calibrated": float(np.mean([score.calibrated for score in gathered.used])) if gathered.used else 0.0,
+        "tiers": dict(Counter(score.tier.value for score in gathered.used)),
+    }
+
+
+def failures(gathered: Gathered, honest: Gathered) -> list[str]:
+    """What a reader must know about rows without verdict."""
+    notes = []
+    if gathered.failed:
+        left_out = sum(n for code, n in gathered.failed.items() if code not in LEANING)
+        counted = sum(gathered.failed.values()) - left_out
+        notes.append(f"{left_out} rows without verdict left out, {counted} refused by the guard and counted as caught")
+    if honest.failed:
+        notes.append(f"{sum(honest.failed.values())} benign rows without verdict")
+    return notes
+
+
+def is_in_sample(judge: Judge, subject: Subject, used: Sequence[Score], rows: Sequence[Row]) -> bool:
+    """Whether a map by which scores were calibrated was fitted on the very rows."""
+    maps = [_map_for(judge, subject, tier) for tier in sorted({score.tier for score in used})]
+    known = data_hash(rows, subject)
+    return any(c is not None and c.data.sha256 == known for c in maps)
 
 
 def _map_for(judge: Judge, subject: Subject, tier: Tier) -> Calibration | None:
@@ -230,9 +256,10 @@ def _map_for(judge: Judge, subject: Subject, tier: Tier) -> Calibration | None:
     return find(subject.calibrations, revision, judge.model, tier, effort, second)
 
 
-def _mapped(
+def mapped(
     judge: Judge, rows: Sequence[Row], subject: Subject, results: Results
 ) -> Iterator[tuple[Row, Score | None, str | None]]:
+    """What was said to each row, as the proxy would have it: calibrated, or the code of an error."""
     for row in rows:
         if (result := results.by_key.get(judge.key(row, subject))) is None:
             continue

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
 
 from proxy.evaluation import plots
+from proxy.evaluation.cascades import Cascade
 from proxy.evaluation.columns import FIGURES, Measured
 from proxy.evaluation.metrics import Interval
 
@@ -110,6 +112,60 @@ def _names(measured: Sequence[Measured]) -> list[str]:
     return [m.column.title if many else m.column.guard for m in measured]
 
 
+CASCADE = (
+    "limit", "passes below", "goes on", "honest go on", "violations passed", "lost", "recall", "precision",
+    "false alarms", "tokens", "ms",
+)  # fmt: skip
+"""What is said about each choice of limits."""
+
+
+def cascade_notes(cascade: Cascade) -> list[str]:
+    """How to read the table of a cascade."""
+    last = cascade.guards[-1]
+    notes = [
+        f"goes on: share of the rows that {last} is asked about; lost: of what {last} alone catches at "
+        f"{cascade.threshold:g}, the share that passes before it; tokens and ms: per row, mean",
+        "for 98 %: so many of these very rows' violations go on; no limit is above the score from which on rows are caught",
+    ]
+    if cascade.n_left_out:
+        notes.append(f"{cascade.n_left_out} rows without verdict of {last} are left out of the table")
+    return notes
+
+
+def cascade_lines(cascade: Cascade) -> list[Line]:
+    """One line for each choice of limits."""
+    return [
+        Line(
+            split.name,
+            [
+                Cell(", ".join(_range(*limit) for limit in split.limits) or "–"),
+                *(Cell(*share.shown()) for share in (split.goes_on, split.honest_goes_on, split.passed, split.lost)),
+                *(Cell(_known(v, 3)) for v in (split.recall, split.precision, split.false_alarms)),
+                *(Cell(_known(v, 1)) for v in (split.tokens, split.ms)),
+            ],
+        )
+        for split in cascade.splits
+    ]
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+
+
+def _known(value: float, digits: int) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def cascade_table(title: str, cascade: Cascade) -> Table:
+    """For a terminal; intervals are in the JSON and on the page."""
+    out = Table(title=Text(title), caption=Text(". ".join(cascade_notes(cascade)) + "."))
+    for i, name in enumerate(CASCADE):
+        out.add_column(Text(name), justify="right" if i else "left", overflow="fold")
+    for line in cascade_lines(cascade):
+        out.add_row(Text(line.name), *(Text(cell.text) for cell in line.cells))
+    return out
+
+
 def page(title: str, lead: str, groups: Sequence[tuple[str, Sequence[Measured]]]) -> str:
     """A page with tables and plots. No scripts, nothing from elsewhere, no content: rows are named by their ids.
 
@@ -149,14 +205,33 @@ def _section(heading: str, measured: Sequence[Measured]) -> dict[str, Any]:
         body = [Line(name, [line.cells[i] for line in found]) for i, name in enumerate(names)]
     else:
         head, body = names, found
+    cascades = []
+    for m, s in zip(measured, named, strict=True):
+        if (cascade := m.column.cascade) is not None:
+            panels.append(_curve(s.name, cascade))
+            cascades.append({"title": s.name, "lines": cascade_lines(cascade), "notes": cascade_notes(cascade)})
     return {
         "title": heading,
+        "cascades": cascades,
+        "cascade_columns": CASCADE,
         "columns": head,
         "rows": body,
         "notes": notes(measured),
         "plots": [Markup(plots.inline(panel)) for panel in panels],
         "lists": lists,
     }
+
+
+def _curve(name: str, cascade: Cascade) -> plots.Panel:
+    """What is kept of what the last guard catches, over the share of the rows that it is asked about."""
+    x, y = np.array(cascade.swept, np.float64).T
+    marks = [
+        plots.Mark(s.goes_on.value, 1 - s.lost.value, s.name, i)
+        for i, splits in enumerate((cascade.by_recall, [cascade.configured]))
+        for s in splits
+        if not math.isnan(s.lost.value)
+    ]
+    return plots.Panel(f"{name}: kept", "share that goes on", "share that is kept", [plots.Line(x, y), *marks])
 
 
 def notes(measured: Sequence[Measured]) -> list[str]:

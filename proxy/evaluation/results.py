@@ -157,6 +157,7 @@ def _fields(key: Key, result: Outcome) -> dict[str, Any]:
         "evidence": None if score.evidence is None else asdict(score.evidence),
         "n_tokens": score.n_tokens,
         "ms": round(score.latency_ms, 3),
+        **({} if score.pass_below is None else {"pass_below": score.pass_below}),
     }
 
 
@@ -168,7 +169,18 @@ def _read(fields: Mapping[str, Any]) -> Outcome:
     value, n_tokens, ms, calibrated = (fields[name] for name in ("score", "n_tokens", "ms", "calibrated"))
     if type(value) not in (float, int) or not 0.0 <= value <= 1.0 or type(calibrated) is not bool:
         raise ValueError
-    evidence = read_evidence(fields["evidence"])
+    limit = fields.get("pass_below")
+    if limit is not None and (type(limit) is not float or not 0.0 <= limit <= 1.0):
+        raise ValueError
     return Outcome(
-        Score(float(value), Tier(fields["tier"]), calibrated, None, int(n_tokens), float(ms), evidence=evidence)
+        Score(
+            float(value),
+            Tier(fields["tier"]),
+            calibrated,
+            None,
+            int(n_tokens),
+            float(ms),
+            evidence=read_evidence(fields["evidence"]),
+            pass_below=limit,
+        )
     )

@@ -84,6 +84,31 @@ def test_guards_and_classifiers_stand_side_by_side(remote: Shell) -> None:
     assert "Text" not in (remote.folder / "safeguard-results.jsonl").read_text(encoding="utf-8")
 
 
+def test_a_cascade_is_measured_beside_its_last_guard_from_the_verdicts_that_there_are(
+    remote: Shell, guard: ScriptedServer
+) -> None:
+    write_rows(remote, 60)
+    options = ["--data", "rows.jsonl", "--policy", "marker", "--bootstrap", "0"]
+    assert remote.run("evaluate", *options, "--guard", "classifier", "--guard", "fleet", "--json")[0] == 0
+    judged = len(guard.received)
+    cascade = [*options, "--guard", "classifier,fleet", "--html", "page.html"]
+    code, out, err = remote.run("evaluate", *cascade, "--json")
+    assert code == 0, err
+    assert len(guard.received) == judged, "nothing is judged twice"
+    alone, whole = json.loads(out)["columns"]
+    assert [c["guard"] for c in (alone, whole)] == ["fleet", "classifier then fleet"]
+    assert whole["figures"]["recall"]["value"] == alone["figures"]["recall"]["value"]
+    found = whole["cascade"]
+    assert (found["guards"], found["configured"]["pass_below"]) == (["classifier", "fleet"], [[0.25, 0.25]])
+    assert found["configured"]["goes_on"]["value"] == pytest.approx(20 / 60, abs=1e-6), "what holds the marker"
+    assert found["configured"]["lost"]["value"] == 0
+    assert [s["name"] for s in found["by_recall"]] == [f"for {n} %" for n in (90, 95, 98, 99, 100)]
+    assert "for 98 %" in (remote.folder / "page.html").read_text(encoding="utf-8")
+    code, out, err = remote.run("evaluate", *cascade, "--pass-below", "0.1")
+    assert code == 0, err
+    assert "pass_below: 0.1" in out
+
+
 def test_killed_anywhere_no_finished_row_is_lost_or_judged_again(remote: Shell, guard: ScriptedServer) -> None:
     chance = random.Random(random.randrange(10**6))
     write_rows(remote, 400)
@@ -144,6 +169,21 @@ def test_killed_anywhere_no_finished_row_is_lost_or_judged_again(remote: Shell, 
         ),
         pytest.param(["--data", "rows.jsonl", "--also", "x"], "--also: goes with --traces", id="also-without-traces"),
         pytest.param(
+            ["--data", "rows.jsonl", "--policy", "marker", "--guard", "fleet,"],
+            "--guard: must be the name of a guard, or different names with commas between them",
+            id="half-a-cascade",
+        ),
+        pytest.param(
+            ["--data", "rows.jsonl", "--policy", "marker", "--guard", "fleet", "--pass-below", "0.1"],
+            "--pass-below: is for a cascade: --guard FIRST,LAST",
+            id="limit-without-a-cascade",
+        ),
+        pytest.param(
+            ["--data", "rows.jsonl", "--policy", "marker", "--guard", "classifier,fleet", "--pass-below", "0.6"],
+            "--pass-below: must not be above --threshold, 0.5",
+            id="limit-above-the-threshold",
+        ),
+        pytest.param(
             ["--traces", "rows.jsonl", "--guard", "fleet"],
             "--guard: has no meaning with --traces",
             id="guard-of-traces",
@@ -195,6 +235,9 @@ def test_a_policy_is_calibrated_served_so_and_told_of_when_it_changes(tmp_path: 
     assert said["figures"]["ece"]["value"] < said["figures_before"]["ece"]["value"]
     assert [t["honest_rows"] for t in said["thresholds"]] == [200] * 3
     assert said["thresholds"][0]["precision"]["value"] >= 0.9
+    assert said["pass_below"]["violations_that_go_on"]["value"] >= 0.98
+    limits = [c["pass_below"] for c in said["calibrations"]]
+    assert limits == [{"score": said["pass_below"]["score"], "recall": 0.98}]
     assert "<svg" in (tmp_path / "fruit.svg").read_text(encoding="utf-8")
 
     after = verdict(shell, pear)

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from models.calibrated import CalibratedEngine, calibrated
-from models.calibration import Calibration
+from models.calibration import Calibration, PassBelow
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout
 from models.evidence import Evidence
@@ -50,6 +50,15 @@ async def test_a_score_becomes_what_its_map_says() -> None:
     assert isinstance(score, Score)
     assert score.value == pytest.approx(0.731059, abs=1e-6)
     assert score == replace(SAID, value=score.value, calibrated=True)
+
+
+@pytest.mark.parametrize("limit", [None, 0.07])
+async def test_where_a_mapped_score_passes_says_its_map_and_nobody_else(limit: float | None) -> None:
+    measured = None if limit is None else PassBelow(score=limit, recall=0.98)
+    fitted = FITTED.model_copy(update={"pass_below": measured})
+    (score,) = await ask(engine(guard(replace(SAID, pass_below=0.02)), {"fruit": [fitted]}))
+    assert isinstance(score, Score)
+    assert score.pass_below == limit
 
 
 async def test_an_error_stays_an_error_and_a_policy_without_map_stays_as_it_is() -> None:

@@ -152,8 +152,10 @@ def test_a_model_without_pair_output_says_that_it_cannot_judge_custom_policies(t
         ({"sha256": "0" * 64}, "SHA-256"),
         ({"stride_tokens": 400, "max_tokens": 64}, "stride_tokens"),
         ({"calibration": {"hate": {"a": -1, "b": 0}}}, "calibration"),
+        ({"pass_below": {"hate": 1.5}}, "pass_below.hate"),
+        ({"pass_below": {"spam": 0.5}}, "pass_below.spam"),
     ],
-    ids=["labels", "hash", "stride", "falling-map"],
+    ids=["labels", "hash", "stride", "falling-map", "limit-above-1", "limit-of-nothing"],
 )
 def test_metadata_that_does_not_fit_is_a_load_error(tmp_path: Path, change: dict[str, object], word: str) -> None:
     path = write_bert(tmp_path / "random.gguf")
@@ -161,6 +163,23 @@ def test_metadata_that_does_not_fit_is_a_load_error(tmp_path: Path, change: dict
     path.with_suffix(".json").write_text(json.dumps(good | change), encoding="utf-8")
     with pytest.raises(ModelLoadError, match=word):
         load(path)
+
+
+def test_a_score_says_where_it_may_pass_if_that_was_measured_for_its_output(tmp_path: Path) -> None:
+    path = write_bert(tmp_path / "random.gguf")
+    metadata = {
+        "labels": ["hate", "violence", "pair"],
+        "max_tokens": 64,
+        "stride_tokens": 48,
+        "pass_below": {"violence": 0.03},
+    }
+    path.with_suffix(".json").write_text(json.dumps(metadata), encoding="utf-8")
+    judge = load(path)
+    try:
+        entries = judge.judge(user("the cat"), [VIOLENCE, GuardPolicy("mine", "r", "Content about cats.")], later())
+    finally:
+        judge.close()
+    assert [entry.pass_below for entry in entries if isinstance(entry, Score)] == [0.03, None]
 
 
 def test_a_damaged_file_is_a_load_error(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Gate:
 
 def score(value: float) -> Score:
     evidence = Evidence(logit=2.5, violates=True, n_chars=11, n_tokens=9)
-    return Score(value, Tier.REASONED, rationale="It says so.", n_tokens=9, latency_ms=3.5, evidence=evidence)
+    return Score(value, Tier.REASONED, False, "It says so.", 9, 3.5, evidence=evidence, pass_below=0.02)
 
 
 def user(*texts: str) -> list[Passage]:

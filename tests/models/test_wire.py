@@ -92,7 +92,7 @@ def test_the_table_of_policies_starts_again_when_it_is_full(monkeypatch: pytest.
 
 
 def test_scores_and_errors_survive_the_crossing() -> None:
-    score = Score(0.1234567890123, Tier.REASONED, True, "because", 12, 3.5)
+    score = Score(0.1234567890123, Tier.REASONED, True, "because", 12, 3.5, pass_below=0.02)
     (message,) = frames(wire.pack(wire.answer_message(1, [score, EngineTimeout("late")])))
     first, second = wire.read_entries(message, 2)
     assert first == score
@@ -111,6 +111,12 @@ def test_a_value_that_is_not_a_probability_becomes_an_error(value: object) -> No
     entry = {"value": value, "tier": "direct"}
     (message,) = frames(wire.pack({"type": "answer", "id": 1, "entries": [entry]}))
     assert isinstance(wire.read_entries(message, 1)[0], EngineError)
+
+
+@pytest.mark.parametrize("limit", [-0.1, 1.1, 1, True, "low"], ids=repr)
+def test_a_limit_that_is_no_share_becomes_an_error(limit: object) -> None:
+    entry = {"value": 0.5, "tier": "direct", "pass_below": limit}
+    assert isinstance(wire.read_entries({"type": "answer", "entries": [entry]}, 1)[0], EngineError)
 
 
 @pytest.mark.parametrize("entry", [None, [], 7, {}, {"value": 0.5}, {"value": 0.5, "tier": "oracle"}, {"error": []}])

@@ -222,6 +222,26 @@ def test_the_strictest_waits_for_a_reviewer_if_one_of_its_routes_does() -> None:
         made(*routes({"hold": True}, {"hold": True, "hold_s": 5}))
 
 
+def test_the_strictest_passes_least_of_what_an_earlier_guard_of_a_cascade_says() -> None:
+    def routes(*more: dict[str, Any]) -> list[dict[str, Any]]:
+        rules = [{"policy": "a", "guard": ["embedded", "last"], "flag": 0.5, **m} for m in more]
+        named = [{"name": n, "upstream": "default", "input": [r]} for n, r in zip("xy", rules, strict=True)]
+        return [*named, {"name": "z", "strictest_of": ["x", "y"]}]
+
+    def limit(*more: dict[str, Any]) -> object:
+        return made(*routes(*more))["z"].input[0].pass_below
+
+    assert limit({}, {}) is None
+    assert limit({"pass_below": 0.3}, {"pass_below": {"embedded": 0.1}}) == {"embedded": 0.1}
+    assert limit({"pass_below": 0.3}, {"pass_below": 0.05, "flag": 0.05}) == {"embedded": 0.05}
+    assert limit({"pass_below": 0.3}, {"pass_below": 0.4, "flag": 0.9, "refuse": 0.4}) == {"embedded": 0.3}
+    with pytest.raises(
+        RouteError, match="is said by some routes of a strictest_of only; say it in all or in none"
+    ) as caught:
+        made(*routes({}, {"pass_below": 0.1}))
+    assert caught.value.key == ("routes", 1, "input", 0, "pass_below")
+
+
 def test_the_strictest_follows_when_somebody_edits_one_of_its_routes() -> None:
     x, y = ({"name": n, "upstream": "default", "input": [{"policy": "a", "refuse": 0.9}]} for n in "xy")
     z = {"name": "z", "strictest_of": ["x", "y"]}

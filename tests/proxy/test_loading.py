@@ -103,6 +103,23 @@ MARKER = "{detector: patterns, literals: [MARK]}"
                      "9: routes[0].input[0].scope[0]: ", id="wrong-scope"),
         pytest.param(changed("refuse: 0.5", "refuse: 0.5, on_error: fail"),
                      "9: routes[0].input[0].on_error: ", id="wrong-on-error"),
+        *(
+            pytest.param(changed(MARKER, "{text: No marks.}").replace("refuse: 0.5", f"refuse: 0.5, {given}"),
+                         f"9: routes[0].input[0]{said}", id=name)
+            for name, given, said in (
+                ("limit-without-a-cascade", "pass_below: 0.1", ": pass_below: is for a cascade, so `guard` must be a list"),
+                ("limit-of-one-guard", "guard: [embedded], pass_below: 0.1", ": pass_below: is for a cascade"),
+                ("limit-above-the-thresholds", "guard: [embedded, embedded], flag: 0.2, pass_below: 0.3",
+                 ": pass_below: 0.3 is above the lowest threshold: what asks for an action may not pass; use 0.2 or less"),
+                ("limit-of-another-guard", "guard: [embedded, other], pass_below: {other: 0.3}",
+                 ": pass_below: 'other' is no earlier guard of the cascade (those are: embedded)"),
+                ("limit-nan", "guard: [embedded, embedded], pass_below: .nan", ".pass_below: must be a number from 0 to 1"),
+                ("limit-as-text", "guard: [embedded, embedded], pass_below: low",
+                 ".pass_below: must be a number from 0 to 1, or such numbers by name of a guard, e.g. {embedded: 0.02}"),
+                ("limit-above-1", "guard: [embedded, embedded], pass_below: {embedded: 2}",
+                 ".pass_below: must be a number from 0 to 1"),
+            )
+        ),
         pytest.param(changed("refuse: 0.5", "refus: 0.5"),
                      "9: routes[0].input[0].refus: unknown key; known here: policy, guard, flag", id="unknown-key-in-a-rule"),
         pytest.param(SMALL + "    fail_mode: open\n", "10: routes[0].fail_mode: unknown key; known here: name, match",

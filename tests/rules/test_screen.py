@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ import pytest
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineOverloaded, EngineTimeout, VerdictError
 from rules.content import CONTEXT_CHARS, Content, Leaf, LeafKind, Surface
-from rules.decision import Cause, Decision
+from rules.decision import Cause, Decision, Earlier, Step
 from rules.detectors.patterns import PatternDetector
 from rules.policy import Policy
 from rules.rule import Action, Mode, OnError, Rule, Stage
 from rules.screen import Screener
-from tests.fakes import FakeEngine, leaf, text_rule, user, word_rule
+from tests.fakes import FakeEngine, leaf, scored, text_rule, user, word_rule
 
 USER, ASSISTANT = Surface.USER, Surface.ASSISTANT
 
@@ -216,6 +217,72 @@ async def test_the_first_guard_of_a_cascade_may_only_pass_or_escalate(
     assert decision.verdicts[0].score == score
     if score is None:
         assert decision.cause is Cause.UNDECIDED
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("score", "own", "measured", "passes", "limit"),
+    [
+        pytest.param(0.019, 0.02, None, True, 0.02, id="below-the-rule's-own-limit"),
+        pytest.param(0.02, 0.02, None, False, 0.02, id="at-the-limit-goes-on"),
+        pytest.param(0.1, 0.02, 0.4, False, 0.02, id="the-rule's-own-comes-before-what-was-measured"),
+        pytest.param(0.3, None, 0.4, True, 0.4, id="below-what-was-measured"),
+        pytest.param(0.4, None, 0.4, False, 0.4, id="at-what-was-measured"),
+        pytest.param(0.5, None, 0.9, False, 0.5, id="what-asks-for-an-action-never-passes"),
+        pytest.param(0.49, None, 0.9, True, 0.5, id="the-lowest-threshold-is-the-highest-limit"),
+        pytest.param(0.5, 0.9, None, False, 0.5, id="nor-by-a-rule's-own-limit"),
+        pytest.param(0.24, None, None, True, 0.25, id="else-half-the-lowest-threshold"),
+        pytest.param(0.0, 0.0, 0.4, False, 0.0, id="a-limit-of-0-passes-nothing"),
+    ],
+)
+async def test_an_earlier_guard_passes_below_its_limit_only(
+    score: float, own: float | None, measured: float | None, passes: bool, limit: float
+) -> None:
+    one = FakeEngine(answer=lambda _, __: [Score(score, Tier.ENCODER, latency_ms=2.0, pass_below=measured)])
+    two = FakeEngine({"a": 0.7})
+    rule = replace(text_rule("a", "one", "two", flag=0.5, refuse=0.8), pass_below={} if own is None else {"one": own})
+    (verdict,) = (await screen([rule], user("hi"), one=one, two=two)).verdicts
+    assert len(two.calls) == (not passes)
+    assert verdict.score == (score if passes else 0.7)
+    step = Step.PASSED if passes else Step.ESCALATED
+    assert verdict.earlier == (Earlier("one", step, score, limit, latency_ms=2.0),)
+
+
+@pytest.mark.parametrize(
+    "said", [[NAN], [1.5], [-0.1], [EngineTimeout()], [], RuntimeError("broken")], ids=["nan", "above", "below", "late", "none", "raises"]
+)  # fmt: skip
+@pytest.mark.parametrize("on_error", list(OnError))
+async def test_what_the_first_guard_could_not_judge_never_passes_by_it(said: Any, on_error: OnError) -> None:
+    def answer(*_: Any) -> list[Score | EngineError]:
+        if isinstance(said, Exception):
+            raise said
+        return [scored(line) for line in said]
+
+    rule = replace(text_rule("a", "one", "two", refuse=0.5, on_error=on_error), pass_below={"one": 0.5})
+    for second in (0.9, EngineTimeout()):
+        decision = await screen([rule], user("hi"), one=FakeEngine(answer=answer), two=FakeEngine({"a": second}))
+        (verdict,) = decision.verdicts
+        assert [e.step for e in verdict.earlier] == [Step.FAILED]
+        assert verdict.earlier[0].error
+        assert (verdict.score, verdict.error) == ((0.9, None) if second == 0.9 else (None, "timeout"))
+        assert decision.action.word == ("refuse" if second == 0.9 else on_error.value)
+
+
+async def test_a_measured_limit_that_is_no_number_passes_nothing() -> None:
+    one = FakeEngine(answer=lambda _, __: [Score(0.0, Tier.ENCODER, pass_below=NAN)])
+    two = FakeEngine()
+    await screen([text_rule("a", "one", "two", refuse=0.5)], user("hi"), one=one, two=two)
+    assert len(two.calls) == 1
+
+
+async def test_of_three_guards_each_passes_by_its_own_limit_and_the_last_decides() -> None:
+    engines = {"one": FakeEngine({"a": 0.1}), "two": FakeEngine({"a": 0.1}), "three": FakeEngine({"a": 0.0})}
+    rule = replace(text_rule("a", *engines, refuse=0.5), pass_below={"one": 0.1, "two": 0.2})
+    (verdict,) = (await screen([rule], user("hi"), **engines)).verdicts
+    assert [(e.guard, e.step) for e in verdict.earlier] == [("one", Step.ESCALATED), ("two", Step.PASSED)]
+    assert engines["three"].calls == []
 
 
 async def test_only_the_policies_in_doubt_go_on() -> None:

@@ -4,7 +4,7 @@ A raw logit says little: the training mix is half violations, traffic is not. Ea
 ``sigmoid(a * logit + b)``, fitted by logistic regression on validation rows whose positives weigh
 `BASE_RATE` in total. Thresholds are then set on real benign chat: `refuse` where all blocking categories
 together refuse at most a small share of it and validation precision is high, `flag` where they flag a few
-percent.
+percent. `pass_below` is for cascades, where this guard may only let content pass: so low that hardly a violation passes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from tools.train_guard.labels import BASE_RATE, BLOCKING, LABELS
 
 Array = np.ndarray
+
+PASS_RECALL = 0.98
+"""Of an output's violations, so many must not pass where the guard is an earlier one of a cascade."""
 
 
 def sigmoid(x: Array) -> Array:
@@ -63,6 +66,28 @@ def precise_from(scores: Array, labels: Array, weights: Array, precision: float)
     hits, misses = np.cumsum(positive[order]), np.cumsum(negative[order])
     good = np.nonzero(hits / (hits + misses + 1e-12) >= precision)[0]
     return float(scores[order][good[-1]]) if len(good) else 1.0
+
+
+def pass_below(scores: Array, labels: Array, weights: Array, recall: float = PASS_RECALL) -> float:
+    """The highest score under which at most a small share of the violations lies, rounded down.
+
+    Args:
+        scores: Calibrated scores of the rows with a known label.
+        labels: 0 or 1.
+        weights: Weight of each row.
+        recall: The share of the violations, by weight, that must not lie under it.
+
+    Returns:
+        The limit; 0 where there are no violations: nobody knows where it could be, so nothing passes.
+    """
+    violating = labels == 1
+    if not violating.any():
+        return 0.0
+    order = np.argsort(scores[violating])
+    ordered, lost = scores[violating][order], np.cumsum(weights[violating][order])
+    # the first violation that may not be lost any more; one part in a billion for sums that are not exact
+    at = int(np.searchsorted(lost, (1 - recall) * lost[-1] * (1 + 1e-9), side="right"))
+    return float(np.floor(ordered[min(at, len(ordered) - 1)] * 1e6) / 1e6)
 
 
 def union_thresholds(

@@ -98,14 +98,17 @@ def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], me
     out += ["", "## Validation rows (used for calibration and thresholds)", "",
             f"Benign chat refused {percent(valid['chat_refused'])}, flagged {percent(valid['chat_flagged'])}; chat-style violations refused {percent(valid['violations_refused'])}, flagged {percent(valid['violations_flagged'])}.",
             f"`pair`: AUROC {valid['pair_auroc']:.3f}, AUPRC {valid['pair_auprc']:.3f} on held-out contents (policies of the trained wordings).", "",
-            "| output | flag at | refuse at | AUROC | positives | flagged | refused |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+            f"Escalated: as an earlier guard of a cascade it passes what it scores lower, so that {metadata['pass_recall']:.0%} of an output's violations go on to the next guard.", "",
+            "| output | flag at | refuse at | passes below | AUROC | positives | flagged | refused | benign chat escalated |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for name in CONTENT_LABELS:
         row, limit = valid["per_label"][name], metadata["thresholds"][name]
         out.append(
-            f"| {name} | {limit['flag']} | {limit['refuse']} | {row['auroc']:.3f} | {row['positives']} | {row['flag_recall']:.1%} | {row['refuse_recall']:.1%} |"
+            f"| {name} | {limit['flag']} | {limit['refuse']} | {metadata['pass_below'][name]} | {row['auroc']:.3f} | {row['positives']} "
+            f"| {row['flag_recall']:.1%} | {row['refuse_recall']:.1%} | {row['chat_escalated']['share']:.1%} |"
         )
     out.append(
-        f"| pair | {metadata['thresholds']['pair']['flag']} | {metadata['thresholds']['pair']['refuse']} | {valid['pair_auroc']:.3f} | | | |"
+        f"| pair | {metadata['thresholds']['pair']['flag']} | {metadata['thresholds']['pair']['refuse']} | {metadata['pass_below']['pair']} "
+        f"| {valid['pair_auroc']:.3f} | | | | |"
     )
     good = sum((row["expect"] == "allow") == (row["got"] == "allow") for row in results["sanity"])
     strict = sum(row["expect"] == row["got"] for row in results["sanity"])

@@ -19,7 +19,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from models.tuning.network import Network
-from tools.train_guard import calibrate, model, readers
+from tools.train_guard import calibrate, model, test_sets
 from tools.train_guard.data import CHAT_SOURCES
 from tools.train_guard.labels import (
     BASE_RATE,
@@ -259,6 +259,10 @@ def main() -> None:
     calibration, used = fit_all(logits, rows, pair_logits, pairs)
     scores, pair_scores = calibrate.score(logits, calibration), calibrate.score(pair_logits, calibration)
     limits = thresholds(scores, pair_scores, rows, used)
+    columns_of = {name: scores[used[name][0], LABELS.index(name)] for name in CONTENT_LABELS} | {
+        "pair": pair_scores[:, -1]
+    }
+    pass_below = {name: calibrate.pass_below(columns_of[name], *used[name][1:]) for name in LABELS}
 
     chat = np.array([row["source"] in CHAT_SOURCES for row in rows])
     bad = np.array([row["source"].split(":")[0] in CHAT_VIOLATIONS and row["labels"].get("any") == 1 for row in rows])
@@ -302,6 +306,7 @@ def main() -> None:
                     3,
                 ),
                 "positives": int(used[name][1].sum()),
+                "chat_escalated": share(scores[chat, LABELS.index(name)] >= pass_below[name]),
             }
             for name in CONTENT_LABELS
         },
@@ -334,13 +339,15 @@ def main() -> None:
         "refusing": list(REFUSING),
         "calibration": calibration,
         "thresholds": limits,
+        "pass_recall": calibrate.PASS_RECALL,
+        "pass_below": pass_below,
     }
     (args.work / "embedded.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
     if not args.validation_only:
         results["parity"] = parity(model.load(args.work / "guard.pt"), args.work, rows, pairs)
         results["latency_ms"] = latency(gguf)
         results["tests"] = {}
-        for name, items in readers.tests(args.data, args.extra).items():
+        for name, items in test_sets.tests(args.data, args.extra).items():
             labels = np.array([label for _, label in items])
             values = calibrate.score(scorer(name.replace("/", "_"), [text for text, _ in items]), calibration)
             entry: dict[str, Any] = {"n": len(items), "positives": int(labels.sum())}

@@ -192,14 +192,18 @@ def hatemoji(files: list[tuple[Path, str]]) -> Iterator[Row]:
     for path, licence in files:
         for row in read_csv(path):
             hateful = row["label_gold"] == "1"
-            yield Row(row["text"], "hatemoji", licence, {"hate": int(hateful)} | ({"any": 1} if hateful else {}) | _NO_REQUEST)
+            yield Row(
+                row["text"], "hatemoji", licence, {"hate": int(hateful)} | ({"any": 1} if hateful else {}) | _NO_REQUEST
+            )
 
 
 _AART_CRIMES = re.compile(
     r"terror|hate|traffick|murder|assassin|rape|kidnap|fraud|theft|burglar|robber|arson|violence|drug|launder|embezzl"
     r"|smuggl|counterfeit|extort|blackmail|cyber|hack|hijack|bomb|weapon|ponzi|stalk|assault|poach|bribe|motivated"
 )
-_AART_ASKS = re.compile(r"\b(how to|get away with|without (getting|being) caught|instructions|step[- ]by[- ]step)\b", re.IGNORECASE)
+_AART_ASKS = re.compile(
+    r"\b(how to|get away with|without (getting|being) caught|instructions|step[- ]by[- ]step)\b", re.IGNORECASE
+)
 
 
 def aart(path: Path, licence: str) -> Iterator[Row]:

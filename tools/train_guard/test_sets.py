@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,9 @@ def tests(data: Path, folder: Path) -> dict[str, list[tuple[str, int]]]:
             for row in read_json(data / f"notinject/NotInject_{part}.json")
         ],
         "wildguard_benign": [
-            (row["prompt"], 0) for row in read_json(data / "notinject/wildguard_benign.json") if half(row["prompt"]) == 0
+            (row["prompt"], 0)
+            for row in read_json(data / "notinject/wildguard_benign.json")
+            if half(row["prompt"]) == 0
         ],
         "mitre_frr": [
             (row["mutated_prompt"], 0)
@@ -80,7 +81,9 @@ def pairs(data: Path) -> dict[str, list[tuple[str, str, int]]]:
         sets[f"vibecheck_{name}"] = [(policy, text, label) for text, label in texts]
     with (data / "openai_spam_policy/golden_dataset.csv").open(encoding="utf-8", newline="") as lines:
         table = list(csv.reader(lines))
-    labelled = [(row[1].strip(), cell) for row in table for cell in row if len(row) > 1 and re.fullmatch(r"SP\d", cell.strip())]
+    labelled = [
+        (row[1].strip(), cell) for row in table for cell in row if len(row) > 1 and re.fullmatch(r"SP\d", cell.strip())
+    ]
     spam = (data / "openai_spam_policy/policy.txt").read_text(encoding="utf-8")
     sets["openai_spam"] = [(spam, text, int(not label.strip().endswith("0"))) for text, label in labelled if text]
     return sets

@@ -11,11 +11,13 @@ import argparse
 import json
 import random
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from models.condensing import condense
 from tools.train_guard import model
 from tools.train_guard.labels import LABELS, MAX_TOKENS
 
@@ -26,56 +28,63 @@ LATE = ("generated:embedded", "generated:contrast_prose")
 """Sources whose violation stands in the second half of a text: a window from the head could miss it."""
 
 
-def content_rows(
-    path: Path, pieces: model.WordPiece, rng: random.Random, shorten: float
-) -> list[tuple[list[int], np.ndarray]]:
-    """Encode content rows; long ones become a window from their head, or (benign) from anywhere.
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row: what stands in front of it, its own tokens, and its labels (NaN: unknown)."""
 
-    Args:
-        path: JSON lines with ``text`` and ``labels``.
-        pieces: Tokenizer.
-        rng: Draws the windows.
-        shorten: Share of the windows cut to half the length, which makes training faster.
-    """
+    head: list[int]
+    content: list[int]
+    target: np.ndarray
+    late: bool | None
+    """Where a long content's violation stands: at its end, or (false) in its first window; None: there is none."""
+
+    def window(self, rng: random.Random, shorten: float) -> list[int]:
+        """What the model reads of it this time.
+
+        Args:
+            rng: Draws where a harmless text is read.
+            shorten: Share of the long texts read half as long, which makes training faster.
+        """
+        room = MAX_TOKENS - len(self.head) - 1
+        if len(self.content) > room // 2 and not self.late and rng.random() < shorten:
+            room //= 2
+        spare = max(0, len(self.content) - room)
+        start = rng.randint(0, spare) if self.late is None else spare if self.late else 0
+        return [*self.head, *self.content[start : start + room], model.SEP]
+
+
+def content_rows(path: Path, pieces: model.WordPiece) -> list[Example]:
+    """The rows of ``train.jsonl``: text and labels."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    encoded = []
+    found = []
     for row, ids in zip(rows, pieces.encode([row["text"] for row in rows]), strict=True):
         target = np.full(len(LABELS), np.nan, dtype=np.float32)
         for name, value in row["labels"].items():
             target[LABELS.index(name)] = value
-        room = MAX_TOKENS - 2
-        if len(ids) > room // 2 and rng.random() < shorten and not row["source"].startswith(LATE):
-            room //= 2
-        start = 0
-        if len(ids) > room:
-            benign = row["labels"].get("any") == 0
-            start = rng.randrange(len(ids) - room + 1) if benign else 0
-            if row["source"].startswith(LATE):
-                start = max(0, len(ids) - room)
-        encoded.append(([model.CLS, *ids[start : start + room], model.SEP], target))
-    return encoded
+        late = None if row["labels"].get("any") == 0 else row["source"].startswith(LATE)
+        found.append(Example([model.CLS], ids, target, late))
+    return found
 
 
-def pair_rows(path: Path, pieces: model.WordPiece) -> list[tuple[list[int], np.ndarray]]:
-    """Encode pairs: the policy, then the head of the content."""
+def pair_rows(path: Path, pieces: model.WordPiece) -> list[Example]:
+    """The rows of ``pairs_train.jsonl``: a policy, condensed as for judging, a content, and whether it violates."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    policies = pieces.encode([row["policy"] for row in rows])
-    contents = pieces.encode([row["content"] for row in rows])
-    encoded = []
-    for row, policy, content in zip(rows, policies, contents, strict=True):
+    texts = sorted({row["policy"] for row in rows})
+    policies = {text: condense(text, model.POLICY_TOKENS, lambda part: pieces.encode([part])[0]) for text in texts}
+    found = []
+    for row, content in zip(rows, pieces.encode([row["content"] for row in rows]), strict=True):
         target = np.full(len(LABELS), np.nan, dtype=np.float32)
         target[LABELS.index("pair")] = row["label"]
-        head = [model.CLS, *policy[: model.POLICY_TOKENS], model.SEP]
-        encoded.append(([*head, *content[:120], model.SEP], target))
-    return encoded
+        found.append(Example([model.CLS, *policies[row["policy"]], model.SEP], content, target, False))
+    return found
 
 
-def batches(rows: list[tuple[list[int], np.ndarray]], tokens: int, rng: random.Random) -> list[list[int]]:
+def batches(rows: list[list[int]], tokens: int, rng: random.Random) -> list[list[int]]:
     """Indices of one epoch, in batches of similar length with about ``tokens`` tokens each."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + rng.random() * 6)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]) + rng.random() * 6)
     made: list[list[int]] = [[]]
     for i in order:
-        if made[-1] and (len(made[-1]) + 1) * len(rows[i][0]) > tokens:
+        if made[-1] and (len(made[-1]) + 1) * len(rows[i]) > tokens:
             made.append([])
         made[-1].append(i)
     rng.shuffle(made)
@@ -86,12 +95,12 @@ def main() -> None:
     """Train and write ``guard.pt`` and ``train.json`` into the output folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder written by data.py; the checkpoint goes there")
-    parser.add_argument("--epochs", type=float, default=2.0)
+    parser.add_argument("--epochs", type=float, default=4.0)
     parser.add_argument("--minutes", type=float, default=600.0, help="end after this many minutes")
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--head-rate", type=float, default=1e-3)
-    parser.add_argument("--tokens", type=int, default=1536, help="tokens in a batch, padding included")
-    parser.add_argument("--shorten", type=float, default=0.5)
+    parser.add_argument("--tokens", type=int, default=2048, help="tokens in a batch, padding included")
+    parser.add_argument("--shorten", type=float, default=0.3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--start", type=Path, help="checkpoint to go on from")
@@ -100,9 +109,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
     pieces = model.WordPiece(model.base_folder() / "vocab.txt")
-    rows = content_rows(args.work / "train.jsonl", pieces, rng, args.shorten) + pair_rows(
-        args.work / "pairs_train.jsonl", pieces
-    )
+    rows = content_rows(args.work / "train.jsonl", pieces) + pair_rows(args.work / "pairs_train.jsonl", pieces)
     guard = model.from_base()
     if args.start:
         guard.load_state_dict(torch.load(args.start, weights_only=True))
@@ -115,12 +122,10 @@ def main() -> None:
     )
     peaks = [group["lr"] for group in optimizer.param_groups]
     weights = torch.tensor([WEIGHTS.get(name, 1.0) for name in LABELS])
-    per_epoch = len(batches(rows, args.tokens, random.Random(0)))
+    read = [row.window(rng, args.shorten) for row in rows]
+    per_epoch = len(batches(read, args.tokens, random.Random(0)))
     total = int(per_epoch * args.epochs)
-    print(
-        f"{len(rows)} rows, {sum(len(ids) for ids, _ in rows)} tokens, {per_epoch} batches an epoch, {total} steps",
-        flush=True,
-    )
+    print(f"{len(rows)} rows, {sum(map(len, read))} tokens, {per_epoch} batches an epoch, {total} steps", flush=True)
     started, step, seen, running = time.monotonic(), 0, 0, 0.0
     queue: list[list[int]] = []
     while True:
@@ -128,13 +133,14 @@ def main() -> None:
         if share >= 1:
             break
         if not queue:
-            queue = batches(rows, args.tokens, rng)
+            read = [row.window(rng, args.shorten) for row in rows]
+            queue = batches(read, args.tokens, rng)
         chosen = queue.pop()
         factor = min(1.0, (step + 1) / 100) * (1 - share)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
-        ids, mask = model.pad([rows[i][0] for i in chosen])
-        target = torch.from_numpy(np.stack([rows[i][1] for i in chosen]))
+        ids, mask = model.pad([read[i] for i in chosen])
+        target = torch.from_numpy(np.stack([rows[i].target for i in chosen]))
         known = ~torch.isnan(target)
         soft = torch.nan_to_num(target) * (1 - 2 * SMOOTHING) + SMOOTHING
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -88,6 +88,49 @@ async def test_a_decision_is_shown_with_its_bars_facts_findings_and_its_other_st
     assert f'<a href="{detail(3, "output")}">output: refuse</a>' in page
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"outcome": "passed", "score": 0.01, "pass_below": 0.02}, "0.01 is below 0.02, so it passed"),
+        (
+            {"outcome": "escalated", "score": 0.02, "pass_below": 0.02},
+            "0.02 is not below 0.02, so the next guard was asked",
+        ),
+        ({"outcome": "failed", "error": "timeout"}, "no verdict (timeout), so the next guard was asked"),
+    ],
+    ids=["passed", "escalated", "failed"],
+)
+async def test_a_decision_of_a_cascade_says_what_the_first_guard_said(
+    shop: Shop, said: dict[str, Any], shown: str
+) -> None:
+    cascade = [{"guard": "embedded", "latency_ms": 2.0, **said}]
+    await shop.keep(entry(record(1, verdicts=[verdict("rival-fruit", "forward", 0.1, cascade=cascade)])))
+    page = await shop.page(detail(1))
+    assert f"<dt>first, embedded</dt><dd>{shown}</dd>" in page
+
+
+async def test_a_policy_with_a_cascade_says_what_share_went_on_and_what_came_of_it(tmp_path: Path) -> None:
+    config = CONFIG.replace("guards:\n", "guards:\n  embedded: {engine: encoder}\n").replace(
+        "flag: 0.5, refuse: 0.8", "guard: [embedded, safeguard], flag: 0.5, refuse: 0.8"
+    )
+
+    def one(n: int, outcome: str, step: str) -> Any:
+        said = [{"guard": "embedded", "outcome": step, "score": 0.1, "pass_below": 0.2}]
+        return entry(record(n, action=outcome, verdicts=[verdict("rival-fruit", outcome, 0.1, cascade=said)]))
+
+    async with open_shop(tmp_path, config=config) as shop:
+        page = await shop.page("/console/policy?name=rival-fruit")
+        assert "<bdi>embedded</bdi> was asked about nothing yet." in page
+    async with open_shop(tmp_path, config=config) as shop:
+        passed = [one(n, "forward", "passed") for n in range(7)]
+        rest = [one(8, "forward", "escalated"), one(9, "flag", "escalated"), one(10, "refuse", "failed")]
+        await shop.keep(*passed, *rest)
+        page = await shop.page("/console/policy?name=rival-fruit")
+    assert "gave <strong>30.0%</strong> of 10 contents to the next guard: 7 passed, 2 were in doubt" in page
+    assert "1 it could not judge. In the end 2 of those that went on asked for an action." in page
+    assert page.count('<p class="stage">') == 1, "the rule of the other stage asks one guard"
+
+
 async def test_content_and_reasons_are_shown_on_a_click_only(shop: Shop) -> None:
     await shop.keep(*day(3))
     page = await shop.page(detail(3))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.calibrated import calibrated, find
+from models.calibration import PassBelow
 from models.engine import Score, Tier
 from models.evidence import Evidence
 from models.odds import sigmoid
@@ -27,7 +28,7 @@ pytest.importorskip("sklearn", reason="the extra `calibrate` is not installed")
 
 FRUIT = Subject(Policy("fruit", "r1", text="About fruit."), "fruit")
 MODEL = "safeguard@1b2c3d4e5f60"
-TARGETS = Targets(precision=[0.9], recall=[0.8], per_1000=[20.0])
+TARGETS = Targets(precision=[0.9], recall=[0.8], per_1000=[20.0], pass_recall=0.98)
 
 
 def judge() -> Judge:
@@ -150,6 +151,37 @@ def test_thresholds_are_measured_out_of_fold_and_false_alarms_on_honest_traffic(
     assert sum(s >= threshold for s in served) * 1000 / 500 == pytest.approx(alarms.per_1000.value), (
         "as it will be served"
     )
+
+
+def test_where_it_passes_in_a_cascade_is_measured_out_of_fold_and_kept_with_every_map(tmp_path: Path) -> None:
+    direct, reasoned = sample(300, 1), sample(300, 2, tier=Tier.REASONED)
+    found = fitted(tmp_path, direct[0] + reasoned[0], direct[1] + reasoned[1])
+    assert found.passing is not None
+    limit = found.passing.threshold
+    assert limit is not None
+    violations = found.scores[found.violates]
+    assert (violations >= limit).mean() >= 0.98
+    assert (violations < limit).any(), "so few may pass"
+    assert found.passing.recall.value == (violations >= limit).mean()
+    assert [c.pass_below for c in found.calibrations] == [PassBelow(score=limit, recall=0.98)] * 2
+    said = record(found)["pass_below"]
+    assert (said["target"], said["score"]) == ("pass recall 0.98", limit)
+    assert said["honest_that_go_on_per_1000"]["value"] < 1000
+
+
+def test_a_recall_of_1_passes_no_violation_and_without_a_map_there_is_no_limit(tmp_path: Path) -> None:
+    labels, scores = sample(200)
+    rows = rows_of(tmp_path, labels)
+    with Results(None) as results:
+        kept(rows, scores, results)
+        targets = Targets(pass_recall=1.0)
+        found = fit_tiers(judge(), FRUIT, rows, [], results, targets=targets, n_folds=5, seed=0)
+    (fit,) = found.calibrations
+    assert fit.pass_below is not None
+    assert (found.scores[found.violates] >= fit.pass_below.score).all()
+    rng = np.random.default_rng(3)
+    nothing = [Score(0.5, Tier.DIRECT, evidence=Evidence(logit=float(rng.normal()))) for _ in labels]
+    assert fitted(tmp_path, labels, nothing).passing is None
 
 
 def test_the_picture_is_one_svg_with_four_panels_and_the_thresholds_named(tmp_path: Path) -> None:

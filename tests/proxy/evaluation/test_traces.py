@@ -13,6 +13,7 @@ import pytest
 from models.engine import Score, Tier
 from models.evidence import Evidence, Kind
 from proxy.evaluation.columns import Column, measure
+from proxy.evaluation.gated import gated_columns
 from proxy.evaluation.rows import RowError
 from proxy.evaluation.traces import FITTED, LENGTH, VERDICT, Opinions, columns_of, read_traces
 
@@ -143,6 +144,28 @@ def test_too_few_rows_have_no_fitted_column_and_a_note(tmp_path: Path) -> None:
     columns = columns_of(read_traces([recorded(tmp_path, *many(20))], {}), seed=0)
     assert [c.about["score"] for c in columns] == [VERDICT, LENGTH]
     assert "nothing was fitted: needs at least" in str(columns[1].notes)
+
+
+def test_a_guard_in_front_of_recorded_answers_is_measured_as_a_cascade(tmp_path: Path) -> None:
+    answers = [
+        answer(i, violates=v, wrong=False, n_chars=100, text=f"text {i}")
+        for i, v in enumerate([True, True, False, False])
+    ]
+    traced = read_traces([recorded(tmp_path, *answers)], {}, with_rows=True)
+    keys = [row.row.key for row in traced if row.row is not None]
+    said = [
+        Score(0.1, Tier.ENCODER, n_tokens=5), Score(0.3, Tier.ENCODER, n_tokens=5),
+        Score(0.1, Tier.ENCODER, n_tokens=5, pass_below=0.1),
+    ]  # fmt: skip
+    opinions = Opinions("gate", dict(zip(keys, said, strict=False)))
+    (column,) = gated_columns(traced, opinions, threshold=0.5)
+    assert (column.guard, column.policy) == ("gate then m (verdict)", "p")
+    assert column.scores.tolist() == [0.1, 1.0, 0.0, 0.0]
+    found = column.cascade
+    assert found is not None
+    assert found.configured.goes_on.value == 3 / 4, "in doubt, at its limit, and without an opinion"
+    assert (found.configured.lost.value, found.n_failed) == (0.5, 1)
+    assert np.isnan(found.configured.ms)
 
 
 # Recorded answers of the real models (ToxicChat, three policies, medium effort): not part of this repository.
