@@ -13,7 +13,7 @@ WITHOUT_AMX := $(shell c++ -mno-amx-tile -mno-amx-int8 -E -x c++ /dev/null >/dev
 NATIVE_FLAGS := CFLAGS="$(CFLAGS) $(WITHOUT_AMX)" CXXFLAGS="$(CXXFLAGS) $(WITHOUT_AMX)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types unit conformance console-test format bench bench-proxy bench-stream bench-engine tune-test docs clean
+.PHONY: help install run test lint types unit conformance console-test format bench bench-proxy bench-stream bench-engine tune-test evaluate docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ bench-stream: $(READY) ## streams per second and time to the first text, window 
 
 bench-engine: $(READY) ## verdicts per second against llama.cpp's own ways (QUICK=1: under 10 min; THREADS=n; GPU=20b)
 	$(NATIVE_FLAGS) $(BIN)/python benchmarks/bench_engine.py
+
+evaluate: $(READY) ## measure the shipped guard anew and write its tables (DATA=folder EXTRA=folder WORK=folder; BEFORE=earlier weights)
+	@test -n "$(DATA)" -a -n "$(EXTRA)" -a -n "$(WORK)" || { echo "make: DATA, EXTRA and WORK are needed; see models/weights/MODEL_CARD.md"; exit 2; }
+	$(BIN)/python -m tools.train_guard.measure --data $(DATA) --extra $(EXTRA) --work $(WORK) $(if $(BEFORE),--before $(BEFORE))
 
 docs: $(READY) ## write docs/configuration.md anew
 	$(BIN)/python tools/configuration_page.py > docs/configuration.md

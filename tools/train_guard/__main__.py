@@ -1,4 +1,4 @@
-"""Runs the lot: data, training, export, evaluation, and the files that ship.
+"""Runs the lot: data, training, export, calibration, the files that ship, and what they are worth on sets kept apart.
 
 ``python -m tools.train_guard --data DATA --extra EXTRA --work WORK --out models/weights``
 
@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--extra", required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", default="30", help="longest training time")
+    parser.add_argument("--minutes", default="45", help="longest training time")
+    parser.add_argument("--before", help="folder with an earlier version, measured in the same run")
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
     args = parser.parse_args()
     work = str(args.work)
@@ -43,13 +44,20 @@ def main() -> None:
         ("data", "--data", args.data, "--extra", args.extra, "--out", work),
         ("train", "--work", work, "--minutes", args.minutes),
         ("export", "--work", work),
-        ("evaluate", "--data", args.data, "--extra", args.extra, "--work", work, "--kind", args.kind),
+        ("evaluate", "--work", work, "--kind", args.kind),
     )
     environment = os.environ | {"PYTHONHASHSEED": "0"}
-    for name, *rest in steps:
+
+    def run(name: str, *rest: str) -> None:
         subprocess.run([sys.executable, "-m", f"tools.train_guard.{name}", *rest], check=True, env=environment)
+
+    for name, *rest in steps:
+        run(name, *rest)
     ship(args.work, args.out, args.kind)
-    subprocess.run([sys.executable, "-m", "tools.train_guard.card", "--work", work, "--out", str(args.out)], check=True)
+    run("example", "--weights", str(args.out), "--config", "config.example.yaml")
+    run("card", "--work", work, "--out", str(args.out))
+    before = ("--before", str(args.before)) if args.before else ()
+    run("measure", "--data", args.data, "--extra", args.extra, "--work", work, "--weights", str(args.out), *before)
 
 
 if __name__ == "__main__":

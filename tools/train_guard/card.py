@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tools.train_guard.evaluate import REFUSE_MARGIN
 from tools.train_guard.labels import BASE_RATE, BLOCKING, CONTENT_LABELS, LABELS
+from tools.train_guard.tables import BEGIN, END
 
 ATTRIBUTION = {
     "ailuminate": "MLCommons AILuminate demo prompts (mlcommons/ailuminate)",
@@ -30,6 +32,9 @@ ATTRIBUTION = {
     "bipia_documents": "Microsoft BIPIA", "bipia_injected": "Microsoft BIPIA",
     "self-instruct": "seed and user-oriented instructions of yizhongw/self-instruct", "surge_toxicity": "Surge AI toxicity sample",
     "arena_hard": "lmarena/arena-hard-auto", "role_prompts": "awesome-chatgpt-prompts (a fork of 2023)", "hh_harmless": "anthropics/hh-rlhf, human turns, weakly labelled by word lists",
+    "hatemoji": "Kirk et al. 2022, HatemojiBuild (HannahKirk/Hatemoji)", "aart": "Radharapu et al. 2023, AART (google-research-datasets)",
+    "dia_safety": "Sun et al. 2022, DiaSafety (thu-coai)", "dia_safety_safe": "Sun et al. 2022, DiaSafety (thu-coai)",
+    "coconot": "Brahman et al. 2024, CoCoNot (allenai/noncompliance)", "coconot_contrast": "Brahman et al. 2024, CoCoNot (allenai/noncompliance)", "coconot_answers": "Brahman et al. 2024, CoCoNot (allenai/noncompliance)",
     "gsm8k": "openai/grade-school-math", "generated": "templates in tools/train_guard",
     "gpteacher_code": "teknium1/GPTeacher", "gpteacher_roleplay": "teknium1/GPTeacher", "gpteacher_tools": "teknium1/GPTeacher",
     "gpteacher_code_answers": "teknium1/GPTeacher", "gpteacher_roleplay_answers": "teknium1/GPTeacher", "gpteacher_tools_answers": "teknium1/GPTeacher",
@@ -37,9 +42,11 @@ ATTRIBUTION = {
 }  # fmt: skip
 NOT_FOR = """\
 * It is a first filter, not a judge: a model of 22 M parameters reacts to words. Contrasts that turn on meaning (quotation, negation,
-  reclaimed words, fiction, counter-speech) go wrong in both directions; HateCheck below shows how far. gpt-oss-safeguard is the judge.
-* It reads English. Other languages, ciphers, leetspeak and text in images pass it.
-* `pair` works for policies about a topic; fine lines inside a topic ("allowed if educational") are beyond it.
+  reclaimed words, fiction, counter-speech) still go wrong in both directions; HateCheck by functionality, below, shows which.
+  gpt-oss-safeguard is the judge.
+* It reads English. Other languages, ciphers, leetspeak and text in images pass it; the row `injection_other_languages` shows how much.
+* `pair` works for policies about a topic. It follows an inverted policy only where the inversion stands in what the policy forbids, and
+  fine lines inside a topic ("allowed if educational") are beyond it; of a long policy it reads about 120 tokens of what violates.
 * Categories are learnt from small sets (sexual/minors, self-harm, weapons, misinfo, fraud below a thousand positive rows each, much of
   it from templates). A score is calibrated on validation rows re-weighted to the stated base rate: other traffic, other meaning.
 * `misinfo` sees requests to write falsehoods, not whether a claim is true. `profanity` alone refuses nothing.
@@ -52,11 +59,6 @@ def percent(entry: dict[str, Any]) -> str:
     return f"{100 * entry['share']:.1f} % ({100 * entry['low']:.1f}-{100 * entry['high']:.1f}; {entry['fired']}/{entry['n']})"
 
 
-def ranged(values: list[float]) -> str:
-    """A figure with its interval."""
-    return f"{values[0]:.3f} ({values[1]:.3f}-{values[2]:.3f})"
-
-
 def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], metadata: dict[str, Any]) -> str:
     """The text of the model card."""
     out = [
@@ -66,33 +68,14 @@ def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], me
         "The first fourteen read `[CLS] content [SEP]`; `pair` reads `[CLS] policy [SEP] content [SEP]` (token types all zero) for policies of your own.",
         "The head is what llama.cpp computes with rank pooling. `embedded.json` holds calibration and thresholds:",
         f"`score = sigmoid(a * logit + b)`, fitted on validation rows re-weighted to a base rate of {BASE_RATE:.0%} per category.", "",
-        "Figures come from the file itself, through llama.cpp, with 95 % intervals (bootstrap of the rows for AUPRC and AUROC, Wilson for shares).",
         "One training run, one seed: the spread between runs is not in the intervals.", "",
         "## What it is not good for", "", NOT_FOR, "", "## Test sets (never trained or selected on)", "",
-        f"Aggregate: {results['aggregate']['chosen']} of the calibrated scores, chosen on validation rows (AUPRC there: "
-        + ", ".join(f"{name} {value:.3f}" for name, value in results["aggregate"]["validation_auprc"].items()) + ").",
-        "Flagged: any category but profanity reaches its flag threshold. Refused: one of " + ", ".join(f"`{name}`" for name in metadata["refusing"]) + " reaches its refuse threshold",
-        "(the others only flag; these are the thresholds of `config.example.yaml`). Thresholds come from validation rows. Their margin, and which categories may refuse at all, were chosen",
-        "after a first measurement had refused 2.2 % of ToxicChat's and 3.3 % of wildguard's benign rows, and with the false alarms by category in view: read the two refused columns as optimistic.",
-        "AUPRC and AUROC are not touched by that. At most eight windows of a text are read here.",
-        "",
-        "| set | rows (violating) | AUPRC | AUROC | benign refused | benign flagged | violating refused | violating flagged |", "|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for name, entry in results["tests"].items():
-        ranges = [ranged(entry[key]) if key in entry else "-" for key in ("auprc", "auroc")]
-        shares = [
-            percent(entry[key]) if key in entry else "-"
-            for key in ("benign_refused", "benign_flagged", "violating_refused", "violating_flagged")
-        ]
-        out.append("| " + " | ".join([name, f"{entry['n']} ({entry['positives']})", *ranges, *shares]) + " |")
-    toxic = results["tests"]["toxicchat"]
-    jail = results["tests"]["toxicchat_jailbreak"]
-    out += [
-        "", f"ToxicChat with the torch weights instead of the file: AUPRC {toxic['torch_auprc']:.3f}; by other aggregates: "
-        + ", ".join(f"{name} {value:.3f}" for name, value in toxic["auprc_by_aggregate"].items()) + ".",
-        f"`injection` alone on the jailbreak label: AUPRC {ranged(jail['injection_auprc'])}, AUROC {ranged(jail['injection_auroc'])}.",
-        "The mitre_frr halves come from one generator and share phrases; their split is by hash of the text. Teen and vibecheck sets follow policies of their own",
-        "and are shown as a stress test of the fixed categories, not of `pair`.",
+        "Measured with the product's own `safeguard evaluate` and `safeguard screen` on the file that ships, 95 % intervals by bootstrap: `make evaluate DATA=… EXTRA=… WORK=…`.",
+        "Thresholds of `config.example.yaml` come from validation rows: benign chat there is refused at most in three of a thousand cases and flagged in 25, by all categories together, and `refuse` was then",
+        f"moved up by {REFUSE_MARGIN} on the logit scale. That margin, and which categories may refuse at all, were chosen when a first version had refused 2.2 % of ToxicChat's benign rows: read the decisions as optimistic.",
+        "Teen, vibecheck and spam sets come with policies of their own, which nobody trained on: the `pair` output reads policy and content.",
+        "The mitre_frr halves come from one generator and share phrases; their split is by hash of the text.", "",
+        BEGIN, END,
     ]  # fmt: skip
     valid = results["validation"]
     out += ["", "## Validation rows (used for calibration and thresholds)", "",

@@ -1,7 +1,7 @@
-"""Measures a trained guard, on the torch model and on the GGUF file through llama.cpp, and writes its metadata.
+"""Calibrates a trained guard on validation rows, through its GGUF file, and writes its metadata.
 
-Calibration, thresholds and the choice of the aggregate use validation rows only; the test sets are read
-afterwards. Results go to ``results.json``; the shipped metadata to ``embedded.json``.
+The test sets are not read here (`tools.train_guard.measure` does, with the files that ship). Results go to ``results.json``;
+the shipped metadata to ``embedded.json``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from models.condensing import condense
 from models.tuning.network import Network
-from tools.train_guard import calibrate, model, test_sets
+from tools.train_guard import calibrate, model
 from tools.train_guard.data import CHAT_SOURCES
 from tools.train_guard.labels import (
     BASE_RATE,
@@ -46,7 +46,6 @@ CHAT_VIOLATIONS = (
     "surge_toxicity",
     "convabuse",
 )
-SIMPLE = "max of categories"
 REFUSE_SHARE, FLAG_SHARE = 0.003, 0.025
 REFUSE_PRECISION, REFUSE_MARGIN = 0.97, 0.8
 """Refusing needs this precision on validation rows at the base rate, and is then moved up by the margin on the logit scale:
@@ -79,27 +78,13 @@ class Scorer:
         for row, text in enumerate(texts):
             key = (policies[row] if policies else None, text)
             if key not in self._seen:
-                policy = self.native.tokenize(policies[row]) if policies else None
+                policy = condense(policies[row], model.POLICY_TOKENS, self.native.tokenize) if policies else None
                 cut = model.windows(self.native.tokenize(text), policy)
                 chosen = cut if len(cut) <= 8 else cut[:4] + cut[-4:]
                 self._seen[key] = np.max([self.native.logits(ids) for ids in chosen], axis=0)
             result[row] = self._seen[key]
         np.save(path, result)
         return result
-
-
-def interval(
-    metric: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, scores: np.ndarray, rounds: int = 500
-) -> list[float]:
-    """A metric with its 95 % bootstrap interval: value, low, high."""
-    rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(rounds):
-        at = rng.integers(0, len(labels), len(labels))
-        if 0 < labels[at].sum() < len(at):
-            drawn.append(metric(labels[at], scores[at]))
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return [round(float(x), 4) for x in (metric(labels, scores), low, high)]
 
 
 def share(fired: np.ndarray) -> dict[str, Any]:
@@ -115,20 +100,6 @@ def share(fired: np.ndarray) -> dict[str, Any]:
     }
 
 
-def aggregates(scores: np.ndarray) -> dict[str, np.ndarray]:
-    """The ways to turn fourteen scores into one that are compared on validation rows."""
-    blocking = scores[:, [LABELS.index(name) for name in BLOCKING]]
-    whole = scores[:, LABELS.index("any")]
-    top = np.sort(blocking, axis=1)
-    return {
-        "max of categories": top[:, -1],
-        "any": whole,
-        "max of categories and any": np.maximum(top[:, -1], whole),
-        "mean of any and max of categories": (whole + top[:, -1]) / 2,
-        "noisy or of categories": 1 - np.prod(1 - blocking, axis=1),
-    }
-
-
 def parity(guard: Network, work: Path, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[str, Any]:
     """Differences between torch and each GGUF file on the same ids, and between the two tokenizers."""
     pieces = model.WordPiece(model.base_folder() / "vocab.txt")
@@ -138,7 +109,8 @@ def parity(guard: Network, work: Path, rows: list[dict[str, Any]], pairs: list[d
         native = NativeGuard(work / f"guard-{kind}.gguf", 1)
         differences, probabilities, mismatches = [], [], 0
         for text, policy in texts:
-            ids, policy_ids = pieces.encode([text])[0], pieces.encode([policy])[0] if policy else None
+            ids = pieces.encode([text])[0]
+            policy_ids = condense(policy, model.POLICY_TOKENS, native.tokenize) if policy else None
             mismatches += ids != native.tokenize(text)
             sequence = model.windows(ids, policy_ids)[0]
             expected, actual = model.logits(guard, [sequence])[0], native.logits(sequence)
@@ -240,15 +212,12 @@ def thresholds(
 def main() -> None:
     """Evaluate ``guard.pt`` and its GGUF files; write results.json and embedded.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--extra", type=Path, required=True)
     parser.add_argument(
         "--work", type=Path, required=True, help="folder with guard.pt, the GGUF files and validation.jsonl"
     )
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
-    parser.add_argument("--version", default="1")
+    parser.add_argument("--version", default="2")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--validation-only", action="store_true", help="stop before the test sets are read")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     gguf = args.work / f"guard-{args.kind}.gguf"
@@ -266,15 +235,7 @@ def main() -> None:
 
     chat = np.array([row["source"] in CHAT_SOURCES for row in rows])
     bad = np.array([row["source"].split(":")[0] in CHAT_VIOLATIONS and row["labels"].get("any") == 1 for row in rows])
-    sample = (np.arange(len(rows))[chat | bad], bad[chat | bad].astype(int))
-    choices = {
-        name: round(float(average_precision_score(sample[1], values[sample[0]])), 4)
-        for name, values in aggregates(scores).items()
-    }
-    # The maximum names its category and is what the proxy uses; another aggregate has to be clearly better.
-    best = max(choices, key=lambda name: choices[name])
-    aggregate = best if choices[best] > choices[SIMPLE] + 0.01 else SIMPLE
-    results: dict[str, Any] = {"aggregate": {"chosen": aggregate, "validation_auprc": choices}}
+    results: dict[str, Any] = {}
     refuse = np.array([limits[name]["refuse"] if name in REFUSING else np.inf for name in BLOCKING])
     flag = np.array([limits[name]["flag"] for name in BLOCKING])
     columns = [LABELS.index(name) for name in BLOCKING]
@@ -343,56 +304,8 @@ def main() -> None:
         "pass_below": pass_below,
     }
     (args.work / "embedded.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
-    if not args.validation_only:
-        results["parity"] = parity(model.load(args.work / "guard.pt"), args.work, rows, pairs)
-        results["latency_ms"] = latency(gguf)
-        results["tests"] = {}
-        for name, items in test_sets.tests(args.data, args.extra).items():
-            labels = np.array([label for _, label in items])
-            values = calibrate.score(scorer(name.replace("/", "_"), [text for text, _ in items]), calibration)
-            entry: dict[str, Any] = {"n": len(items), "positives": int(labels.sum())}
-            if 0 < labels.sum() < len(labels):
-                one = aggregates(values)
-                entry |= {
-                    "auprc": interval(average_precision_score, labels, one[aggregate]),
-                    "auroc": interval(roc_auc_score, labels, one[aggregate]),
-                }
-                entry["auprc_by_aggregate"] = {
-                    key: round(float(average_precision_score(labels, column)), 4) for key, column in one.items()
-                }
-                if name == "toxicchat_jailbreak":
-                    column = values[:, LABELS.index("injection")]
-                    entry |= {
-                        "injection_auprc": interval(average_precision_score, labels, column),
-                        "injection_auroc": interval(roc_auc_score, labels, column),
-                    }
-                if name == "toxicchat":
-                    guard = model.load(args.work / "guard.pt")
-                    pieces = model.WordPiece(model.base_folder() / "vocab.txt")
-                    cut = [
-                        (row, ids)
-                        for row, text in enumerate(pieces.encode([text for text, _ in items]))
-                        for ids in model.windows(text)[:8]
-                    ]
-                    raw = np.full((len(items), len(LABELS)), -1e9, dtype=np.float32)
-                    np.maximum.at(raw, [row for row, _ in cut], model.logits(guard, [ids for _, ids in cut]))
-                    entry["torch_auprc"] = round(
-                        float(
-                            average_precision_score(labels, aggregates(calibrate.score(raw, calibration))[aggregate])
-                        ),
-                        4,
-                    )
-            for key, limit in (("refused", refuse), ("flagged", flag)):
-                hits = fired(values, limit)
-                for part, chosen in (("benign", labels == 0), ("violating", labels == 1)):
-                    if chosen.any():
-                        entry[f"{part}_{key}"] = share(hits[chosen])
-                entry[f"{key}_by_category"] = {
-                    c: int(n)
-                    for c, n in zip(BLOCKING, (values[:, columns] >= limit)[labels == 0].sum(axis=0), strict=True)
-                    if n
-                }
-            results["tests"][name] = entry
+    results["parity"] = parity(model.load(args.work / "guard.pt"), args.work, rows, pairs)
+    results["latency_ms"] = latency(gguf)
     results["base_rate"] = BASE_RATE
     (args.work / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({key: value for key, value in results.items() if key != "sanity"}, indent=1))

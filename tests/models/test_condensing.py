@@ -1,0 +1,86 @@
+"""What an encoder reads of a policy."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.condensing import condense
+
+POLICY = """# Pear Policy (#PP)
+
+## Instructions
+
+Decide whether the content is about pears.
+
+## Definitions
+
+- **Pear**: a fruit.
+
+## VIOLATES (1)
+
+- **P1.a** Names a pear.
+- Praises cider; asks for it.
+
+## SAFE (0)
+
+- Apples.
+
+## Examples
+
+- "A pear." → 1
+"""
+
+
+def read(policy: str, room: int = 100) -> str:
+    """The words that are read; a word is a token."""
+    words: list[str] = []
+
+    def encode(text: str) -> list[int]:
+        start = len(words)
+        words.extend(text.split())
+        return list(range(start, len(words)))
+
+    return " ".join(words[i] for i in condense(policy, room, encode))
+
+
+def test_of_a_policy_with_sections_what_violates_is_read() -> None:
+    assert read(POLICY) == "Pear Policy (#PP). VIOLATES (1). P1.a Names a pear. Praises cider; asks for it."
+
+
+@pytest.mark.parametrize("room", [1, 5, 9])
+def test_no_more_is_read_than_there_is_room_for(room: int) -> None:
+    assert read(POLICY, room).split() == read(POLICY).split()[:room]
+
+
+def test_a_plain_text_is_read_from_its_start() -> None:
+    assert read("No pears. They are\nforbidden: all of them.") == "No pears. They are forbidden: all of them."
+
+
+@pytest.mark.parametrize(
+    ("heading", "is_read"),
+    [
+        ("## Not allowed", True),
+        ("## Prohibited content", True),
+        ("## Unsafe", True),
+        ("### Includes", True),
+        ("Flag the following:", True),
+        ("## Allowed", False),
+        ("## Non-violating content", False),
+        ("### Excludes", False),
+        ("Do not flag:", False),
+        ("**Exceptions:**", False),
+        ("LABEL FORMAT", False),
+        ("## Goal", False),
+    ],
+)
+def test_a_section_is_read_by_its_heading(heading: str, is_read: bool) -> None:
+    assert ("ZQ-MARK" in read(f"Title\n\n{heading}\n\n- ZQ-MARK\n")) is is_read
+
+
+@pytest.mark.parametrize("policy", ["## Definitions\n\n- A pear is a fruit.", "Goal:\nno pears", "## Examples"])
+def test_a_policy_of_which_nothing_would_be_left_is_read_as_it_is(policy: str) -> None:
+    assert read(policy)
+
+
+def test_a_policy_without_any_word_gives_nothing() -> None:
+    assert read("---\n\n***") == ""

@@ -1,0 +1,222 @@
+"""Measures the shipped guard with the product's own commands, and writes the tables of the model card and the README.
+
+``python -m tools.train_guard.measure --data DATA --extra EXTRA --work WORK --weights models/weights``
+
+Ranking comes from ``safeguard evaluate`` (1,000 bootstrap resamples), decisions from ``safeguard screen`` under
+``config.example.yaml``. With ``--before FOLDER`` an earlier version is measured in the same run. Verdicts are kept in
+``WORK``, so that the command goes on where it stopped. Figures go to ``quality.json`` beside the weights; `tables` makes
+Markdown of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools.train_guard import test_sets
+from tools.train_guard.tables import put_in, tables
+
+ROOT = Path(__file__).parents[2]
+CATEGORIES = {"toxicchat": "any", "toxicchat_jailbreak": "injection", "hatecheck": "hate"}
+"""Sets whose labels one of the categories answers; the others have policies of their own, which the pair output reads."""
+DECIDED = (
+    "toxicchat",
+    "notinject",
+    "mitre_frr",
+    "wildguard_benign",
+    "hatecheck",
+    "simple_safety_tests",
+    "injection_other_languages",
+    "vibecheck_other_languages",
+)
+"""Sets put through the rules of ``config.example.yaml``."""
+MEMORY = """
+import resource, sys, time
+from pathlib import Path
+from models.encoder import EncoderJudge
+from models.engine import GuardPolicy, Passage
+judge = EncoderJudge(Path(sys.argv[1]), name="guard", n_threads=1, max_content_tokens=100000)
+policy, took = GuardPolicy("any", "Any.", category="any"), []
+for n in range(40):
+    began = time.perf_counter()
+    judge.judge([Passage("user", f"{n} " + "word " * int(sys.argv[2]))], [policy], lambda: False)
+    took.append(time.perf_counter() - began)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1000 * sorted(took)[len(took) // 2])
+"""
+
+
+class Bench:
+    """Runs the product's commands on rows, with the shipped weights and perhaps earlier ones."""
+
+    def __init__(self, work: Path, weights: Path, before: Path | None) -> None:
+        self._work = work
+        work.mkdir(parents=True, exist_ok=True)
+        self.guards = {"embedded": weights / "embedded.gguf"} | ({"before": before / "embedded.gguf"} if before else {})
+        guard = {"engine": "encoder", "threads": 2, "canaries": False}
+        self._config = work / "measure.yaml"
+        self._config.write_text(
+            yaml.safe_dump(
+                {
+                    "upstreams": {"default": {"base_url": "demo"}},
+                    "guards": {name: guard | {"model": str(path.resolve())} for name, path in self.guards.items()},
+                    "default_guard": "embedded",
+                    "policies": {name: {"text": f"{name}.", "category": name} for name in set(CATEGORIES.values())},
+                    "routes": [{"name": "default", "upstream": "default", "input": [{"policy": "any", "flag": 0.5}]}],
+                }
+            ),
+            encoding="utf-8",
+        )
+
+    def rank(
+        self, rows: Iterable[tuple[str, int]], policies: Sequence[str], threshold: float = 0.5
+    ) -> list[dict[str, Any]]:
+        """The columns of ``safeguard evaluate``: each guard with each policy.
+
+        Args:
+            rows: Content and label.
+            policies: Names of categories, or ``NAME=FILE``.
+            threshold: From which score on a row counts as caught.
+        """
+        arguments = [
+            "--data",
+            self._rows(rows),
+            "--results",
+            self._work / "results.jsonl",
+            "--threshold",
+            threshold,
+            "--json",
+        ]
+        arguments += [x for name in self.guards for x in ("--guard", name)]
+        arguments += [x for policy in policies for x in ("--policy", policy)]
+        columns: list[dict[str, Any]] = json.loads(self._run("evaluate", "--config", self._config, *arguments))[
+            "columns"
+        ]
+        for column in columns:
+            if column["failed"]:
+                raise SystemExit(f"{column['guard']}, {column['policy']}: rows without a verdict: {column['failed']}")
+        return columns
+
+    def decide(self, rows: Iterable[tuple[str, int]], config: Path) -> dict[str, dict[str, int]]:
+        """How many rows of each label take which action under a configuration."""
+        labels = [label for _, label in rows]
+        out = self._work / "decisions.jsonl"
+        self._run("screen", "--config", config, "--restart", "--output", out, self._rows(rows))
+        found: dict[str, Counter[str]] = {}
+        for line in out.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            kind = "violating" if labels[int(row["id"])] else "benign"
+            found.setdefault(kind, Counter())[row["action"]] += 1
+        return {kind: dict(counts) for kind, counts in found.items()}
+
+    def policy(self, name: str, text: str) -> str:
+        """A policy as an argument of ``safeguard evaluate``."""
+        path = self._work / "policies" / f"{name}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return f"{name}={path}"
+
+    def cost(self, n_words: int) -> dict[str, float]:
+        """Peak memory of a process that judges, in MiB, and the median of a pass on one thread, in milliseconds."""
+        command = [sys.executable, "-c", MEMORY, str(self.guards["embedded"]), str(n_words)]
+        memory, ms = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split()
+        return {"peak_mib": round(float(memory), 1), "ms": round(float(ms), 2)}
+
+    def _rows(self, rows: Iterable[tuple[str, int]]) -> Path:
+        path = self._work / "rows.jsonl"
+        lines = (
+            json.dumps({"id": str(n), "text": text, "label": label}) + "\n" for n, (text, label) in enumerate(rows)
+        )
+        path.write_text("".join(lines), encoding="utf-8")
+        return path
+
+    def _run(self, *arguments: object) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"safeguard {' '.join(map(str, arguments))} ended with {done.returncode}")
+        return done.stdout
+
+
+def _figures(column: dict[str, Any]) -> dict[str, Any]:
+    wanted = ("auprc", "auroc", "best_f1", "recall_at_5")
+    return {name: [column["figures"][name][key] for key in ("value", "low", "high")] for name in wanted}
+
+
+def measure(bench: Bench, data: Path, extra: Path, metadata: dict[str, Any]) -> dict[str, Any]:
+    """All figures; see the module."""
+    sets, pairs = test_sets.tests(data, extra), test_sets.pairs(data)
+    ranking = []
+    for name in (*CATEGORIES, *pairs):
+        policy = CATEGORIES.get(name) or bench.policy(name, pairs[name][0][0])
+        columns = bench.rank(sets[name], [policy])
+        row = {
+            "set": name,
+            "output": CATEGORIES.get(name, "pair"),
+            "rows": columns[0]["rows"],
+            "violating": columns[0]["violations"],
+        }
+        ranking.append(row | {column["guard"]: _figures(column) for column in columns})
+        print(json.dumps(ranking[-1]), flush=True)
+    steering = []
+    for topic, name, text, rows in test_sets.steering(data):
+        for column in bench.rank(rows, [bench.policy(name, text)]):
+            if column["guard"] == "embedded":
+                caught = column["figures"]["auroc"]["value"]
+                steering.append({"contents": topic, "policy": name, "auroc": caught})
+    functionality = []
+    cases = test_sets.hatecheck(data)
+    threshold = metadata["thresholds"]["hate"]["flag"]
+    for name in sorted({case["functionality"] for case in cases}):
+        rows = [
+            (case["test_case"], int(case["label_gold"] == "hateful")) for case in cases if case["functionality"] == name
+        ]
+        entry: dict[str, Any] = {"functionality": name, "rows": len(rows), "hateful": rows[0][1]}
+        for column in bench.rank(rows, ["hate"], threshold):
+            caught = column["figures"]["recall" if rows[0][1] else "false_alarms"]["value"]
+            entry[column["guard"]] = caught if rows[0][1] else 1 - caught
+        functionality.append(entry)
+    decisions = {name: bench.decide(sets[name], ROOT / "config.example.yaml") for name in DECIDED}
+    size = bench.guards["embedded"].stat().st_size / 1e6
+    return {
+        "sha256": metadata["sha256"],
+        "version": metadata["version"],
+        "ranking": ranking,
+        "steering": steering,
+        "functionality": functionality,
+        "decisions": decisions,
+        "cost": {"megabytes": round(size, 1), "words_64": bench.cost(62), "words_250": bench.cost(250)},
+    }
+
+
+def main() -> None:
+    """Measure, write ``quality.json``, and put the tables into the model card and the README."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--extra", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=ROOT / "models/weights")
+    parser.add_argument("--before", type=Path, help="folder with an earlier embedded.gguf and embedded.json")
+    args = parser.parse_args()
+    metadata = json.loads((args.weights / "embedded.json").read_text(encoding="utf-8"))
+    quality = measure(Bench(args.work, args.weights, args.before), args.data, args.extra, metadata)
+    (args.weights / "quality.json").write_text(json.dumps(quality, indent=1) + "\n", encoding="utf-8")
+    for path in (args.weights / "MODEL_CARD.md", ROOT / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(put_in(text, tables(quality, brief=path.name == "README.md")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
