@@ -164,8 +164,11 @@ class ReviewPages:
             flagged, days = _flagged(item, form.get("exempt", "")), _days(form.get("days", ""))
             if expected not in _LOOKED_AT:  # nothing is let pass about which nobody has said anything
                 self._queue.decide(item.id, State.OVERTURNED, reviewer, note, expected=expected)
+                expected = State.OVERTURNED
             until = self._queue.clock() + days * DAY_US
-            self._queue.add_exception(flagged, expires_us=until, by=reviewer, why=note, item=item.id)
+            self._queue.add_exception(
+                flagged, expires_us=until, by=reviewer, why=note, item=item.id, expected=expected
+            )
             return _address(kept, item)
         if word not in DECIDED:
             raise Refused(400, f"word must be one of {', '.join(DECIDED)}, exception.")

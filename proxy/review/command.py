@@ -223,7 +223,13 @@ def _except(queue: ReviewQueue, args: argparse.Namespace) -> int:
     by, until = _name(args.by, "--by"), in_us(args.expires)
     made = [
         queue.add_exception(
-            flagged, expires_us=until, by=by, why=args.why, item=item.id, any_revision=args.any_revision
+            flagged,
+            expires_us=until,
+            by=by,
+            why=args.why,
+            item=item.id,
+            expected=item.state,
+            any_revision=args.any_revision,
         )
         for flagged in those
     ]

@@ -143,9 +143,7 @@ class ReviewQueue:
         now = self.clock()
         with self._writing() as db:
             item = self._item(db, id)
-            if expected is not None and item.state is not expected:
-                by = f" by {_shown(item.reviewer)}" if item.reviewer is not None else ""
-                raise ReviewConflict(f"item {item.id}: is {item.state}{by} in the meantime")
+            _check_expected(item, expected)
             db.execute(
                 "UPDATE items SET state = ?, reviewer = ?, note = ?, decided_us = ? WHERE id = ?",
                 (state.value, reviewer, note, now, item.id),
@@ -225,6 +223,7 @@ class ReviewQueue:
         by: str,
         why: str = "",
         item: int | None = None,
+        expected: State | None = None,
         any_revision: bool = False,
     ) -> Exemption:
         """Let a policy pass exactly the content that it has flagged.
@@ -235,10 +234,12 @@ class ReviewQueue:
             by: Who wants it.
             why: The reason.
             item: The item that it comes from.
+            expected: What whoever wants it believes that people say about that item; None: whatever.
             any_revision: Whether it outlives a change of the policy's text.
 
         Raises:
-            ReviewError: It has no fingerprint, or would be over already.
+            ReviewConflict: They say something else.
+            ReviewError: It has no fingerprint, or would be over already; or there is no such item.
         """
         _check_words("by", by, MAX_NAME_CHARS, needed=True)
         _check_words("why", why, MAX_NOTE_CHARS)
@@ -250,6 +251,8 @@ class ReviewQueue:
         revision = None if any_revision else flagged.revision
         row = (flagged.policy, flagged.fingerprint, revision, now, expires_us, by, why, item)
         with self._writing() as db:
+            if item is not None and expected is not None:
+                _check_expected(self._item(db, item), expected)
             sql = (
                 'INSERT INTO exemptions (policy, fingerprint, revision, created_us, expires_us, "by", why, item) '
                 f"VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING {EXEMPTION}"
@@ -336,6 +339,12 @@ def _check_words(name: str, text: str, most: int, *, needed: bool = False) -> No
         raise ReviewError(f"{name}: is longer than {most} characters")
     if (problem := check_text(text)) is not None:
         raise ReviewError(f"{name}: {problem}")
+
+
+def _check_expected(item: Item, expected: State | None) -> None:
+    if expected is not None and item.state is not expected:
+        by = f" by {_shown(item.reviewer)}" if item.reviewer is not None else ""
+        raise ReviewConflict(f"item {item.id}: is {item.state}{by} in the meantime")
 
 
 def _shown(name: str | None) -> str:
