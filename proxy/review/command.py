@@ -229,6 +229,7 @@ def _except(queue: ReviewQueue, args: argparse.Namespace) -> int:
             why=args.why,
             item=item.id,
             expected=item.state,
+            edition=item.edition,
             any_revision=args.any_revision,
         )
         for flagged in those
