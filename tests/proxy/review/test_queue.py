@@ -74,9 +74,9 @@ def test_nobody_decides_about_what_was_flagged_after_they_looked(queue: ReviewQu
     queue.add([new_item("a", "music")])
     with pytest.raises(ReviewConflict, match="more of it was flagged"):
         queue.decide(number, State.OVERTURNED, "kim", expected=seen.state, edition=seen.edition)
-    more = {"expires_us": clock() + DAY_US, "by": "kim", "item": number, "edition": seen.edition}
+    until, edition = clock() + DAY_US, seen.edition
     with pytest.raises(ReviewConflict, match="more of it was flagged"):
-        queue.add_exception(seen.flagged[0], **more)
+        queue.add_exception(seen.flagged[0], expires_us=until, by="kim", item=number, edition=edition)
     assert queue.get(number).state is State.PENDING
 
 
