@@ -508,3 +508,9 @@ def test_a_guard_remembers_as_many_verdicts_as_it_is_told(tmp_path: Path) -> Non
 @pytest.mark.parametrize("url", ["https://u:sesame@x/v1", "https://sesame@x/v1", "https://x/v1?key=sesame"])
 def test_a_complaint_about_a_url_does_not_show_what_can_be_a_key(tmp_path: Path, url: str) -> None:
     assert "sesame" not in complaint(tmp_path, changed("base_url: demo", f'base_url: "{url}"'))
+
+
+@pytest.mark.timeout(20)
+def test_a_device_without_an_end_is_no_configuration() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: has no end that is near"):
+        load_config(Path("/dev/zero"))
