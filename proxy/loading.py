@@ -461,7 +461,9 @@ def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
         with path.open("rb") as stream:  # a device has no size, and may have no end
             data = stream.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: has no end that is near; no configuration may have more than {MAX_FILE_BYTES} bytes")
+            raise ConfigError(
+                f"{path}: has no end that is near; no configuration may have more than {MAX_FILE_BYTES} bytes"
+            )
         text = data.decode()
     except OSError as e:
         raise ConfigError(f"{path}: cannot read the configuration: {e.strerror}") from None

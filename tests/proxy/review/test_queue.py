@@ -339,6 +339,12 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
         ReviewQueue(tmp_path / "review.db").add([new_item()])
 
 
+def test_a_folder_in_the_place_of_the_file_is_an_error_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "review.db").mkdir()
+    with pytest.raises(ReviewError, match=r"review\.db: Is a directory$"):
+        ReviewQueue(tmp_path / "review.db").add([new_item()])
+
+
 def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path, queue: ReviewQueue) -> None:
     queue.add([new_item()])
     other = sqlite3.connect(tmp_path / "review.db")
