@@ -190,6 +190,7 @@ def write_calibration(path: Path, new: Calibration) -> None:
         CalibrationError: What is in the file already cannot be used: it is not overwritten.
         OSError: The file cannot be written.
     """
+    path = path.resolve()  # a link stays one
     try:
         old = read_calibrations(path)
     except FileNotFoundError:

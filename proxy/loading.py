@@ -488,7 +488,13 @@ def policy_sources(path: Path, environ: Mapping[str, str] = os.environ) -> list[
 
 def _read(path: Path, environ: Mapping[str, str]) -> tuple[_Source, Config]:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:  # a device has no size, and may have no end
+            data = stream.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{path}: has no end that is near; no configuration may have more than {MAX_FILE_BYTES} bytes"
+            )
+        text = data.decode()
     except OSError as e:
         raise ConfigError(f"{path}: cannot read the configuration: {e.strerror}") from None
     except UnicodeDecodeError as e:

@@ -70,7 +70,7 @@ class SqliteFile:
         try:
             yield self._opened()
         except (sqlite3.Error, OSError) as e:
-            raise self._error(f"{self.path}: {e}") from None
+            raise self._error(f"{self.path}: {getattr(e, 'strerror', None) or e}") from None
 
     def empty_log(self) -> bool:
         """Give room back, and overwrite the log; False if somebody reads in it: then it is to be tried again."""

@@ -152,10 +152,13 @@ class _Builder:
             raise YamlError(f"more than {MAX_NODES} values: an alias expands too often", line)
 
     def _scalar(self, node: yaml.Node) -> Any:
-        value = self._loader.construct_object(node)
+        line = node.start_mark.line + 1
+        try:
+            value = self._loader.construct_object(node)
+        except (ValueError, LookupError, AttributeError):  # PyYAML's constructors trust what matched, or a tag
+            raise YamlError(f"not valid YAML: not a value of {node.tag}", line) from None
         if not isinstance(value, str) or "${" not in value:
             return value
-        line = node.start_mark.line + 1
 
         def fill(match: re.Match[str]) -> str:
             found = self._environ.get(match["name"]) or match["default"]

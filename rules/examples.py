@@ -116,6 +116,8 @@ def read_example_file(path: Path) -> ExampleFile:
         raise PolicyError(f"{where}: {'a key stands twice' if twice else 'not YAML'}") from None
     except ValidationError as e:
         raise PolicyError(_complaint(path, lines, e)) from None
+    except (ValueError, LookupError, AttributeError):  # PyYAML's constructors trust what matched, or a tag
+        raise PolicyError(f"{path}: not YAML: a number or a date cannot be read") from None
     for violates in (True, False):
         marked = [i for i, e in enumerate(examples) if e.canary and e.violates is violates]
         if len(marked) > 1:

@@ -159,17 +159,20 @@ class ReviewPages:
         )
         kept = {name: form[name] for name in _KEPT if form.get(name)}
         item = self._queue.get(form.get("item", ""))
-        expected = _state(form.get("expected", ""))
+        expected, edition = _state(form.get("expected", "")), form.get("edition") or None
         if word == "exception":
             flagged, days = _flagged(item, form.get("exempt", "")), _days(form.get("days", ""))
             if expected not in _LOOKED_AT:  # nothing is let pass about which nobody has said anything
-                self._queue.decide(item.id, State.OVERTURNED, reviewer, note, expected=expected)
+                self._queue.decide(item.id, State.OVERTURNED, reviewer, note, expected=expected, edition=edition)
+                expected = State.OVERTURNED
             until = self._queue.clock() + days * DAY_US
-            self._queue.add_exception(flagged, expires_us=until, by=reviewer, why=note, item=item.id)
+            self._queue.add_exception(
+                flagged, expires_us=until, by=reviewer, why=note, item=item.id, expected=expected, edition=edition
+            )
             return _address(kept, item)
         if word not in DECIDED:
             raise Refused(400, f"word must be one of {', '.join(DECIDED)}, exception.")
-        decided = self._queue.decide(item.id, State(word), reviewer, note, expected=expected)
+        decided = self._queue.decide(item.id, State(word), reviewer, note, expected=expected, edition=edition)
         if form.get("example") and self._config_path is not None:
             try:
                 keep_as_example(self._config_path, self._queue, decided, form.get("example_of") or None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import getpass
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from proxy.audit.entry import moment
 from proxy.audit.export import safe
 from proxy.audit.store import in_us
 from proxy.config_error import ConfigError
+from proxy.files import replace_file
 from proxy.loading import read_config, review_path
 from proxy.printing import console, print_json, printable
 from proxy.review.examples_file import keep_as_example
@@ -199,12 +199,10 @@ def _export(queue: ReviewQueue, args: argparse.Namespace) -> int:
                     rows[key] = when, row
     out = sorted((row for _, row in rows.values()), key=lambda row: int(row["id"].removeprefix("review-")))
     lines = b"".join(dump_json(row) + b"\n" for row in out)
-    made = args.labelled.with_name(f".{args.labelled.name}.{os.getpid()}.new")
     try:
-        made.write_bytes(lines)
-        os.replace(made, args.labelled)
-    finally:
-        made.unlink(missing_ok=True)
+        replace_file(args.labelled, lines, 0o600)  # what reviewers saw, and nobody else
+    except OSError as e:
+        raise ConfigError(f"--labelled {args.labelled}: cannot be written: {e.strerror}") from None
     n_violating = sum(1 for row in out if any(row["labels"].values()))
     if args.json:
         print_json({"rows": len(out), "violating": n_violating, "left_out": left_out})
@@ -223,7 +221,14 @@ def _except(queue: ReviewQueue, args: argparse.Namespace) -> int:
     by, until = _name(args.by, "--by"), in_us(args.expires)
     made = [
         queue.add_exception(
-            flagged, expires_us=until, by=by, why=args.why, item=item.id, any_revision=args.any_revision
+            flagged,
+            expires_us=until,
+            by=by,
+            why=args.why,
+            item=item.id,
+            expected=item.state,
+            edition=item.edition,
+            any_revision=args.any_revision,
         )
         for flagged in those
     ]

@@ -55,6 +55,7 @@ def add_example(path: Path, example: Mapping[str, Any]) -> None:
     Raises:
         ReviewError: The content stands there already, or the file cannot be used.
     """
+    path = Path(os.path.realpath(path))  # a link stays one
     try:
         new = Example.model_validate(example)
         with _alone(path.parent):

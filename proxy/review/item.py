@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+import orjson
 
 from proxy.audit.entry import moment
 
@@ -135,6 +138,11 @@ class Item:
     def policies(self) -> list[str]:
         """Names of the policies that flagged."""
         return [flagged.policy for flagged in self.flagged]
+
+    @property
+    def edition(self) -> str:
+        """What tells apart what was flagged first and what was flagged later of the same decision, as it went on."""
+        return hashlib.blake2s(orjson.dumps(self.flagged), digest_size=8).hexdigest()
 
     def is_held(self, now_us: int) -> bool:
         """Whether its request still waits for a reviewer, as far as can be told."""

@@ -77,7 +77,8 @@ class ReviewQueue:
     def add(self, items: Sequence[NewItem]) -> list[int]:
         """Put items into the queue, all or none; gives their numbers.
 
-        An item about a decision that stands there already takes its place, and keeps its number and what was said about it.
+        An item about a decision that stands there already takes its place and keeps its number. What was said about it is
+        kept too, but if something else is flagged now, it waits again: nobody has looked at that.
         """
         now = self.clock()
         with self._writing() as db:
@@ -121,7 +122,14 @@ class ReviewQueue:
         return None if row is None else orjson.loads(row[0])
 
     def decide(
-        self, id: int | str, state: State, reviewer: str, note: str = "", *, expected: State | None = None
+        self,
+        id: int | str,
+        state: State,
+        reviewer: str,
+        note: str = "",
+        *,
+        expected: State | None = None,
+        edition: str | None = None,
     ) -> Item:
         """Say what is right about an item; the last word stands, all are kept.
 
@@ -131,6 +139,7 @@ class ReviewQueue:
             reviewer: Who says so.
             note: Why.
             expected: What the reviewer believes that it is now; None: whatever.
+            edition: What the reviewer has looked at, see `Item.edition`; None: whatever.
 
         Raises:
             ReviewConflict: It is not as expected.
@@ -143,9 +152,7 @@ class ReviewQueue:
         now = self.clock()
         with self._writing() as db:
             item = self._item(db, id)
-            if expected is not None and item.state is not expected:
-                by = f" by {_shown(item.reviewer)}" if item.reviewer is not None else ""
-                raise ReviewConflict(f"item {item.id}: is {item.state}{by} in the meantime")
+            _check_expected(item, expected, edition)
             db.execute(
                 "UPDATE items SET state = ?, reviewer = ?, note = ?, decided_us = ? WHERE id = ?",
                 (state.value, reviewer, note, now, item.id),
@@ -225,6 +232,8 @@ class ReviewQueue:
         by: str,
         why: str = "",
         item: int | None = None,
+        expected: State | None = None,
+        edition: str | None = None,
         any_revision: bool = False,
     ) -> Exemption:
         """Let a policy pass exactly the content that it has flagged.
@@ -235,10 +244,13 @@ class ReviewQueue:
             by: Who wants it.
             why: The reason.
             item: The item that it comes from.
+            expected: What whoever wants it believes that people say about that item; None: whatever.
+            edition: What of that item they have looked at; None: whatever.
             any_revision: Whether it outlives a change of the policy's text.
 
         Raises:
-            ReviewError: It has no fingerprint, or would be over already.
+            ReviewConflict: They say something else.
+            ReviewError: It has no fingerprint, or would be over already; or there is no such item.
         """
         _check_words("by", by, MAX_NAME_CHARS, needed=True)
         _check_words("why", why, MAX_NOTE_CHARS)
@@ -250,6 +262,8 @@ class ReviewQueue:
         revision = None if any_revision else flagged.revision
         row = (flagged.policy, flagged.fingerprint, revision, now, expires_us, by, why, item)
         with self._writing() as db:
+            if item is not None and (expected, edition) != (None, None):
+                _check_expected(self._item(db, item), expected, edition)
             sql = (
                 'INSERT INTO exemptions (policy, fingerprint, revision, created_us, expires_us, "by", why, item) '
                 f"VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING {EXEMPTION}"
@@ -336,6 +350,14 @@ def _check_words(name: str, text: str, most: int, *, needed: bool = False) -> No
         raise ReviewError(f"{name}: is longer than {most} characters")
     if (problem := check_text(text)) is not None:
         raise ReviewError(f"{name}: {problem}")
+
+
+def _check_expected(item: Item, expected: State | None, edition: str | None) -> None:
+    if edition is not None and edition != item.edition:
+        raise ReviewConflict(f"item {item.id}: more of it was flagged in the meantime")
+    if expected is not None and item.state is not expected:
+        by = f" by {_shown(item.reviewer)}" if item.reviewer is not None else ""
+        raise ReviewConflict(f"item {item.id}: is {item.state}{by} in the meantime")
 
 
 def _shown(name: str | None) -> str:

@@ -73,10 +73,12 @@ _ADD = """
 INSERT INTO items (decision_id, request_id, time_us, stage, endpoint, route, region, action, flagged, held, held_until_us)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision_id) DO UPDATE SET action = excluded.action, flagged = excluded.flagged,
-    held = coalesce(excluded.held, held), held_until_us = coalesce(excluded.held_until_us, held_until_us)
-    WHERE state = 'pending'
+    held = coalesce(excluded.held, held), held_until_us = coalesce(excluded.held_until_us, held_until_us),
+    state = 'pending', reviewer = NULL, note = NULL, decided_us = NULL
+    WHERE state = 'pending' OR flagged <> excluded.flagged
 RETURNING id
 """
+"""What somebody has said is about what was flagged by then: when more of the decision is flagged, it waits again."""
 
 
 def add_item(db: sqlite3.Connection, item: NewItem, now: int) -> int:
@@ -85,7 +87,7 @@ def add_item(db: sqlite3.Connection, item: NewItem, now: int) -> int:
     held = None if item.held is None else item.held.value
     row = (item.decision_id, item.request_id, now, item.stage, item.endpoint, item.route, item.region, item.action)
     found = db.execute(_ADD, (*row, flagged, held, item.held_until_us)).fetchone()
-    if found is None:  # somebody has said something about it as it was
+    if found is None:  # somebody has said something about just this
         return int(db.execute("SELECT id FROM items WHERE decision_id = ?", (item.decision_id,)).fetchone()[0])
     id = int(found[0])
     policies = [(f.policy, id) for f in item.flagged]

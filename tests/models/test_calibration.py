@@ -152,6 +152,13 @@ def test_a_file_keeps_the_maps_of_other_revisions_models_and_tiers(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_to_a_file_of_calibrations_stays_one(tmp_path: Path) -> None:
+    path, link = tmp_path / "fruit.calibration.json", tmp_path / "link.json"
+    link.symlink_to(path)
+    write_calibration(link, calibration())
+    assert (link.is_symlink(), read_calibrations(path)) == (True, (calibration(),))
+
+
 def _set(*where: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
     def change(file: dict[str, Any]) -> None:
         at: Any = file

@@ -555,3 +555,9 @@ def test_other_weights_for_a_guard_that_is_no_encoder_are_an_error(tmp_path: Pat
         load_guard(path, "far", 1, weights=tmp_path / "shop.gguf")
     with pytest.raises(ConfigError, match="no guard is called 'nope'"):
         load_guard(path, "nope", 1)
+
+
+@pytest.mark.timeout(20)
+def test_a_device_without_an_end_is_no_configuration() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: has no end that is near"):
+        load_config(Path("/dev/zero"))

@@ -96,6 +96,10 @@ def test_a_key_that_stands_twice_is_an_error_that_names_both_lines(text: str, li
         pytest.param("a: 1\n? [x, y]\n: 2\n", 2, id="list-as-key"),
         pytest.param("a: &a [*a]\n", 1, id="alias-of-itself"),
         pytest.param("b: 1\na: {<<: [1]}\n", 2, id="merging-a-number"),
+        pytest.param("b: 1\na: " + "9" * 5000, 2, id="number-of-thousands-of-digits"),
+        pytest.param("b: 1\na: !!int x", 2, id="no-number"),
+        pytest.param("b: 1\na: !!bool perhaps", 2, id="neither-true-nor-false"),
+        pytest.param("b: 1\na: !!timestamp soon", 2, id="no-time"),
     ],
 )
 def test_what_is_not_usable_yaml_is_an_error_with_its_line(text: str, line: int) -> None:

@@ -101,6 +101,8 @@ def test_examples_of_one_kind_only_are_no_canaries(tmp_path: Path, violates: boo
         pytest.param("- SECRET\n", ":1: example 1: Input should be a valid dictionary", id="a-text"),
         pytest.param("a: [SECRET\n", ":2: not YAML", id="not-yaml"),
         pytest.param("[" * 2000, ": not YAML", id="deep"),
+        pytest.param("- {id: " + "9" * 5000 + "}", ": not YAML", id="number-of-thousands-of-digits"),
+        pytest.param("- {text: SECRET, since: 2026-99-99}", ": not YAML", id="no-date"),
         pytest.param(
             "- {text: SECRET, text: other, stage: input, violates: true}\n", ":1: a key stands twice", id="twice"
         ),

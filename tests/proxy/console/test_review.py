@@ -209,6 +209,32 @@ def test_no_exception_is_made_where_somebody_else_has_decided_meanwhile(queue: R
     assert queue.exceptions() == []
 
 
+@pytest.mark.parametrize("said", [{"word": "overturned"}, {"word": "exception", "exempt": "rival-fruit", "days": "7"}])
+def test_nothing_is_said_about_what_was_flagged_after_the_page_was_drawn(
+    queue: ReviewQueue, pages: ReviewPages, said: dict[str, str]
+) -> None:
+    [number] = queue.add([flagged(1)])
+    found = re.search(r'name="edition" value="(\w+)"', draw(pages))
+    assert found is not None
+    queue.add([flagged(1, score=0.7)])
+    with pytest.raises(ReviewConflict, match="more of it was flagged"):
+        pages.say(word(number, edition=found[1], **said))
+    assert (queue.get(number).state, queue.exceptions()) == (State.PENDING, [])
+
+
+@pytest.mark.parametrize("now", [State.PENDING, State.UPHELD, State.UNSURE])
+def test_no_exception_is_made_of_a_word_that_nobody_has_said_or_that_stands_no_more(
+    queue: ReviewQueue, pages: ReviewPages, now: State
+) -> None:
+    [number] = queue.add([flagged(1)])
+    if now is not State.PENDING:
+        queue.decide(number, State.OVERTURNED, "Ana")
+        queue.decide(number, now, "Ben")
+    with pytest.raises(ReviewConflict, match=f"is {now}"):
+        pages.say(word(number, word="exception", exempt="rival-fruit", days="7", expected="overturned"))
+    assert queue.exceptions() == []
+
+
 def test_a_word_can_make_an_example_too(queue: ReviewQueue, tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     config.write_text(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -159,8 +160,24 @@ def test_an_export_is_what_calibration_reads(tmp_path: Path, command: Command, q
     rows = {row.id: row for row in read_rows([tmp_path / "rows.jsonl"])}
     assert rows["review-4"].violates("fruit") is False
     assert (rows["review-2"].violates("fruit"), rows["review-2"].violates("music")) == (False, False)
+    assert (tmp_path / "rows.jsonl").stat().st_mode & 0o777 == 0o600
     code, out, _ = command("export", "--labelled", str(tmp_path / "rows.jsonl"), "--policy", "music", "--json")
     assert (json.loads(out)["rows"], code) == (1, 0)
+
+
+def test_an_export_replaces_nothing_but_a_file(tmp_path: Path, command: Command) -> None:
+    pipe, link, rows = tmp_path / "pipe", tmp_path / "link.jsonl", tmp_path / "rows.jsonl"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path):
+        code, _, err = command("export", "--labelled", str(place))
+        assert (code, err) == (2, f"--labelled {place}: cannot be written: is no file\n")
+    assert pipe.is_fifo()
+    code, _, err = command("export", "--labelled", str(tmp_path / "nowhere" / "rows.jsonl"))
+    assert (code, err.endswith("cannot be written: No such file or directory\n")) == (2, True)
+    rows.write_text("older")
+    link.symlink_to(rows)
+    assert command("export", "--labelled", str(link))[0] == 0
+    assert (link.is_symlink(), rows.read_text()) == (True, "")
 
 
 def test_an_exception_names_its_policies_where_several_flagged(command: Command, queue: ReviewQueue) -> None:

@@ -37,6 +37,14 @@ def test_an_example_comes_behind_what_stands_there_which_stays_as_it_is(tmp_path
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_link_to_a_file_of_examples_stays_one(tmp_path: Path) -> None:
+    path, link = tmp_path / "fruit.examples.yaml", tmp_path / "link.yaml"
+    link.symlink_to(path)
+    add_example(link, example())
+    assert link.is_symlink()
+    assert len(read_example_file(path).examples) == 1
+
+
 def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
     add_example(tmp_path / "fruit.examples.yaml", example())
     assert len(read_example_file(tmp_path / "fruit.examples.yaml").examples) == 1

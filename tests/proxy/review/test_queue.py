@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.review.item import Filter, Held, ReviewConflict, ReviewError, State
+from proxy.review.item import Filter, Flagged, Held, ReviewConflict, ReviewError, State
 from proxy.review.queue import MAX_NOTE_CHARS, ReviewQueue
 from tests.proxy.review.things import DAY_US, START_US, Clock, flagged, new_item
 
@@ -49,12 +49,35 @@ def test_a_later_judgement_of_the_same_decision_takes_the_place_of_the_first(que
     assert queue.items(Filter(policy="fruit")) == []
 
 
-def test_what_somebody_has_decided_about_is_not_replaced(queue: ReviewQueue) -> None:
+def test_what_somebody_has_decided_about_stays_decided_if_it_comes_again(queue: ReviewQueue) -> None:
     (number,) = queue.add([new_item("a", "fruit")])
     queue.decide(number, State.OVERTURNED, "kim")
-    assert queue.add([new_item("a", "music", content={"texts": []})]) == [number]
-    assert queue.get(number).policies == ["fruit"]
+    assert queue.add([new_item("a", "fruit", content={"texts": []})]) == [number]
+    assert (queue.get(number).state, queue.get(number).reviewer) == (State.OVERTURNED, "kim")
     assert queue.content(number) == {"keep": "full", "texts": [{"text": "About a."}]}
+
+
+@pytest.mark.parametrize("more", [flagged("music"), flagged("fruit", fingerprint="print-all")], ids=["policy", "text"])
+def test_what_is_flagged_after_somebody_has_decided_waits_again(queue: ReviewQueue, more: Flagged) -> None:
+    (number,) = queue.add([new_item("a", "fruit")])
+    queue.decide(number, State.OVERTURNED, "kim", "Our own slogan.")
+    assert queue.add([new_item("a", flagged=(more,), content={"texts": []})]) == [number]
+    item = queue.get(number)
+    assert (item.state, item.reviewer, item.note, item.decided_us) == (State.PENDING, None, None, None)
+    assert (item.flagged, queue.content(number)) == ((more,), {"texts": []})
+    assert [said.note for said in queue.history(number)] == ["Our own slogan."]
+
+
+def test_nobody_decides_about_what_was_flagged_after_they_looked(queue: ReviewQueue, clock: Clock) -> None:
+    (number,) = queue.add([new_item("a", "fruit")])
+    seen = queue.get(number)
+    queue.add([new_item("a", "music")])
+    with pytest.raises(ReviewConflict, match="more of it was flagged"):
+        queue.decide(number, State.OVERTURNED, "kim", expected=seen.state, edition=seen.edition)
+    until, edition = clock() + DAY_US, seen.edition
+    with pytest.raises(ReviewConflict, match="more of it was flagged"):
+        queue.add_exception(seen.flagged[0], expires_us=until, by="kim", item=number, edition=edition)
+    assert queue.get(number).state is State.PENDING
 
 
 def test_filters_go_together(queue: ReviewQueue, clock: Clock) -> None:
@@ -313,6 +336,12 @@ def test_a_locked_file_is_an_error_and_then_works_again(tmp_path: Path) -> None:
 def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "review.db").write_bytes(b"no database at all, " * 500)
     with pytest.raises(ReviewError, match=r"review\.db: file is not a database"):
+        ReviewQueue(tmp_path / "review.db").add([new_item()])
+
+
+def test_a_folder_in_the_place_of_the_file_is_an_error_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "review.db").mkdir()
+    with pytest.raises(ReviewError, match=r"review\.db: Is a directory$"):
         ReviewQueue(tmp_path / "review.db").add([new_item()])
 
 
