@@ -71,7 +71,7 @@ def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], me
         "One training run, one seed: the spread between runs is not in the intervals.", "",
         "## What it is not good for", "", NOT_FOR, "", "## Test sets (never trained or selected on)", "",
         "Measured with the product's own `safeguard evaluate` and `safeguard screen` on the file that ships, 95 % intervals by bootstrap: `make evaluate DATA=… EXTRA=… WORK=…`.",
-        "Thresholds of `config.example.yaml` come from validation rows: benign chat there is refused at most in three of a thousand cases and flagged in 25, by all categories together, and `refuse` was then",
+        "Thresholds of `config.example.yaml` come from validation rows: benign chat there is refused in at most five of a thousand cases and flagged in 25, by all categories together, and `refuse` was then",
         f"moved up by {REFUSE_MARGIN} on the logit scale. That margin, and which categories may refuse at all, were chosen when a first version had refused 2.2 % of ToxicChat's benign rows: read the decisions as optimistic.",
         "Teen, vibecheck and spam sets come with policies of their own, which nobody trained on: the `pair` output reads policy and content.",
         "The mitre_frr halves come from one generator and share phrases; their split is by hash of the text.", "",

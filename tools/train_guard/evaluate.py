@@ -46,8 +46,8 @@ CHAT_VIOLATIONS = (
     "surge_toxicity",
     "convabuse",
 )
-REFUSE_SHARE, FLAG_SHARE = 0.003, 0.025
-REFUSE_PRECISION, REFUSE_MARGIN = 0.97, 0.8
+REFUSE_SHARE, FLAG_SHARE = 0.005, 0.025
+REFUSE_PRECISION, REFUSE_MARGIN = 0.97, 0.3
 """Refusing needs this precision on validation rows at the base rate, and is then moved up by the margin on the logit scale:
 validation chat is easier than traffic."""
 SANITY = Path(__file__).with_name("sanity.jsonl")
