@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ModelLoadError
+from models.specs import GuardSpec, LocalSpec
 
 EMBEDDED = "embedded"
 EMBEDDED_PATH = Path(__file__).parent / "weights" / "embedded.gguf"
@@ -118,6 +119,17 @@ def resolve(name_or_path: str) -> Path:
         )
     _complete(found)
     return found
+
+
+def files_of(spec: GuardSpec) -> list[Path]:
+    """The files that somebody else may put another model into: not the embedded guard's, which are this program's own.
+
+    Raises:
+        ModelLoadError: One is not here.
+    """
+    if not isinstance(spec, LocalSpec) or spec.model == EMBEDDED:
+        return []
+    return [*parts(resolve(spec.model)), *([] if spec.lora is None else [Path(spec.lora).expanduser()])]
 
 
 def parts(path: Path) -> list[Path]:

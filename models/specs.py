@@ -97,10 +97,13 @@ class GuardPlan:
     """What it has to get right before it is ready."""
     cache_entries: int = 0
     """Verdicts to remember; 0: there is no cache."""
+    files: tuple[tuple[str, object], ...] = field(default=(), repr=False)
+    """The files that hold its model, and what tells one state of each from another; of a server's model none are known."""
 
     def is_met_by(self, other: GuardPlan) -> bool:
         """Whether a guard that runs by another plan can go on by this one, with its model, its caches and its process."""
-        return _lasting(self.spec) == _lasting(other.spec) and bool(self.cache_entries) == bool(other.cache_entries)
+        is_same = _lasting(self.spec) == _lasting(other.spec) and self.files == other.files
+        return is_same and bool(self.cache_entries) == bool(other.cache_entries)
 
 
 def _lasting(spec: GuardSpec) -> GuardSpec:

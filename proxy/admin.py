@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from proxy.attempts import Attempts
 from proxy.audit.audit import Audit
 from proxy.console.console import Console
 from proxy.console.rendering import Pages
@@ -24,6 +26,7 @@ from proxy.strict_json import dump_json
 _UNAUTHORIZED = (
     "A bearer token is needed here; without one in the configuration, ask by a loopback address or as localhost."
 )
+_TOO_MANY = "Too many wrong tokens have come from your address; wait a moment."
 
 
 class Admin:
@@ -42,10 +45,10 @@ class Admin:
         self._metrics = metrics
         self._audit = audit
         self._reloads = reloads or ReloadRecord()
+        self._attempts = Attempts()
         pages = Pages()
-        self._console = Console(
-            loaded.admin_token, Views(lambda: self._loaded, audit, self._reloads, pages, queue, config_path), pages
-        )
+        views = Views(lambda: self._loaded, audit, self._reloads, pages, queue, config_path)
+        self._console = Console(loaded.admin_token, views, pages, self._attempts)
         self.draining = False
         """The service is being stopped: not ready any more."""
 
@@ -61,7 +64,14 @@ class Admin:
     async def handle(self, request: Request) -> web.StreamResponse:
         """Answer one request."""
         path = request.target.partition("?")[0]
+        given = request.headers.getall("Authorization", ()) if self._loaded.admin_token is not None else ()
+        if given and (wait_s := self._attempts.wait_s(request.remote)):
+            answer = _json(429, {"error": {"message": _TOO_MANY, "code": "too_many_wrong_tokens"}})
+            answer.headers["Retry-After"] = str(math.ceil(wait_s))
+            return answer
         allowed = self._is_allowed(request)
+        if given and not allowed:
+            self._attempts.failed(request.remote)
         if Console.serves(path) and (allowed or self._loaded.admin_token is not None):
             return await self._console.handle(request, has_bearer=allowed and self._loaded.admin_token is not None)
         if not allowed:

@@ -17,7 +17,7 @@ from proxy.review.reviewing import Reviewing
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text
 from rules.content import Content, LeafKind, Path, Surface, show_path
-from rules.decision import Cause, Decision
+from rules.decision import Cause, Decision, Verdict
 from rules.policy import DEFAULT_REFUSAL_TEXT
 from rules.rewrite import LeafEdits, Masker, edited_texts
 from rules.rewriting import Rewrite, find_rewrite
@@ -255,8 +255,23 @@ async def judge(
                 decision, about = refused(second, second.cause or Cause.VIOLATION), new
             else:
                 rewrite = found
-                decision = replace(decision, unjudged=tuple(dict.fromkeys((*decision.unjudged, *second.unjudged))))
+                decision = replace(
+                    decision,
+                    verdicts=_with_flags(decision.verdicts, second.verdicts),
+                    unjudged=tuple(dict.fromkeys((*decision.unjudged, *second.unjudged))),
+                )
     return Judged(decision, about, rewrite.edits, time.monotonic() - started, rewrite.advisories)
+
+
+def _with_flags(first: Sequence[Verdict], second: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """The verdicts before a rewrite; of a rule that flags only what the rewrite has left, the one after it.
+
+    Without its findings: they are places in the rewritten texts, and what is on record are those that came.
+    """
+    return tuple(
+        replace(after, findings=()) if before.action < Action.FLAG and after.action is Action.FLAG else before
+        for before, after in zip(first, second, strict=True)
+    )
 
 
 def _rewritten(content: Content, rewrite: Rewrite, advise: Advise | None) -> Content | None:

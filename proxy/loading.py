@@ -10,6 +10,7 @@ import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from models.calibrated import CalibratedEngine
 from models.calibration import Calibration, CalibrationError, path_beside, read_calibrations
-from models.catalog import resolve
+from models.catalog import files_of, resolve
 from models.engine import Canary, Effort, Engine
 from models.errors import ModelLoadError
 from models.factory import build_engine
@@ -617,6 +618,7 @@ def _draw(
             used_by[second] = used_by.get(second, set()) | used_by[name]
     specs = {name: _spec(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
     models = models_of(specs)
+    model_files = {name: _model_files(source, name, spec) for name, spec in specs.items()}
 
     def based(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         return tuple(replace(rule, basis=basis_of(rule, config, models, calibrations)) for rule in rules)
@@ -628,7 +630,13 @@ def _draw(
         source=source,
         config=config,
         guards={
-            name: GuardPlan(spec, tuple(pairs[name]), config.guards[name].cache_entries) for name, spec in specs.items()
+            name: GuardPlan(
+                spec,
+                tuple(pairs[name]),
+                config.guards[name].cache_entries,
+                tuple((str(file), seen and seen.content) for file, seen in model_files[name].items()),
+            )
+            for name, spec in specs.items()
         },
         policies=policies,
         policy_files={
@@ -638,13 +646,20 @@ def _draw(
         },
         calibrations=calibrations,
         configuration=_configuration(config, policies, calibrations, pairs),
-        files=files,
+        files=reduce(operator.or_, model_files.values(), dict(files)),
         admin_token=admin_token,
         _parts=parts,
         _keys=keys,
         _client_keys=client_keys,
         _seconds=seconds,
     )
+
+
+def _model_files(source: _Source, name: str, spec: GuardSpec) -> Snapshot:
+    try:
+        return snapshot(files_of(spec))
+    except ModelLoadError as e:
+        raise source.error(("guards", name, "model"), str(e)) from None
 
 
 def _configuration(

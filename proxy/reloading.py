@@ -202,6 +202,8 @@ class Reloader:
         for name, plan in blueprint.guards.items():
             running, now = current.engines.get(name), current.guards.get(name)
             if running is None or now is None or not plan.is_met_by(now):
+                if now is not None and plan.files != now.files:
+                    log.warning("model_files_changed", guard=name, hint="it is loaded anew beside the one that runs")
                 continue
             if set(plan.canaries) <= set(now.canaries) or await running.wait_ready(self.waits.ready_s):
                 kept[name] = running

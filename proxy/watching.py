@@ -30,6 +30,11 @@ class Signature:
         return stat.S_ISREG(self.mode)
 
     @property
+    def content(self) -> tuple[int, int, int, int]:
+        """What changes when another content is put there, and not with rights or links."""
+        return self.device, self.inode, self.size, self.mtime_ns
+
+    @property
     def never_ends(self) -> bool:
         """Whether reading it may take for ever: a pipe, a device."""
         return not stat.S_ISREG(self.mode) and not stat.S_ISDIR(self.mode)

@@ -15,7 +15,8 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +129,23 @@ class File:
             self._compare(run)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Write one record."""
-        write_all(self._descriptor, _line(record))
+        """Write one record.
+
+        Raises:
+            OutputError: The disk is full, or fails. What was written of it, the next run cuts off.
+        """
+        with _told(self.path):
+            write_all(self._descriptor, _line(record))
         self.tally.add(record)
 
     def sync(self) -> None:
-        """Have the disk keep what was written."""
-        os.fsync(self._descriptor)
+        """Have the disk keep what was written.
+
+        Raises:
+            OutputError: It does not.
+        """
+        with _told(self.path):
+            os.fsync(self._descriptor)
 
     def finish(self) -> None:
         """All rows have their records."""
@@ -189,15 +200,25 @@ class File:
     def _write_state(self, state: dict[str, Any]) -> None:
         """In one step: a kill leaves the old file or the new one."""
         new = Path(f"{self._state_path}.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        try:
-            write_all(descriptor, json.dumps(state, indent=2).encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        new.replace(self._state_path)
-        sync_folder(self._state_path.parent)
+        with _told(self._state_path):
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            try:
+                write_all(descriptor, json.dumps(state, indent=2).encode() + b"\n")
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            new.replace(self._state_path)
+            sync_folder(self._state_path.parent)
         self._state = state
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the system says about a file, with its name."""
+    try:
+        yield
+    except OSError as e:
+        raise OutputError(f"{path}: cannot be written: {e.strerror}") from None
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from aiohttp import web
 
+from proxy.attempts import Attempts
 from proxy.audit.store import AuditError
 from proxy.console.gate import HEADERS, Refused, check_site, origin_scheme, read_form, see
 from proxy.console.rendering import Pages, static_files
@@ -54,10 +56,12 @@ class Console:
         token: The admin port's bearer token; None: whoever asks may look, and `proxy.admin` sees to it that it is this machine.
         views: What is shown.
         pages: What draws it.
+        attempts: Who has shown wrong tokens, here or elsewhere on the port.
     """
 
-    def __init__(self, token: str | None, views: Views, pages: Pages) -> None:
+    def __init__(self, token: str | None, views: Views, pages: Pages, attempts: Attempts) -> None:
         self.sessions = Sessions(token)
+        self._attempts = attempts
         self._has_token = token is not None
         self._views = views
         self._pages = pages
@@ -154,9 +158,12 @@ class Console:
             return _page(self._sign_in(_own(asked.get("next", "")), failed=False))
         scheme = origin_scheme(request)
         form = await read_form(request)
+        if wait_s := self._attempts.wait_s(request.remote):
+            raise Refused(429, f"Too many wrong tokens have come from your address; wait {math.ceil(wait_s)} seconds.")
         cookie = self.sessions.begin(form.get("token", ""))
         go_to = _own(form.get("next", ""))
         if cookie is None:
+            self._attempts.failed(request.remote)
             return _page(self._sign_in(go_to, failed=True), 401)
         answer = see(go_to)
         is_https = scheme == "https"

@@ -17,7 +17,7 @@ from proxy.audit.entry import moment
 from proxy.audit.export import safe
 from proxy.audit.store import in_us
 from proxy.config_error import ConfigError
-from proxy.files import replace_file
+from proxy.files import replacement
 from proxy.loading import read_config, review_path
 from proxy.printing import console, print_json, printable
 from proxy.review.examples_file import keep_as_example
@@ -200,7 +200,8 @@ def _export(queue: ReviewQueue, args: argparse.Namespace) -> int:
     out = sorted((row for _, row in rows.values()), key=lambda row: int(row["id"].removeprefix("review-")))
     lines = b"".join(dump_json(row) + b"\n" for row in out)
     try:
-        replace_file(args.labelled, lines, 0o600)  # what reviewers saw, and nobody else
+        with replacement(args.labelled, lines, 0o600):  # what reviewers saw, and nobody else
+            pass
     except OSError as e:
         raise ConfigError(f"--labelled {args.labelled}: cannot be written: {e.strerror}") from None
     n_violating = sum(1 for row in out if any(row["labels"].values()))

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from proxy.config_error import ConfigError
-from proxy.files import sync_folder, write_all
+from proxy.files import replacement
 from proxy.loading import examples_path, read_config
 from proxy.review.item import Item, ReviewError
 from proxy.review.labelled import flagged_by, form_of, violates
@@ -61,15 +61,9 @@ def add_example(path: Path, example: Mapping[str, Any]) -> None:
         with _alone(path.parent):
             before, text = _read(path)
             _check_new(before, new)
-            made = path.with_name(f".{path.name}.{os.getpid()}.new")
-            try:
-                _write(made, text + _entry(text, example), like=path)
+            with replacement(path, (text + _entry(text, example)).encode(), 0o644) as made:
                 if not _says(made, (*before.examples, new)):
                     raise ReviewError(f"{path}: an example cannot be added to a file of this form; add it by hand")
-                os.replace(made, path)
-            finally:
-                made.unlink(missing_ok=True)
-            sync_folder(path.parent)
     except PolicyError as e:
         raise ReviewError(str(e)) from None
     except OSError as e:
@@ -118,14 +112,3 @@ def _entry(text: str, example: Mapping[str, Any]) -> str:
     entry = yaml.safe_dump([dict(example)], allow_unicode=True, sort_keys=False, width=float("inf"))
     lines = "".join(" " * indent + line for line in entry.splitlines(keepends=True))
     return lines if not text or text.endswith("\n") else "\n" + lines
-
-
-def _write(path: Path, text: str, *, like: Path) -> None:
-    mode = like.stat().st_mode & 0o777 if like.exists() else 0o644
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode)
-    try:
-        write_all(descriptor, text.encode())
-        os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

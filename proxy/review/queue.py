@@ -187,9 +187,9 @@ class ReviewQueue:
 
     def states(self, ids: Sequence[int]) -> dict[int, State]:
         """What people say about items, of those that are there."""
-        marks = ", ".join("?" * len(ids))
-        with self._reading() as db:
-            rows = db.execute(f"SELECT id, state FROM items WHERE id IN ({marks})", tuple(ids))
+        with self._reading() as db:  # as JSON: SQLite takes a limited number of values
+            sql = "SELECT id, state FROM items WHERE id IN (SELECT value FROM json_each(?))"
+            rows = db.execute(sql, (orjson.dumps(list(ids)).decode(),))
             return {id: State(state) for id, state in rows}
 
     def counts(self) -> Counts:

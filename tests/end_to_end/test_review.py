@@ -53,6 +53,7 @@ guards:
 policies:
   marker: {{detector: patterns, literals: ["ZQ-MARK-7781"], examples: marker.examples.yaml}}
   pears:  {{detector: patterns, literals: ["pears"]}}
+  traces: {{detector: patterns, literals: ["<PATTERN_1>"]}}
   judged: {{text: "Content with a mark is a violation.", examples: judged.examples.yaml}}
 routes:
   - name: held
@@ -68,6 +69,10 @@ routes:
     match: {{path: /lenient/v1/*}}
     upstream: default
     input: [{{policy: marker, flag: 0.5, hold: true, hold_s: 0.1, on_error: flag}}]
+  - name: rewritten
+    match: {{path: /rewritten/v1/*}}
+    upstream: default
+    input: [{{policy: marker, rewrite: 0.5}}, {{policy: traces, flag: 0.5, hold: true}}]
   - name: window
     match: {{path: /window/v1/*}}
     upstream: default
@@ -363,6 +368,19 @@ async def test_a_held_request_is_refused_when_a_reviewer_says_so(site: Site, ups
     assert upstream.received == []
     line = site.proxy.wait_log(lambda line: line.get("request_id") == reply.headers["x-request-id"])
     assert line["input"]["verdicts"][0]["ruling"] == "upheld"
+
+
+@pytest.mark.parametrize(("state", "status"), [(State.UPHELD, 400), (State.OVERTURNED, 200)])
+async def test_what_is_flagged_only_once_it_was_rewritten_waits_too(
+    site: Site, upstream: ScriptedServer, state: State, status: int
+) -> None:
+    waiting = site.asking(f"About {MARK}.", "/rewritten")
+    item = await site.item(Filter(held=True))
+    assert item.policies == ["traces"]
+    assert upstream.received == []
+    site.queue.decide(item.id, state, "kim")
+    assert (await waiting).status == status
+    assert [r.json["messages"][0]["content"] for r in upstream.received] == ["About <PATTERN_1>."] * (status == 200)
 
 
 @pytest.mark.parametrize("state", ["upheld", "overturned"])

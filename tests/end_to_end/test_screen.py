@@ -6,6 +6,8 @@ import itertools
 import json
 import os
 import random
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -252,6 +254,24 @@ def test_a_full_disk_is_an_error_and_what_was_written_stays(shell: Screen) -> No
             check=False,
         )
     assert (process.returncode, process.stderr) == (2, b"safeguard screen: No space left on device\n")
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process can be set on Linux only")
+def test_a_disk_that_is_full_half_way_names_the_file_and_the_same_command_goes_on(
+    shell: Screen, guard: ScriptedServer
+) -> None:
+    shell.write("in.jsonl", *rows(300))
+    process = shell.begin("in.jsonl", "-o", "out.jsonl")
+    guard.wait_received(50, timeout_s=60)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert re.fullmatch(
+        rb"out\.jsonl: cannot be written: File too large( \(\d+ of 300 rows are written; the same command goes on\))?\n",
+        err,
+    )
+    assert shell.run("in.jsonl", "-o", "out.jsonl")[0] in (0, 1)
+    assert len(shell.records()) == 300
 
 
 def test_stopped_by_hand_it_says_how_to_go_on(shell: Screen, guard: ScriptedServer) -> None:

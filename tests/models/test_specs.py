@@ -28,6 +28,7 @@ CANARY = Canary(GuardPolicy("a", "r1", "first"), Passage("user", "a"), Passage("
         pytest.param(LOCAL, replace(LOCAL, canaries=(CANARY,)), True, id="canaries"),
         pytest.param(LOCAL, replace(LOCAL, cache_entries=20), True, id="cache-of-another-size"),
         pytest.param(LOCAL, replace(LOCAL, cache_entries=0), False, id="no-cache"),
+        pytest.param(LOCAL, replace(LOCAL, files=(("m.gguf", 1),)), False, id="another-file"),
         pytest.param(LOCAL, replace(LOCAL, spec=replace(MODEL, effort=Effort.HIGH)), False, id="effort"),
         pytest.param(LOCAL, replace(LOCAL, spec=replace(MODEL, name="h")), False, id="name"),
         pytest.param(LOCAL, REMOTE, False, id="engine"),

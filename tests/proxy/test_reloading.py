@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from proxy.config_error import ConfigError
 from proxy.loading import read_blueprint
 from proxy.reload_record import Outcome
 from proxy.reloading import Reloader, Waits
-from proxy.watching import Snapshot, Watch
+from proxy.watching import Snapshot, Watch, snapshot
 from tests.fakes import FakeEngine
 
 CONFIG = """\
@@ -162,6 +163,28 @@ async def test_a_guard_that_changes_is_started_before_and_the_old_one_ends_after
     await ended(site)
     assert site.app.loaded.engines["first"] is site.built[1]
     assert site.lives == [["closed"], ["started"]]
+
+
+@pytest.mark.parametrize("name", ["m.gguf", "a.gguf"])
+async def test_a_model_file_that_is_replaced_is_loaded_anew_beside_the_running_guard(site: Site, name: str) -> None:
+    local = CONFIG.replace(
+        '{engine: openai, base_url: "http://127.0.0.1:9/v1", model: m}',
+        "{engine: llama, model: m.gguf, lora: a.gguf, canaries: false}",
+    )
+    for each in ("m.gguf", "a.gguf"):
+        site.write("one", each)
+    await site.reload(local)
+    watch = Watch(site.app.loaded.files)
+    assert (await site.reload(), site.lives[-1]) == (Outcome.UNCHANGED, ["started", "started"])
+    (site.folder / name).chmod(0o600)
+    assert await site.reload() is Outcome.UNCHANGED
+    site.write("another", "beside")
+    os.replace(site.folder / "beside", site.folder / name)
+    seen = snapshot(watch.paths)
+    assert [watch.look(seen), watch.look(seen)] == [False, True]
+    assert await site.reload() is Outcome.TAKEN
+    await ended(site)
+    assert site.lives[-2:] == [["started", "started", "started", "closed"], ["started"]]
 
 
 async def test_what_says_the_same_changes_nothing(site: Site) -> None:

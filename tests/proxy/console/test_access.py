@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from proxy.attempts import AT_ONCE, ONE_MORE_S
 from proxy.console.session import SESSION_S, Session, Sessions
 from tests.end_to_end.servers import Reply, parse_http, raw
 from tests.proxy.configs import SMALL
@@ -116,6 +117,21 @@ async def test_a_wrong_token_begins_no_session(shop: Shop) -> None:
     assert reply.status == 401
     assert "set-cookie" not in reply.headers
     assert b"another token" in reply.body
+
+
+async def test_the_token_cannot_be_found_by_trying(shop: Shop) -> None:
+    mine = await cookie(shop)
+    for i in range(AT_ONCE):
+        wrong = await (sign_in(shop, f"sesam{i}") if i % 2 else ask(shop, "/readyz", f"Authorization: Bearer sesam{i}"))
+        assert wrong.status == 401
+    for token in ("sesam", TOKEN):
+        reply = await sign_in(shop, token)
+        assert (reply.status, "set-cookie" in reply.headers) == (429, False)
+        reply = await ask(shop, "/readyz", f"Authorization: Bearer {token}")
+        assert (reply.status, reply.json["error"]["code"]) == (429, "too_many_wrong_tokens")
+        assert 0 < int(reply.headers["retry-after"]) <= ONE_MORE_S
+    assert (await ask(shop, "/console", mine)).status == 200
+    assert (await ask(shop, "/readyz")).status == 401
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,17 @@ def test_a_link_to_a_file_of_examples_stays_one(tmp_path: Path) -> None:
     add_example(link, example())
     assert link.is_symlink()
     assert len(read_example_file(path).examples) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator can write files of others")
+def test_a_file_stays_its_owners_if_an_administrator_adds_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "fruit.examples.yaml"
+    path.write_text(FLAT, encoding="utf-8")
+    path.chmod(0o600)
+    os.chown(path, 12345, 12346)
+    add_example(path, example())
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 12346, 0o600)
 
 
 def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:

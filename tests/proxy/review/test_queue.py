@@ -218,6 +218,11 @@ def test_a_client_that_left_is_on_the_item_if_there_is_one(queue: ReviewQueue) -
     assert queue.get(1).held is Held.LEFT
 
 
+def test_states_are_told_of_as_many_as_may_wait(queue: ReviewQueue) -> None:
+    (number,) = queue.add([new_item()])
+    assert queue.states(range(300_000)) == {number: State.PENDING}
+
+
 def test_states_are_told_of_those_that_are_there(queue: ReviewQueue) -> None:
     queue.add([new_item("a"), new_item("b")])
     queue.decide(2, State.UNSURE, "kim")
