@@ -30,8 +30,13 @@ def tables(quality: dict[str, Any], *, brief: bool) -> str:
     ranking = [row for row in quality["ranking"] if not brief or row["output"] != "pair"]
     parts = [_ranking(ranking), _decisions(quality["decisions"])]
     if not brief:
-        parts += [_steering(quality["steering"]), _functionality(quality["functionality"])]
-    cost = quality["cost"]
+        parts += [
+            make(quality[name])
+            for name, make in (("steering", _steering), ("functionality", _functionality))
+            if name in quality
+        ]
+    if (cost := quality.get("cost")) is None:
+        return "\n\n".join(parts)
     parts.append(
         f"{cost['megabytes']} MB; one pass on one thread takes {cost['words_64']['ms']:.1f} ms at 64 tokens; a process "
         f"that judges takes {cost['words_64']['peak_mib']:.0f} MiB."
