@@ -60,7 +60,7 @@ def make_folder(folder: Path) -> None:
 def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable[str]) -> str:
     """Write what must stand beside the new weights.
 
-    What the base's says stays, but for the outputs that were trained: their old maps and thresholds mean nothing any more.
+    What the base's says stays, but for the outputs that were trained: their old maps, thresholds and limits mean nothing any more.
     (The pair output's map stays: it serves policies that were not trained, whose answers were held.)
 
     Args:
@@ -75,7 +75,7 @@ def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable
     sha256 = catalog.sha256_of(gguf)
     kept = _json_beside(base)
     gone = set(trained)
-    for section in ("calibration", "thresholds"):
+    for section in ("calibration", "thresholds", "pass_below"):
         if isinstance(kept.get(section), dict):
             kept[section] = {label: value for label, value in kept[section].items() if label not in gone}
     fields = {

@@ -79,12 +79,14 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 def test_what_stands_beside_the_weights_drops_what_held_for_the_old_output_only(tmp_path: Path) -> None:
     base, new = write_bert(tmp_path / "base.gguf"), write_bert(tmp_path / "tuned.gguf", seed=8)
     maps = {label: {"a": 1.0, "b": 0.0} for label in LABELS}
-    beside = write_metadata(base, calibration=maps, thresholds=dict.fromkeys(LABELS, 0.5))
+    halves = dict.fromkeys(LABELS, 0.5)
+    beside = write_metadata(base, calibration=maps, thresholds=halves, pass_below=halves)
     metadata = Metadata.model_validate_json(beside.read_bytes())
     sha256 = files.write_metadata(base, new, metadata, {"hate"})
     fields = json.loads(new.with_suffix(".json").read_bytes())
     assert sha256 == fields["sha256"] == hashlib.sha256(new.read_bytes()).hexdigest()
     assert sorted(fields["calibration"]) == sorted(fields["thresholds"]) == ["pair", "violence"]
+    assert sorted(fields["pass_below"]) == ["pair", "violence"], "a limit of another scale would let violations pass"
     assert fields["labels"] == list(LABELS)
     assert (fields["max_tokens"], fields["stride_tokens"]) == (metadata.max_tokens, metadata.stride_tokens)
     assert [v.recorded for v in catalog.verify(str(new))] == [True]
