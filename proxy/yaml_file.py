@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from rules.yaml_loader import Loader
+
 Path = tuple[str | int, ...]
 MAX_NODES = 100_000
 """Aliases are expanded; this bounds what a small file can grow to."""
@@ -43,8 +45,8 @@ class YamlFile:
         return self.lines.get(path, 1)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader whose plain scalars resolve by YAML 1.2's core schema."""
+class _Loader(Loader):
+    """A loader whose plain scalars resolve by YAML 1.2's core schema."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own protocol
 
@@ -152,13 +154,10 @@ class _Builder:
             raise YamlError(f"more than {MAX_NODES} values: an alias expands too often", line)
 
     def _scalar(self, node: yaml.Node) -> Any:
-        line = node.start_mark.line + 1
-        try:
-            value = self._loader.construct_object(node)
-        except (ValueError, LookupError, AttributeError):  # PyYAML's constructors trust what matched, or a tag
-            raise YamlError(f"not valid YAML: not a value of {node.tag}", line) from None
+        value = self._loader.construct_object(node)
         if not isinstance(value, str) or "${" not in value:
             return value
+        line = node.start_mark.line + 1
 
         def fill(match: re.Match[str]) -> str:
             found = self._environ.get(match["name"]) or match["default"]

@@ -18,6 +18,7 @@ from models.engine import GuardPolicy
 from rules.content import Surface
 from rules.detectors import Detector
 from rules.errors import PolicyError
+from rules.yaml_loader import Loader
 
 SHIPPED = Path(__file__).parent / "policies"
 """Where the policies that come with the product lie."""
@@ -146,7 +147,7 @@ def split_front_matter(source: str) -> tuple[FrontMatter, str]:
     if not closed:
         raise PolicyError("front matter begins with '---' but has no closing '---' line")
     try:
-        return FrontMatter.model_validate(yaml.safe_load(head) or {}), text
+        return FrontMatter.model_validate(yaml.load(head, Loader) or {}), text
     except yaml.YAMLError as e:
         raise PolicyError(f"front matter is not YAML: {str(e).splitlines()[0]}") from None
     except ValidationError as e:

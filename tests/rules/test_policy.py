@@ -38,6 +38,8 @@ def test_the_configuration_wins_over_front_matter() -> None:
         pytest.param("---\ntitle: x\n---\n", "has no text", id="front-matter-only"),
         pytest.param("---\ntitle: x\n", "no closing", id="not-closed"),
         pytest.param("---\n{a: [\n---\nText.\n", "not YAML", id="not-yaml"),
+        pytest.param("---\ntitle: " + "9" * 5000 + "\n---\nText.\n", "not YAML", id="number-of-thousands-of-digits"),
+        pytest.param("---\ntitle: !!timestamp soon\n---\nText.\n", "not YAML", id="no-time"),
         pytest.param("---\ntitel: x\n---\nText.\n", "titel", id="unknown-key"),
         pytest.param("---\nsurfaces: [nowhere]\n---\nText.\n", "surfaces", id="unknown-surface"),
         pytest.param("---\n- a\n---\nText.\n", "front matter", id="a-list"),
