@@ -57,7 +57,7 @@ def test_the_readme_leaves_out_what_only_the_card_shows() -> None:
     quality = {
         "ranking": [row | {"set": "one", "output": "any"}, row | {"set": "two", "output": "pair"}],
         "decisions": {"one": {"benign": {"forward": 3, "flag": 1}}},
-        "steering": [{"contents": "x", "policy": "inverted", "auroc": 0.25}],
+        "steering": [{"contents": "x", "policy": "inverted", "embedded": 0.25}],
         "functionality": [{"functionality": "f_nh", "rows": 2, "hateful": 0, "embedded": 0.5, "before": 0.25}],
         "cost": {
             "megabytes": 25.9,

@@ -38,19 +38,6 @@ DECIDED = (
     "vibecheck_other_languages",
 )
 """Sets put through the rules of ``config.example.yaml``."""
-MEMORY = """
-import resource, sys, time
-from pathlib import Path
-from models.encoder import EncoderJudge
-from models.engine import GuardPolicy, Passage
-judge = EncoderJudge(Path(sys.argv[1]), name="guard", n_threads=1, max_content_tokens=100000)
-policy, took = GuardPolicy("any", "Any.", category="any"), []
-for n in range(40):
-    began = time.perf_counter()
-    judge.judge([Passage("user", f"{n} " + "word " * int(sys.argv[2]))], [policy], lambda: False)
-    took.append(time.perf_counter() - began)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1000 * sorted(took)[len(took) // 2])
-"""
 
 
 class Bench:
@@ -108,7 +95,7 @@ class Bench:
         """How many rows of each label take which action under a configuration."""
         labels = [label for _, label in rows]
         out = self._work / "decisions.jsonl"
-        self._run("screen", "--config", config, "--restart", "--output", out, self._rows(rows))
+        self._run("screen", "--config", config, "--restart", "--output", out, self._rows(rows), found=True)
         found: dict[str, Counter[str]] = {}
         for line in out.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
@@ -124,10 +111,12 @@ class Bench:
         return f"{name}={path}"
 
     def cost(self, n_words: int) -> dict[str, float]:
-        """Peak memory of a process that judges, in MiB, and the median of a pass on one thread, in milliseconds."""
-        command = [sys.executable, "-c", MEMORY, str(self.guards["embedded"]), str(n_words)]
-        memory, ms = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split()
-        return {"peak_mib": round(float(memory), 1), "ms": round(float(ms), 2)}
+        """See `tools.train_guard.cost`."""
+        command = [sys.executable, "-m", "tools.train_guard.cost", str(self.guards["embedded"]), str(n_words)]
+        found: dict[str, float] = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+        )
+        return found
 
     def _rows(self, rows: Iterable[tuple[str, int]]) -> Path:
         path = self._work / "rows.jsonl"
@@ -137,7 +126,8 @@ class Bench:
         path.write_text("".join(lines), encoding="utf-8")
         return path
 
-    def _run(self, *arguments: object) -> str:
+    def _run(self, *arguments: object, found: bool = False) -> str:
+        """What a command prints; ``found``: it ends with 1 where it finds something, which is no failure."""
         done = subprocess.run(
             [sys.executable, "-m", "proxy", *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -145,7 +135,7 @@ class Bench:
             cwd=ROOT,
             check=False,
         )
-        if done.returncode not in (0, 1):  # 1: something was found
+        if done.returncode not in ((0, 1) if found else (0,)):
             raise SystemExit(f"safeguard {' '.join(map(str, arguments))} ended with {done.returncode}")
         return done.stdout
 
@@ -170,35 +160,41 @@ def measure(bench: Bench, data: Path, extra: Path, metadata: dict[str, Any]) -> 
         }
         ranking.append(row | {column["guard"]: _figures(column) for column in columns})
         print(json.dumps(ranking[-1]), flush=True)
-    steering = []
-    for topic, name, text, rows in test_sets.steering(data):
-        for column in bench.rank(rows, [bench.policy(name, text)]):
-            if column["guard"] == "embedded":
-                caught = column["figures"]["auroc"]["value"]
-                steering.append({"contents": topic, "policy": name, "auroc": caught})
-    functionality = []
-    cases = test_sets.hatecheck(data)
-    threshold = metadata["thresholds"]["hate"]["flag"]
-    for name in sorted({case["functionality"] for case in cases}):
-        rows = [
-            (case["test_case"], int(case["label_gold"] == "hateful")) for case in cases if case["functionality"] == name
-        ]
-        entry: dict[str, Any] = {"functionality": name, "rows": len(rows), "hateful": rows[0][1]}
-        for column in bench.rank(rows, ["hate"], threshold):
-            caught = column["figures"]["recall" if rows[0][1] else "false_alarms"]["value"]
-            entry[column["guard"]] = caught if rows[0][1] else 1 - caught
-        functionality.append(entry)
     decisions = {name: bench.decide(sets[name], ROOT / "config.example.yaml") for name in DECIDED}
     size = bench.guards["embedded"].stat().st_size / 1e6
     return {
         "sha256": metadata["sha256"],
         "version": metadata["version"],
         "ranking": ranking,
-        "steering": steering,
-        "functionality": functionality,
+        "steering": _steering(bench, data),
+        "functionality": _functionality(bench, data, metadata["thresholds"]["hate"]["flag"]),
         "decisions": decisions,
         "cost": {"megabytes": round(size, 1), "words_64": bench.cost(62), "words_250": bench.cost(250)},
     }
+
+
+def _steering(bench: Bench, data: Path) -> list[dict[str, Any]]:
+    """How each guard ranks the same contents under other policies."""
+    found = []
+    for topic, name, text, rows in test_sets.steering(data):
+        columns = bench.rank(rows, [bench.policy(name, text)])
+        aurocs = {column["guard"]: column["figures"]["auroc"]["value"] for column in columns}
+        found.append({"contents": topic, "policy": name, **aurocs})
+    return found
+
+
+def _functionality(bench: Bench, data: Path, threshold: float) -> list[dict[str, Any]]:
+    """What share of each functionality of HateCheck each guard judges rightly."""
+    cases, found = test_sets.hatecheck(data), []
+    for name in sorted({case["functionality"] for case in cases}):
+        own = [case for case in cases if case["functionality"] == name]
+        hateful = own[0]["label_gold"] == "hateful"
+        entry: dict[str, Any] = {"functionality": name, "rows": len(own), "hateful": hateful}
+        for column in bench.rank([(case["test_case"], int(hateful)) for case in own], ["hate"], threshold):
+            figures = column["figures"]
+            entry[column["guard"]] = figures["recall"]["value"] if hateful else 1 - figures["false_alarms"]["value"]
+        found.append(entry)
+    return found
 
 
 def main() -> None:

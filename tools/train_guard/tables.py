@@ -30,13 +30,8 @@ def tables(quality: dict[str, Any], *, brief: bool) -> str:
     ranking = [row for row in quality["ranking"] if not brief or row["output"] != "pair"]
     parts = [_ranking(ranking), _decisions(quality["decisions"])]
     if not brief:
-        parts += [
-            make(quality[name])
-            for name, make in (("steering", _steering), ("functionality", _functionality))
-            if name in quality
-        ]
-    if (cost := quality.get("cost")) is None:
-        return "\n\n".join(parts)
+        parts += [_steering(quality["steering"]), _functionality(quality["functionality"])]
+    cost = quality["cost"]
     parts.append(
         f"{cost['megabytes']} MB; one pass on one thread takes {cost['words_64']['ms']:.1f} ms at 64 tokens; a process "
         f"that judges takes {cost['words_64']['peak_mib']:.0f} MiB."
@@ -52,7 +47,7 @@ def _interval(values: list[float | None]) -> str:
 
 
 def _ranking(rows: list[dict[str, Any]]) -> str:
-    compares = all("before" in row for row in rows)
+    compares = len(_guards(rows)) > 1
     out = [
         "| set | output | rows (violating) | AUPRC | AUROC | best F1 | caught at 5 % false alarms |"
         + (" version 1: AUPRC | AUROC |" if compares else ""),
@@ -79,25 +74,29 @@ def _decisions(decisions: dict[str, dict[str, dict[str, int]]]) -> str:
 
 
 def _steering(rows: list[dict[str, Any]]) -> str:
-    out = [
-        "A policy that was never seen, put before the same contents (AUROC against the labels of the first policy of a topic;",
-        "an inverted policy should fall below one half):",
-        "",
-        "| contents | policy | AUROC |",
-        "|---|---|---|",
-    ]
-    return "\n".join([*out, *(f"| {row['contents']} | {row['policy']} | {row['auroc']:.3f} |" for row in rows)])
+    lead = (
+        "A policy that was never seen, put before the same contents: AUROC against the labels of the first policy of a topic.\n"
+        "An inverted policy should fall below one half, one about something else says nothing about these labels."
+    )
+    cells = [[row["contents"], row["policy"], *(f"{row[guard]:.3f}" for guard in _guards(rows))] for row in rows]
+    return _compared(lead, ["contents", "policy", "AUROC"], cells, rows)
 
 
 def _functionality(rows: list[dict[str, Any]]) -> str:
-    compares = all("before" in row for row in rows)
-    out = [
-        "HateCheck by functionality: share judged rightly at the threshold for flagging (`_h`: hateful, `_nh`: not):",
-        "",
-        "| functionality | rows | right |" + (" version 1 |" if compares else ""),
-        "|---|---|---|" + ("---|" if compares else ""),
+    lead = "HateCheck by functionality: share judged rightly at the threshold for flagging (`_h`: hateful, `_nh`: not)."
+    cells = [
+        [row["functionality"], str(row["rows"]), *(f"{row[guard]:.1%}" for guard in _guards(rows))] for row in rows
     ]
-    for row in rows:
-        earlier = f" {row['before']:.1%} |" if compares else ""
-        out.append(f"| {row['functionality']} | {row['rows']} | {row['embedded']:.1%} |{earlier}")
-    return "\n".join(out)
+    return _compared(lead, ["functionality", "rows", "right"], cells, rows)
+
+
+def _guards(rows: list[dict[str, Any]]) -> list[str]:
+    """What was measured: the guard that ships, and perhaps its first version."""
+    return ["embedded", "before"] if all("before" in row for row in rows) else ["embedded"]
+
+
+def _compared(lead: str, heads: list[str], cells: list[list[str]], rows: list[dict[str, Any]]) -> str:
+    """A table whose last column stands twice if there are two guards."""
+    heads = [*heads, *(["version 1"] if len(_guards(rows)) > 1 else [])]
+    lines = [heads, ["---"] * len(heads), *cells]
+    return "\n".join([lead, "", *("| " + " | ".join(line) + " |" for line in lines)])

@@ -62,11 +62,6 @@ def hatecheck(data: Path) -> list[dict[str, str]]:
     return read_csv(data / "hatecheck/test_suite_cases.csv")
 
 
-def injection_languages(data: Path) -> list[str]:
-    """The language of each row of `injection_other_languages`."""
-    return [row["speaking_language"] for row in read_json(data / "cyberseceval/prompt_injection_multilingual.json")]
-
-
 def pairs(data: Path) -> dict[str, list[tuple[str, str, int]]]:
     """Policies that were never seen, with contents: set name to (policy, content, label)."""
     sets: dict[str, list[tuple[str, str, int]]] = {}
@@ -77,7 +72,7 @@ def pairs(data: Path) -> dict[str, list[tuple[str, str, int]]]:
         rows = [(row[0], row[1].strip()) for row in table if len(row) > 1 and row[1].strip()]
         sets[f"teen_{path.stem}"] = [(policy, text, int(not label.endswith("0"))) for text, label in rows]
     for name, texts in vibecheck_contents(data).items():
-        policy = (data / "vibecheck/eval/policies" / VIBECHECK_POLICIES[name][0]).read_text(encoding="utf-8")
+        policy = (data / "vibecheck/eval/policies" / VIBECHECK_POLICIES[name]).read_text(encoding="utf-8")
         sets[f"vibecheck_{name}"] = [(policy, text, label) for text, label in texts]
     with (data / "openai_spam_policy/golden_dataset.csv").open(encoding="utf-8", newline="") as lines:
         table = list(csv.reader(lines))
@@ -89,12 +84,8 @@ def pairs(data: Path) -> dict[str, list[tuple[str, str, int]]]:
     return sets
 
 
-VIBECHECK_POLICIES = {
-    "self-harm": ("medium.md", "selfharm_inverted.md", "violent_extremism_offtopic.md"),
-    "sexual": ("sexual_content_medium.md", "sexual_content_inverted.md", "violent_extremism_offtopic.md"),
-    "scam": ("scam_simple.md", None, "violent_extremism_offtopic.md"),
-}
-"""Per set of contents: the policy it is labelled by, its inversion, and one about something else."""
+VIBECHECK_POLICIES = {"self-harm": "medium.md", "sexual": "sexual_content_medium.md", "scam": "scam_simple.md"}
+"""Per topic the policy that its contents are labelled by."""
 
 
 def vibecheck_contents(data: Path) -> dict[str, list[tuple[str, int]]]:
