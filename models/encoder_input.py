@@ -55,6 +55,11 @@ class Metadata(BaseModel):
     """Per output, the score under which hardly a violation was seen (`models.engine.Score.pass_below`)."""
 
 
+def policy_room(max_tokens: int) -> int:
+    """Most tokens of a policy in a sequence of so many: half of them, the rest is for the content."""
+    return max_tokens // 2 - 2
+
+
 class EncoderInput:
     """Makes sequences of texts and policies.
 
@@ -114,7 +119,7 @@ class EncoderInput:
         """
         if policy.category is not None:
             return None
-        room = self._metadata.max_tokens // 2 - 2
+        room = policy_room(self._metadata.max_tokens)
         if policy.summary is not None:
             return self._vocabulary.encode_text(policy.summary)[:room]
         return condense(policy.text, room, self._vocabulary.encode_text)

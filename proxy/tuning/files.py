@@ -60,7 +60,8 @@ def make_folder(folder: Path) -> None:
 def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable[str]) -> str:
     """Write what must stand beside the new weights.
 
-    What the base's says stays, but for the outputs that were trained: their old maps, thresholds and limits mean nothing any more.
+    What the base's says stays, but for the outputs that were trained: their old maps, thresholds and limits mean nothing any
+    more.
     (The pair output's map stays: it serves policies that were not trained, whose answers were held.)
 
     Args:

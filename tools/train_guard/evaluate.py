@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.condensing import condense
 from models.tuning.network import Network
 from tools.train_guard import calibrate, model
 from tools.train_guard.data import CHAT_SOURCES
@@ -32,6 +31,7 @@ from tools.train_guard.labels import (
     STRIDE_TOKENS,
 )
 from tools.train_guard.native import NativeGuard
+from tools.train_guard.readers import read_lines
 
 CHAT_VIOLATIONS = (
     "harmbench",
@@ -51,11 +51,6 @@ REFUSE_PRECISION, REFUSE_MARGIN = 0.97, 0.3
 """Refusing needs this precision on validation rows at the base rate, and is then moved up by the margin on the logit scale:
 validation chat is easier than traffic."""
 SANITY = Path(__file__).with_name("sanity.jsonl")
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """Parse JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 class Scorer:
@@ -78,8 +73,7 @@ class Scorer:
         for row, text in enumerate(texts):
             key = (policies[row] if policies else None, text)
             if key not in self._seen:
-                policy = condense(policies[row], model.POLICY_TOKENS, self.native.tokenize) if policies else None
-                cut = model.windows(self.native.tokenize(text), policy)
+                cut = self.native.sequences(text, policies[row] if policies else None)
                 chosen = cut if len(cut) <= 8 else cut[:4] + cut[-4:]
                 self._seen[key] = np.max([self.native.logits(ids) for ids in chosen], axis=0)
             result[row] = self._seen[key]
@@ -109,10 +103,8 @@ def parity(guard: Network, work: Path, rows: list[dict[str, Any]], pairs: list[d
         native = NativeGuard(work / f"guard-{kind}.gguf", 1)
         differences, probabilities, mismatches = [], [], 0
         for text, policy in texts:
-            ids = pieces.encode([text])[0]
-            policy_ids = condense(policy, model.POLICY_TOKENS, native.tokenize) if policy else None
-            mismatches += ids != native.tokenize(text)
-            sequence = model.windows(ids, policy_ids)[0]
+            mismatches += pieces.encode([text])[0] != native.tokenize(text)
+            sequence = native.sequences(text, policy)[0]
             expected, actual = model.logits(guard, [sequence])[0], native.logits(sequence)
             differences.append(np.abs(expected - actual))
             probabilities.append(np.abs(calibrate.sigmoid(expected) - calibrate.sigmoid(actual)))
@@ -133,7 +125,7 @@ def latency(gguf: Path) -> dict[str, float]:
     rng = np.random.default_rng(0)
     found = {}
     for tokens in (16, 64, 128, 256):
-        ids = [model.CLS, *map(int, rng.integers(1000, 20000, tokens - 2)), model.SEP]
+        ids = (model.CLS, *map(int, rng.integers(1000, 20000, tokens - 2)), model.SEP)
         times = []
         for _ in range(25):
             started = time.perf_counter()
@@ -222,7 +214,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     gguf = args.work / f"guard-{args.kind}.gguf"
     scorer = Scorer(gguf, args.work / "scores", args.threads)
-    rows, pairs = lines(args.work / "validation.jsonl"), lines(args.work / "pairs_validation.jsonl")
+    rows, pairs = read_lines(args.work / "validation.jsonl"), read_lines(args.work / "pairs_validation.jsonl")
     logits = scorer("validation", [row["text"] for row in rows])
     pair_logits = scorer("pairs", [row["content"] for row in pairs], [row["policy"] for row in pairs])
     calibration, used = fit_all(logits, rows, pair_logits, pairs)
@@ -272,7 +264,7 @@ def main() -> None:
             for name in CONTENT_LABELS
         },
     }
-    sanity = lines(SANITY)
+    sanity = read_lines(SANITY)
     sanity_scores = calibrate.score(scorer("sanity", [row["text"] for row in sanity]), calibration)
     outcome = [
         "refuse" if r else "flag" if f else "allow"

@@ -12,10 +12,9 @@ from tokenizers import models as tokenizer_models
 from transformers import BertConfig, BertModel
 
 from models.tuning.network import Network, Shape, logits, pad
-from models.windows import windows as cover
-from tools.train_guard.labels import LABELS, MAX_TOKENS, STRIDE_TOKENS
+from tools.train_guard.labels import LABELS
 
-__all__ = ["CLS", "SEP", "WordPiece", "base_folder", "from_base", "load", "logits", "pad", "windows"]
+__all__ = ["CLS", "SEP", "WordPiece", "base_folder", "from_base", "load", "logits", "pad"]
 
 CLS, SEP = 101, 102
 _RENAMES = {
@@ -33,8 +32,6 @@ _RENAMES = {
     "output.LayerNorm": "layer_output_norm",
     "pooler.dense": "cls",
 }
-POLICY_TOKENS = MAX_TOKENS // 2 - 2
-"""What a policy is condensed to, as for judging (`models.encoder_input`); the content gets the rest of the window."""
 
 
 def base_folder() -> Path:
@@ -57,22 +54,6 @@ class WordPiece:
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, without ``[CLS]`` and ``[SEP]``."""
         return [item.ids for item in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
-
-
-def windows(content: list[int], policy: list[int] | None = None) -> list[list[int]]:
-    """Cut a content into the id sequences that the model reads.
-
-    Args:
-        content: Ids of the content.
-        policy: Ids of the condensed policy, put in front of every window.
-
-    Returns:
-        Sequences of at most `MAX_TOKENS` ids; consecutive windows overlap, as in `models.encoder`.
-    """
-    head = [CLS, *policy[:POLICY_TOKENS], SEP] if policy is not None else [CLS]
-    room = MAX_TOKENS - len(head) - 1
-    stride = max(1, room * STRIDE_TOKENS // MAX_TOKENS)
-    return [[*head, *content[start:end], SEP] for start, end in cover(len(content), room, stride)]
 
 
 def tensor_name(name: str) -> str:

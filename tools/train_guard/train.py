@@ -18,8 +18,10 @@ import numpy as np
 import torch
 
 from models.condensing import condense
+from models.encoder_input import policy_room
 from tools.train_guard import model
 from tools.train_guard.labels import LABELS, MAX_TOKENS
+from tools.train_guard.readers import read_lines
 
 WEIGHTS = {"any": 2.0, "injection": 1.3, "pair": 2.0, "profanity": 0.5}
 SMOOTHING = 0.01
@@ -55,7 +57,7 @@ class Example:
 
 def content_rows(path: Path, pieces: model.WordPiece) -> list[Example]:
     """The rows of ``train.jsonl``: text and labels."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    rows = read_lines(path)
     found = []
     for row, ids in zip(rows, pieces.encode([row["text"] for row in rows]), strict=True):
         target = np.full(len(LABELS), np.nan, dtype=np.float32)
@@ -68,9 +70,9 @@ def content_rows(path: Path, pieces: model.WordPiece) -> list[Example]:
 
 def pair_rows(path: Path, pieces: model.WordPiece) -> list[Example]:
     """The rows of ``pairs_train.jsonl``: a policy, condensed as for judging, a content, and whether it violates."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    rows = read_lines(path)
     texts = sorted({row["policy"] for row in rows})
-    policies = {text: condense(text, model.POLICY_TOKENS, lambda part: pieces.encode([part])[0]) for text in texts}
+    policies = {text: condense(text, policy_room(MAX_TOKENS), lambda part: pieces.encode([part])[0]) for text in texts}
     found = []
     for row, content in zip(rows, pieces.encode([row["content"] for row in rows]), strict=True):
         target = np.full(len(LABELS), np.nan, dtype=np.float32)
