@@ -72,7 +72,8 @@ def tools(folder: Path, *, cuda: bool, say: Callable[[str], None]) -> Tools:
     """
     pinned = version(PACKAGE)
     source = folder / f"{PACKAGE.replace('-', '_')}-{pinned}"
-    built = source / ("build-tools-cuda" if cuda else "build-tools")
+    flags = f"{zlib.crc32(os.environ.get('CXXFLAGS', '').encode()):08x}"
+    built = source / f"build-tools-{'cuda-' if cuda else ''}{flags}"
     programs = Tools(built / "bin" / "llama-server", built / "bin" / "llama-bench")
     log = folder / "build.log"
     if programs.server.exists() and programs.bench.exists():

@@ -128,16 +128,26 @@ def library() -> str:
     return f"{version('llama-cpp-python')} {native.llama_print_system_info().decode('utf-8', 'replace')}"
 
 
-def repacks_safely(features: str) -> bool:
+def repacks_safely(features: str, *, loads_whole_tiles: bool) -> bool:
     """Whether llama.cpp may lay weights out anew for the processor's matrix instructions, which makes reading faster.
 
-    Not where it was compiled with Intel's AMX: compilers drop part of the tile configuration that it puts on the stack, and the
-    process ends at its first batch (llama.cpp issue 20824, pull request 26954). `make install` compiles without AMX.
+    Not where it was compiled with Intel's AMX in the usual way: compilers drop part of the tile configuration that it puts on the
+    stack, and the process ends at its first batch (llama.cpp issue 20824, pull request 26954).
 
     Args:
         features: What `library` says.
+        loads_whole_tiles: Whether it was compiled with ``tools/amx_tiles.h``, as `make install` does.
     """
-    return "AMX_INT8 = 1" not in features
+    return loads_whole_tiles or "AMX_INT8 = 1" not in features
+
+
+def _loads_whole_tiles() -> bool:
+    """Whether the library has the symbol of ``tools/amx_tiles.h``."""
+    try:
+        ctypes.c_int.in_dll(native._lib, "safeguard_loads_whole_tile_configuration")
+    except ValueError:
+        return False
+    return True
 
 
 class Vocabulary:
@@ -283,7 +293,7 @@ class Model:
         params = native.llama_model_default_params()
         params.n_gpu_layers = gpu_layers if gpu_layers is not None else -1 if native.llama_supports_gpu_offload() else 0
         params.vocab_only = vocab_only
-        params.use_extra_bufts = repacks_safely(library())
+        params.use_extra_bufts = repacks_safely(library(), loads_whole_tiles=_loads_whole_tiles())
         log.clear()
         self._pointer: Any = native.llama_model_load_from_file(os.fsencode(path), params)
         if not self._pointer:

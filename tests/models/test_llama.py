@@ -512,9 +512,14 @@ def test_a_batch_is_not_filled_where_there_is_no_room_for_it(model: Model, compu
 
 
 @pytest.mark.parametrize(
-    ("features", "safely"),
-    [("0.3.36 CPU : AVX512 = 1 | REPACK = 1 | ", True), ("0.3.36 CPU : AMX_INT8 = 1 | REPACK = 1 | ", False)],
-    ids=["without AMX", "with AMX"],
+    ("features", "ours", "safely"),
+    [
+        pytest.param("0.3.36 CPU : AVX512 = 1 | REPACK = 1 | ", False, True, id="without AMX"),
+        pytest.param("0.3.36 CPU : AMX_INT8 = 1 | REPACK = 1 | ", False, False, id="with AMX"),
+        pytest.param(
+            "0.3.36 CPU : AMX_INT8 = 1 | REPACK = 1 | ", True, True, id="with AMX, compiled as make install does"
+        ),
+    ],
 )
-def test_weights_are_not_laid_out_anew_by_a_library_with_amx(features: str, safely: bool) -> None:
-    assert repacks_safely(features) is safely
+def test_weights_are_not_laid_out_anew_by_another_library_with_amx(features: str, ours: bool, safely: bool) -> None:
+    assert repacks_safely(features, loads_whole_tiles=ours) is safely
