@@ -131,8 +131,8 @@ def library() -> str:
 def repacks_safely(features: str, *, loads_whole_tiles: bool) -> bool:
     """Whether llama.cpp may lay weights out anew for the processor's matrix instructions, which makes reading faster.
 
-    Not where it was compiled with Intel's AMX in the usual way: compilers drop part of the tile configuration that it puts on the
-    stack, and the process ends at its first batch (llama.cpp issue 20824, pull request 26954).
+    Not where it was compiled with Intel's AMX in the usual way: compilers drop part of the tile configuration that it puts on
+    the stack, and the process ends at its first batch (llama.cpp issue 20824, pull request 26954).
 
     Args:
         features: What `library` says.
