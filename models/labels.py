@@ -66,8 +66,8 @@ def read_margin(logits: Float32Array, violating: int, safe: int) -> float:
     """
     top = _check(logits, violating, safe)
     labels = math.exp(logits[violating] - top) + math.exp(logits[safe] - top)
-    # No less than the sum over the vocabulary: a weight is at most 1, and `_FAR` below the top at most exp(-_FAR). Mostly that is
-    # enough, and it takes no exponential for each of 200,000 tokens.
+    # No less than the sum over the vocabulary: a weight is at most 1, and `_FAR` below the top at most exp(-_FAR). Mostly
+    # that is enough, and it takes no exponential for each of 200,000 tokens.
     most = int(np.count_nonzero(logits > top - _FAR)) + len(logits) * math.exp(-_FAR)
     if labels / most < MIN_LABEL_MASS and label_mass(logits, violating, safe) < MIN_LABEL_MASS:
         raise NoLabel("the model was about to answer with something else than a verdict")

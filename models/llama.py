@@ -580,8 +580,8 @@ class Context(_Handle):
             stop: Asked all the time; true ends the work.
 
         Returns:
-            The logits of the parts that want them, in order, each of shape ``(n_vocab,)``; llama.cpp's own memory, valid until the
-            next call on this context.
+            The logits of the parts that want them, in order, each of shape ``(n_vocab,)``; llama.cpp's own memory, valid until
+            the next call on this context.
 
         Raises:
             ContextFull, DecodeStopped, DecodeFailed: As `decode`, but every sequence is as it was before.
