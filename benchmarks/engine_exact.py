@@ -87,7 +87,8 @@ def _logits(context: Context, tails: Sequence[Sequence[int]]) -> list[Float32Arr
     """What comes behind the prefix and each of some tails, all in one batch."""
     for slot in range(1, len(tails) + 1):
         context.copy(0, slot)
-    logits = context.decode_together([Part(slot, tail, True) for slot, tail in enumerate(tails, 1)], lambda: False)
+    parts = [Part(slot, tail, True) for slot, tail in enumerate(tails, 1)]
+    logits = [row.copy() for row in context.decode_together(parts, lambda: False)]
     for slot in range(1, len(tails) + 1):
         context.remove(slot)
     return logits

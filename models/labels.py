@@ -6,6 +6,8 @@ first token it is a probability; for answers that are text see `models.trace`.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,9 @@ Float32Array = npt.NDArray[np.float32]
 MIN_LABEL_MASS = 0.05
 """Below this share of the probability on both labels together, the model was about to say something else (a refusal,
 the answer to the content's task), and the ratio of the labels means nothing. Chosen, not fitted."""
+
+_FAR = 16.0
+"""In logits; so far below the top even a whole vocabulary weighs little (200,000 * exp(-16) = 0.02)."""
 
 
 class LabelError(VerdictError):
@@ -47,8 +52,8 @@ def violation_score(logits: Float32Array, violating: int, safe: int) -> float:
 
 def label_mass(logits: Float32Array, violating: int, safe: int) -> float:
     """How much of the probability lies on the two labels together, in ``[0, 1]``; arguments as `violation_score`."""
-    _check(logits, violating, safe)
-    weights = np.exp(logits - logits.max())
+    top = _check(logits, violating, safe)
+    weights = np.exp(logits - top)
     return float((weights[violating] + weights[safe]) / weights.sum())
 
 
@@ -59,13 +64,25 @@ def read_margin(logits: Float32Array, violating: int, safe: int) -> float:
         LabelError: As `violation_score`.
         NoLabel: Less than `MIN_LABEL_MASS` lies on the two labels.
     """
-    if label_mass(logits, violating, safe) < MIN_LABEL_MASS:
+    top = _check(logits, violating, safe)
+    labels = math.exp(logits[violating] - top) + math.exp(logits[safe] - top)
+    # No less than the sum over the vocabulary: a weight is at most 1, and `_FAR` below the top at most exp(-_FAR). Mostly
+    # that is enough, and it takes no exponential for each of 200,000 tokens.
+    most = int(np.count_nonzero(logits > top - _FAR)) + len(logits) * math.exp(-_FAR)
+    if labels / most < MIN_LABEL_MASS and label_mass(logits, violating, safe) < MIN_LABEL_MASS:
         raise NoLabel("the model was about to answer with something else than a verdict")
     return float(logits[violating]) - float(logits[safe])
 
 
-def _check(logits: Float32Array, violating: int, safe: int) -> None:
+def _check(logits: Float32Array, violating: int, safe: int) -> float:
+    """The largest logit.
+
+    Raises:
+        LabelError: An id lies outside the vocabulary, or a logit is not finite.
+    """
     if logits.ndim != 1 or violating == safe or min(violating, safe) < 0 or max(violating, safe) >= len(logits):
         raise LabelError(f"labels {violating} and {safe} are not two of {len(logits)} logits")
-    if not np.isfinite(logits.sum()):  # one pass: a NaN or an infinity anywhere is one in the sum
+    lowest, top = float(logits.min()), float(logits.max())
+    if not math.isfinite(lowest) or not math.isfinite(top):  # a NaN anywhere is both
         raise LabelError("the model's logits are not finite numbers")
+    return top

@@ -580,7 +580,7 @@ class Context(_Handle):
         except EngineError:
             self.remove(sequence)
             raise
-        return logits[0] if want_logits else None
+        return logits[0].copy() if want_logits else None
 
     def decode_together(self, parts: Sequence[Part], stop: Callable[[], bool]) -> list[Float32Array]:
         """Append tokens to several sequences in one native call.
@@ -590,7 +590,8 @@ class Context(_Handle):
             stop: Asked all the time; true ends the work.
 
         Returns:
-            The logits of the parts that want them, in order, each of shape ``(n_vocab,)``.
+            The logits of the parts that want them, in order, each of shape ``(n_vocab,)``; llama.cpp's own memory, valid until
+            the next call on this context.
 
         Raises:
             ContextFull, DecodeStopped, DecodeFailed: As `decode`, but every sequence is as it was before.
@@ -763,7 +764,7 @@ class Context(_Handle):
         if not pointer:
             raise DecodeFailed("llama.cpp gave no logits")
         row: Float32Array = np.ctypeslib.as_array(ctypes.cast(pointer, self._row).contents)
-        return row.copy()  # the next call overwrites
+        return row
 
 
 class Classifier(_Handle):

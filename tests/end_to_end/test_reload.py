@@ -243,6 +243,47 @@ async def test_edits_under_traffic_fail_nothing_and_every_record_names_what_judg
     assert await site.metric(f'safeguard_configuration_info{{revision="{order[-1]}"}}') == 1
 
 
+async def test_fifty_requests_a_second_flow_while_a_policy_is_edited(site: Site) -> None:
+    order, policies, judging = [site.revision], {site.revision: site.fruit_revision}, 0
+    statuses: set[int] = set()
+    seen: dict[str, tuple[int, int]] = {}
+
+    async def request(number: int) -> None:
+        before = judging
+        reply = await site.chat(f"{number} hours ago: {RAIN}")
+        statuses.add(reply.status)
+        seen[reply.headers["x-request-id"]] = (before, len(order) - 1)
+
+    async def edit() -> None:
+        nonlocal judging
+        for i in range(1, 5):
+            await asyncio.sleep(0.8)
+            order.append(site.write(FRUIT.replace("fruit is", f"fruit, of kind {i}, is"), "fruit.md"))
+            policies[order[-1]] = site.fruit_revision
+            await site.judges_by(order[-1])
+            judging = i
+
+    began = asyncio.get_running_loop().time()
+    async with asyncio.TaskGroup() as group:
+        editing = group.create_task(edit())
+        number = 0
+        while not editing.done() or number % 50:
+            group.create_task(request(number))
+            number += 1
+            await asyncio.sleep(began + number / 50 - asyncio.get_running_loop().time())
+    assert statuses == {200}
+    assert len(seen) == number
+    reader = reader_of(site.folder / "audit")
+    records = [record for record in reader.query(Filter(stage="input")) if record["request_id"] in seen]
+    assert len(records) == number
+    for record in records:
+        before, after = seen[record["request_id"]]
+        assert before <= order.index(record["configuration"]) <= after
+        judged_by = {verdict["policy"]: verdict["revision"] for verdict in record["verdicts"]}
+        assert judged_by["fruit"] == policies[record["configuration"]]
+    assert {record["configuration"] for record in records} == set(order)
+
+
 async def test_a_stream_ends_under_the_configuration_that_it_began_with_and_its_guard_with_it(
     site: Site, upstream: ScriptedServer
 ) -> None:

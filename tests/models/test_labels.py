@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from models.errors import ERRORS_BY_CODE, VerdictError
 from models.labels import (
+    MIN_LABEL_MASS,
     Float32Array,
     LabelError,
     NoLabel,
@@ -56,6 +60,30 @@ def test_a_model_that_wants_to_say_something_else_gives_no_score() -> None:
     with pytest.raises(NoLabel):
         read_margin(logits(20, 0, 3), 1, 2)
     assert sigmoid(read_margin(logits(0, 0, 3), 1, 2)) < 0.1
+
+
+@given(
+    values=arrays(np.float32, st.integers(2, 400), elements=st.floats(-40, 40, width=32)),
+    label=st.floats(-40, 40, width=32),
+)
+def test_a_verdict_is_read_exactly_where_the_labels_have_their_least_share(values: Float32Array, label: float) -> None:
+    values[0] = label
+    share = label_mass(values, 0, 1)
+    assume(abs(share - MIN_LABEL_MASS) > 1e-5)
+    if share < MIN_LABEL_MASS:
+        with pytest.raises(NoLabel):
+            read_margin(values, 0, 1)
+    else:
+        assert read_margin(values, 0, 1) == float(values[0]) - float(values[1])
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_number_that_is_none_anywhere_is_an_error_and_no_margin(broken: float, place: int) -> None:
+    values = logits(1, 0, 0)
+    values[place] = broken
+    with pytest.raises(LabelError):
+        read_margin(values, 0, 1)
 
 
 @pytest.mark.parametrize("odds", [-35.0, -2.5, 0.0, 1e-9, 7.0, 30.0])
