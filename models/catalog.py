@@ -124,12 +124,17 @@ def resolve(name_or_path: str) -> Path:
 def files_of(spec: GuardSpec) -> list[Path]:
     """The files that somebody else may put another model into: not the embedded guard's, which are this program's own.
 
+    With an encoder's goes the JSON beside it, which may not be there: it says what its outputs are, and below which score a
+    cascade lets content pass.
+
     Raises:
-        ModelLoadError: One is not here.
+        ModelLoadError: A model is not here.
     """
     if not isinstance(spec, LocalSpec) or spec.model == EMBEDDED:
         return []
-    return [*parts(resolve(spec.model)), *([] if spec.lora is None else [Path(spec.lora).expanduser()])]
+    path = resolve(spec.model)
+    beside = [path.with_suffix(".json")] if spec.engine == "encoder" else []
+    return [*parts(path), *beside, *([] if spec.lora is None else [Path(spec.lora).expanduser()])]
 
 
 def parts(path: Path) -> list[Path]:

@@ -60,6 +60,27 @@ def _shape(reader: gguf.GGUFReader, tensors: Mapping[str, Float32]) -> Shape:
     )
 
 
+def check_writable(base: Path, kept: str = "token_embd.weight") -> None:
+    """See, before anything is trained, that what changes can be written in the types that a file has.
+
+    Args:
+        base: The file.
+        kept: The tensor that training leaves as it is; its type does not matter.
+
+    Raises:
+        ModelLoadError: A type can be read only.
+    """
+    for tensor in gguf.GGUFReader(base).tensors:
+        try:
+            if tensor.name != kept:
+                gguf.quants.quantize(np.zeros((1, tensor.shape[0]), np.float32), tensor.tensor_type)
+        except NotImplementedError:
+            raise ModelLoadError(
+                f"{base}: cannot be tuned: {tensor.name} has the type {tensor.tensor_type.name}, which cannot be written; "
+                "begin with a file in Q8_0, F16 or F32"
+            ) from None
+
+
 def write_like(base: Path, path: Path, changed: Mapping[str, Float32]) -> None:
     """Write a file that differs from another in the values of some tensors, and in nothing else.
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Never
 
 from models.errors import EngineError
 from proxy.config_error import ConfigError
@@ -41,11 +45,26 @@ def tune(path: Path, args: argparse.Namespace) -> int:
 
     configure_logs(level="error")
     try:
-        tuned = run(path, args)
+        with _cleaning_up():
+            tuned = run(path, args)
     except (RowError, ResultsError, JudgingError, FitError, CalibrationError, EngineError) as e:
         raise ConfigError(str(e)) from None
     _say(tuned, args.output, as_json=args.json)
     return 0 if tuned.is_better else 1
+
+
+@contextmanager
+def _cleaning_up() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl+C while this lasts: unfinished weights go, and guards are stopped."""
+
+    def end(number: int, _: FrameType | None) -> Never:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def check_installed() -> None:

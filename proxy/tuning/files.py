@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from proxy.tuning.card import calibration_name, card, warnings
 from proxy.tuning.outcome import Tuned
 
 CARD, RECORD, PAGE = "MODEL_CARD.md", "evaluation.json", "evaluation.html"
+_UNFINISHED = ".tune-"
 
 
 def check_free(folder: Path, name: str, subjects: Sequence[Subject], *, force: bool) -> None:
@@ -55,6 +60,43 @@ def make_folder(folder: Path) -> None:
         raise ConfigError(f"--output {folder}: cannot be made: {e.strerror}") from None
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"--output {folder}: cannot be written")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Have a folder to oneself, without what a run has left there that was killed.
+
+    Two runs that both found it free would otherwise overwrite each other's files.
+
+    Args:
+        folder: Where everything goes.
+
+    Raises:
+        ConfigError: Another run is at work there, or it cannot be read.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as e:
+        raise ConfigError(f"--output {folder}: cannot be read: {e.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel unlocks it, whatever ends the process
+        except BlockingIOError:
+            raise ConfigError(
+                f"--output {folder}: another run of safeguard tune is at work there; name another folder"
+            ) from None
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def made_apart(folder: Path) -> Iterator[Path]:
+    """A folder in the output folder in which files are made; what was not moved out of it is gone at the end."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_UNFINISHED) as made:
+        yield Path(made)
 
 
 def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable[str]) -> str:

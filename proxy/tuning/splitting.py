@@ -140,19 +140,32 @@ def count(contents: Sequence[Content], label: str) -> tuple[int, int]:
     return sum(values), len(values) - sum(values)
 
 
-def check_counts(data: Sequence[Path], labels: Sequence[str], parts: Mapping[Part, Sequence[Content]]) -> None:
+def check_counts(
+    data: Sequence[Path],
+    labels: Sequence[str],
+    parts: Mapping[Part, Sequence[Content]],
+    *,
+    validation: float,
+    held_out: float,
+) -> None:
     """See that each part has enough of each kind for every policy.
+
+    Args:
+        data: Where the rows came from, for messages.
+        labels: One for each policy.
+        parts: What `split` made.
+        validation: As it was told.
+        held_out: As it was told.
 
     Raises:
         RowError: One has not; the message says how many there are and how many are needed.
     """
-    n_contents = sum(map(len, parts.values()))
+    needed = math.ceil(MIN_ROWS / min(validation, held_out, 1 - validation - held_out))
     for label in labels:
         counts = {part: count(those, label) for part, those in parts.items()}
         n, others = (sum(c[kind] for c in counts.values()) for kind in (0, 1))
         if min(min(c) for c in counts.values()) >= MIN_ROWS:
             continue
-        needed = math.ceil(MIN_ROWS * n_contents / max(1, min(map(len, parts.values()))))
         raise RowError(
             f"{', '.join(map(str, data))}: label {label!r} has {n} different contents that violate and {others} that do not; "
             f"about {needed} of each are needed, so that every part has at least {MIN_ROWS} of each"

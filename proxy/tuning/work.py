@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from models.tuning.network import Network, logits
 from models.tuning.parity import compare as compare_with_native
 from models.tuning.records import MAX_SEQUENCES, Epoch, Example, Settings
 from models.tuning.training import n_steps, train
-from models.tuning.weights import load_network, write_like
+from models.tuning.weights import check_writable, load_network, write_like
 from proxy.config import EncoderGuard
 from proxy.config_error import ConfigError
 from proxy.evaluation.judging import Subject, data_hash, judging
@@ -64,11 +63,12 @@ def run(path: Path, args: argparse.Namespace) -> Tuned:
     try:
         trained_labels = {reader.output(subject.policy.for_guard()) for subject in subjects}
         contents = unique_contents(rows, [s.label for s in subjects], reader.encode)
-        parts = split(contents.kept, validation=args.validation, held_out=args.held_out, seed=args.seed)
-        check_counts(args.data, [s.label for s in subjects], parts)
+        shares = {"validation": args.validation, "held_out": args.held_out}
+        parts = split(contents.kept, **shares, seed=args.seed)
+        check_counts(args.data, [s.label for s in subjects], parts, **shares)
         files.make_folder(args.output)
-        with tempfile.TemporaryDirectory(dir=args.output, prefix=".tune-") as made:
-            folder = Path(made)
+        with files.alone_in(args.output), files.made_apart(args.output) as folder:
+            files.check_free(args.output, args.name, subjects, force=args.force)  # now that nobody else can write there
             gguf = folder / f"{args.name}.gguf"
             fit = _fit(args, base, reader, subjects, other_policies(policies, subjects), parts, gguf)
             sha256 = files.write_metadata(base.path, gguf, reader.metadata, trained_labels - {PAIR})
@@ -107,7 +107,7 @@ def _beside(config: Path, output: Path) -> Path:
 def _see_device(args: argparse.Namespace) -> None:
     """Before rows are read: whether torch can use the device."""
     try:
-        torch.zeros(1, device=args.device)
+        torch.zeros(1, device=args.device).cpu()  # there are devices that take numbers, and give none back
     except (RuntimeError, AssertionError) as e:
         raise ConfigError(f"--device {args.device}: {str(e).splitlines()[0]}") from None
     if args.threads is not None:
@@ -137,11 +137,12 @@ def _fit(
 ) -> Fit:
     """Train, write the new weights, and see that they are what was trained."""
     network = load_network(base.path).to(args.device)
+    check_writable(base.path)
     settings = Settings(args.epochs, args.patience, args.rate, args.batch, args.rehearsal, args.seed)
     examples = reader.examples(parts[Part.TRAINING], subjects)
     validation = reader.examples(parts[Part.VALIDATION], subjects)
     held_out = reader.examples(parts[Part.HELD_OUT], subjects)
-    _check_kinds(args.data, examples, validation)
+    _check_kinds(args.data, subjects, examples, validation)
     rehearsed = reader.rehearsed(parts[Part.TRAINING], subjects, others, args.seed) if args.rehearsal else []
     watched = reader.rehearsed(parts[Part.HELD_OUT][:_N_DRIFT], subjects, others, args.seed)
     before = logits(network, [r.sequence for r in watched])
@@ -174,10 +175,9 @@ def _fit(
     )
 
 
-def _check_kinds(data: Sequence[Path], *parts: Sequence[Example]) -> None:
+def _check_kinds(data: Sequence[Path], subjects: Sequence[Subject], *parts: Sequence[Example]) -> None:
     """Whether both kinds of every policy are left after long contents are gone."""
-    groups = {e.group for part in parts for e in part}
-    for group in sorted(groups):
+    for group in sorted(subject.policy.name for subject in subjects):
         if any(len({e.violates for e in part if e.group == group}) < 2 for part in parts):
             raise ConfigError(
                 f"{', '.join(map(str, data))}: policy {group}: all contents of one kind have more than {MAX_SEQUENCES} "

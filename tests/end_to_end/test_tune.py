@@ -6,6 +6,8 @@ import hashlib
 import itertools
 import json
 import random
+import signal
+import subprocess
 from pathlib import Path
 
 import aiohttp
@@ -99,3 +101,59 @@ async def test_a_guard_learns_a_mark_is_measured_against_its_base_and_serves(tmp
     (verdict,) = line["input"]["verdicts"]
     assert verdict["model"] == f"tuned@{record['sha256'][:12]}"
     assert verdict.get("calibrated", True)  # it says so only where it is not
+
+
+def begin(folder: Path) -> subprocess.Popen[bytes]:
+    """A run that is training: it has said what the base's loss is."""
+    process = Shell(folder).begin("tune", "--policy", "marks", "--data", "rows.jsonl", "--output", "made")
+    assert process.stderr is not None
+    said = next((line for line in process.stderr if b"the base: validation loss" in line), None)
+    assert said is not None, "it ended before it trained"
+    return process
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["terminated", "interrupted"])
+def test_a_run_that_is_told_to_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "config.yaml").write_text(config(), encoding="utf-8")
+    write_rows(tmp_path / "rows.jsonl")
+    process = begin(tmp_path)
+    assert [path.name[:6] for path in (tmp_path / "made").iterdir()] == [".tune-"]
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert b"Traceback" not in err
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+@pytest.mark.timeout(300)
+def test_two_runs_do_not_share_a_folder_and_what_a_killed_one_left_goes(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config(), encoding="utf-8")
+    write_rows(tmp_path / "rows.jsonl")
+    first = begin(tmp_path)
+    command = ["tune", "--policy", "marks", "--data", "rows.jsonl", "--output", "made", "--force"]
+    code, _, err = Shell(tmp_path).run(*command)
+    assert (code, "another run of safeguard tune is at work there" in err) == (2, True)
+    first.kill()
+    first.communicate(timeout=60)
+    (left,) = (tmp_path / "made").iterdir()
+    next_one = begin(tmp_path)
+    assert not left.exists()
+    next_one.terminate()
+    next_one.communicate(timeout=60)
+
+
+def test_contents_that_are_all_too_long_to_train_on_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config(), encoding="utf-8")
+    rows = [{"id": str(i), "text": f"word{i} " * 1500, "label": i % 2} for i in range(110)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    code, _, err = Shell(tmp_path).run("tune", "--policy", "marks", "--data", "rows.jsonl", "--output", "made")
+    assert (code, "label shorter ones" in err) == (2, True), err
+
+
+def test_a_device_that_gives_no_numbers_back_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config(), encoding="utf-8")
+    write_rows(tmp_path / "rows.jsonl")
+    command = ["tune", "--policy", "marks", "--data", "rows.jsonl", "--output", "made", "--device", "meta"]
+    code, _, err = Shell(tmp_path).run(*command)
+    assert (code, err.startswith("--device meta: ")) == (2, True), err

@@ -187,6 +187,21 @@ async def test_a_model_file_that_is_replaced_is_loaded_anew_beside_the_running_g
     assert site.lives[-2:] == [["started", "started", "started", "closed"], ["started"]]
 
 
+async def test_what_stands_beside_an_encoder_is_a_part_of_it(site: Site) -> None:
+    site.write("weights", "m.gguf")
+    site.write('{"pass_below": {"pair": 0.4}}', "m.json")
+    local = "{engine: encoder, model: m.gguf, canaries: false}"
+    await site.reload(CONFIG.replace('{engine: openai, base_url: "http://127.0.0.1:9/v1", model: m}', local))
+    assert await site.reload() is Outcome.UNCHANGED
+    watch = Watch(site.app.loaded.files)
+    site.write('{"pass_below": {"pair": 0.001}}', "m.json")
+    seen = snapshot(watch.paths)
+    assert [watch.look(seen), watch.look(seen)] == [False, True]
+    assert await site.reload() is Outcome.TAKEN
+    await ended(site)
+    assert site.lives[-2:] == [["started", "started", "closed"], ["started"]], "the old limit must not go on"
+
+
 async def test_what_says_the_same_changes_nothing(site: Site) -> None:
     before = site.app.loaded
     assert await site.reload("# a comment\n" + CONFIG) is Outcome.UNCHANGED

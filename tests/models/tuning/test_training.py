@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from models.tuning.network import logits
 from models.tuning.parity import compare
 from models.tuning.records import Epoch, Example, Parity, Rehearsed, Settings
 from models.tuning.training import train, validation_loss
-from models.tuning.weights import load_network, write_like
+from models.tuning.weights import check_writable, load_network, write_like
 from tests.models.gguf_fixtures import N_POSITIONS, write_bert
 
 CLS, SEP = 2, 3
@@ -90,6 +91,19 @@ def test_a_tensor_that_does_not_fit_is_an_error_and_leaves_no_file(tmp_path: Pat
     with pytest.raises(ValueError, match="has no tensor"):
         write_like(base, tmp_path / "new.gguf", {name: np.zeros(7, np.float32)})
     assert [p.name for p in tmp_path.iterdir()] == ["base.gguf"]
+
+
+def test_weights_that_can_only_be_read_are_an_error_before_anything_is_trained(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "k.gguf", "bert")
+    writer.add_tensor("token_embd.weight", np.zeros((1, 144), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_K)
+    writer.add_tensor("cls.weight", np.zeros((1, 144), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_K)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelLoadError, match=r"cls\.weight has the type Q4_K, which cannot be written; begin with"):
+        check_writable(tmp_path / "k.gguf")
+    check_writable(EMBEDDED_PATH)
 
 
 def test_a_file_that_is_no_encoder_cannot_be_tuned(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def test_the_seed_decides_and_not_the_order_of_the_rows(tmp_path: Path) -> None:
     ("rows", "said"),
     [
         pytest.param(texts(60, 2), "30 different contents that violate and 30 that do not", id="too few"),
+        pytest.param(texts(1), "1 different contents that violate and 0 that do not", id="one row"),
         pytest.param(texts(300, 301), "1 different contents that violate and 299 that do not", id="one kind"),
     ],
 )
@@ -119,7 +120,7 @@ def test_too_few_rows_of_a_kind_are_an_error_that_names_file_label_and_number(
 ) -> None:
     parts = split(contents_of(tmp_path, *rows).kept, validation=0.2, held_out=0.2, seed=0)
     with pytest.raises(RowError) as raised:
-        check_counts([Path("mine.jsonl")], ["marks"], parts)
+        check_counts([Path("mine.jsonl")], ["marks"], parts, validation=0.2, held_out=0.2)
     assert said in str(raised.value)
     assert str(raised.value).startswith("mine.jsonl: label 'marks' has")
     assert "about 50 of each are needed" in str(raised.value)
@@ -127,4 +128,4 @@ def test_too_few_rows_of_a_kind_are_an_error_that_names_file_label_and_number(
 
 def test_enough_rows_of_each_kind_are_no_error(tmp_path: Path) -> None:
     parts = split(contents_of(tmp_path, *texts(100, 2)).kept, validation=0.2, held_out=0.2, seed=0)
-    check_counts([Path("mine.jsonl")], ["marks"], parts)
+    check_counts([Path("mine.jsonl")], ["marks"], parts, validation=0.2, held_out=0.2)
