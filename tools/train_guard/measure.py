@@ -161,7 +161,6 @@ def measure(bench: Bench, data: Path, extra: Path, metadata: dict[str, Any]) -> 
         ranking.append(row | {column["guard"]: _figures(column) for column in columns})
         print(json.dumps(ranking[-1]), flush=True)
     decisions = {name: bench.decide(sets[name], ROOT / "config.example.yaml") for name in DECIDED}
-    size = bench.guards["embedded"].stat().st_size / 1e6
     return {
         "sha256": metadata["sha256"],
         "version": metadata["version"],
@@ -169,8 +168,14 @@ def measure(bench: Bench, data: Path, extra: Path, metadata: dict[str, Any]) -> 
         "steering": _steering(bench, data),
         "functionality": _functionality(bench, data, metadata["thresholds"]["hate"]["flag"]),
         "decisions": decisions,
-        "cost": {"megabytes": round(size, 1), "words_64": bench.cost(62), "words_250": bench.cost(250)},
+        "cost": cost(bench),
     }
+
+
+def cost(bench: Bench) -> dict[str, Any]:
+    """Size in megabytes, and what `tools.train_guard.cost` says of texts of 64 and 252 tokens."""
+    size = bench.guards["embedded"].stat().st_size / 1e6
+    return {"megabytes": round(size, 1), "words_64": bench.cost(62), "words_250": bench.cost(250)}
 
 
 def _steering(bench: Bench, data: Path) -> list[dict[str, Any]]:
@@ -200,14 +205,24 @@ def _functionality(bench: Bench, data: Path, threshold: float) -> list[dict[str,
 def main() -> None:
     """Measure, write ``quality.json``, and put the tables into the model card and the README."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--extra", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--extra", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=ROOT / "models/weights")
     parser.add_argument("--before", type=Path, help="folder with an earlier embedded.gguf and embedded.json")
+    parser.add_argument("--cost", action="store_true", help="measure size, time and memory alone; the rest stays")
     args = parser.parse_args()
     metadata = json.loads((args.weights / "embedded.json").read_text(encoding="utf-8"))
-    quality = measure(Bench(args.work, args.weights, args.before), args.data, args.extra, metadata)
+    bench = Bench(args.work, args.weights, args.before)
+    if args.cost:
+        quality = json.loads((args.weights / "quality.json").read_text(encoding="utf-8"))
+        if quality["sha256"] != metadata["sha256"]:
+            parser.error("quality.json is of other weights: all has to be measured")
+        quality["cost"] = cost(bench)
+    elif args.data and args.extra:
+        quality = measure(bench, args.data, args.extra, metadata)
+    else:
+        parser.error("--data and --extra are needed, or --cost")
     (args.weights / "quality.json").write_text(json.dumps(quality, indent=1) + "\n", encoding="utf-8")
     for path in (args.weights / "MODEL_CARD.md", ROOT / "README.md"):
         text = path.read_text(encoding="utf-8")
