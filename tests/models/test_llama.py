@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from models import llama
+from models.catalog import EMBEDDED_PATH
 from models.engine import Effort
 from models.errors import ContentTooLong, EngineTimeout, ModelLoadError
 from models.labels import Float32Array
@@ -509,6 +510,31 @@ def test_a_batch_is_not_filled_where_there_is_no_room_for_it(model: Model, compu
     full.decode(list(range(100, 156)), 1, want_logits=True)
     assert (computed, full.n_free) == ([200, 56], 0)
     full.close()
+
+
+@pytest.mark.skipif(not EMBEDDED_PATH.is_file(), reason="models/weights/embedded.gguf is not here")
+@pytest.mark.parametrize(("n_tokens", "n_computed"), [(35, 35), (36, 64), (63, 64), (64, 64), (65, 65)])
+def test_an_encoder_reads_what_is_nearly_a_tile_with_a_sequence_that_fills_it_up(
+    monkeypatch: pytest.MonkeyPatch, n_tokens: int, n_computed: int
+) -> None:
+    sizes: list[int] = []
+    encode = llama.native.llama_encode
+    monkeypatch.setattr(
+        llama.native, "llama_encode", lambda context, batch: sizes.append(batch.n_tokens) or encode(context, batch)
+    )
+    model = Model(EMBEDDED_PATH)
+    text = (
+        "The garden behind the old mill was full of pears, and nobody in the village picked a single one of them. " * 4
+    )
+    tokens = [101, *model.vocabulary.encode_text(text)[: n_tokens - 2], 102]
+    small, classifier = (Classifier(model, n_tokens=n, n_threads=1) for n in (max(n_tokens, 63), 256))
+    found = classifier.logits(tokens)
+    assert sizes == [n_computed]
+    np.testing.assert_array_equal(classifier.logits(tokens), found)
+    small._fills = False
+    assert np.abs(small.logits(tokens) - found).max() < 0.2
+    for handle in (small, classifier, model):
+        handle.close()
 
 
 @pytest.mark.parametrize(
