@@ -9,6 +9,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from llama_cpp import llama_cpp as native
 
 from models import llama
 from models.catalog import EMBEDDED_PATH
@@ -518,10 +519,13 @@ def test_an_encoder_reads_what_is_nearly_a_tile_with_a_sequence_that_fills_it_up
     monkeypatch: pytest.MonkeyPatch, n_tokens: int, n_computed: int
 ) -> None:
     sizes: list[int] = []
-    encode = llama.native.llama_encode
-    monkeypatch.setattr(
-        llama.native, "llama_encode", lambda context, batch: sizes.append(batch.n_tokens) or encode(context, batch)
-    )
+    encode = native.llama_encode
+
+    def counting(context: Any, batch: Any) -> int:
+        sizes.append(batch.n_tokens)
+        return int(encode(context, batch))
+
+    monkeypatch.setattr(native, "llama_encode", counting)
     model = Model(EMBEDDED_PATH)
     text = (
         "The garden behind the old mill was full of pears, and nobody in the village picked a single one of them. " * 4
