@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 import pytest
 
 from tools.train_guard import contrast_chat_phrases, contrast_hate, contrast_hate_phrases, contrast_pairs, contrasts
-from tools.train_guard.contrast_policy_phrases import AXES
 from tools.train_guard.contrast_text import expand, spell
 from tools.train_guard.labels import CONTENT_LABELS
 
@@ -63,7 +62,15 @@ def test_the_policy_decides_about_a_content() -> None:
     assert sum(len(labels) == 2 for labels in seen.values()) > 0.7 * len(seen)
     share = Counter(label for _, _, label in PAIRS)[1] / len(PAIRS)
     assert 0.4 < share < 0.6
-    assert len(AXES) >= 25
+    assert len(contrast_pairs.AXES) >= 50
+
+
+def test_each_axis_has_its_own_name_and_partners_off_its_subject() -> None:
+    names = [axis.name[0] for axis in contrast_pairs.AXES]
+    assert len(set(names)) == len(names)
+    assert set().union(*contrast_pairs._OVERLAP) - {"history"} <= set(names)
+    for axis in contrast_pairs.AXES:
+        assert sum(contrast_pairs.apart(axis, other) for other in contrast_pairs.AXES) >= 5, axis.name
 
 
 def test_a_policy_on_form_and_its_inversion_disagree() -> None:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tools.train_guard.data import UNSEEN
 from tools.train_guard.evaluate import REFUSE_MARGIN
 from tools.train_guard.labels import BASE_RATE, BLOCKING, CONTENT_LABELS, LABELS
 from tools.train_guard.tables import BEGIN, END
@@ -59,6 +60,17 @@ def percent(entry: dict[str, Any]) -> str:
     return f"{100 * entry['share']:.1f} % ({100 * entry['low']:.1f}-{100 * entry['high']:.1f}; {entry['fired']}/{entry['n']})"
 
 
+def went_on_from(before: dict[str, Any] | None) -> list[str]:
+    """What a run that did not begin with the base model began with."""
+    if not before:
+        return []
+    settings = before["settings"]
+    return [
+        f"It went on from the weights of a run of {before['minutes']:.0f} minutes with the same rows ({before['rows']} rows seen in {before['steps']} steps, {before['epochs']:.2f} epochs; "
+        f"rate {settings['rate']}, head {settings['head_rate']}, seed {settings['seed']}; its rate too came down to nothing). Begun anew, one run of both times should come close."
+    ]
+
+
 def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], metadata: dict[str, Any]) -> str:
     """The text of the model card."""
     out = [
@@ -81,7 +93,8 @@ def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], me
     valid = results["validation"]
     out += ["", "## Validation rows (used for calibration and thresholds)", "",
             f"Benign chat refused {percent(valid['chat_refused'])}, flagged {percent(valid['chat_flagged'])}; chat-style violations refused {percent(valid['violations_refused'])}, flagged {percent(valid['violations_flagged'])}.",
-            f"`pair`: AUROC {valid['pair_auroc']:.3f}, AUPRC {valid['pair_auprc']:.3f} on held-out contents (policies of the trained wordings).", "",
+            f"`pair`: AUROC {valid['pair_auroc']:.3f}, AUPRC {valid['pair_auprc']:.3f}. By kind: topics {valid['pair_auroc_of']['topic']:.3f} and categories {valid['pair_auroc_of']['category']:.3f} (texts held out, policies in the trained wordings);",
+            f"fine lines within {len(UNSEEN)} subjects on which no policy and no text was trained ({', '.join(UNSEEN)}; of the same generator) {valid['pair_auroc_of']['contrast']:.3f}.", "",
             f"Escalated: as an earlier guard of a cascade it passes what it scores lower, so that {metadata['pass_recall']:.0%} of an output's violations go on to the next guard.", "",
             "| output | flag at | refuse at | passes below | AUROC | positives | flagged | refused | benign chat escalated |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for name in CONTENT_LABELS:
@@ -115,7 +128,7 @@ def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], me
             f"{run['rows']} rows seen in {run['steps']} steps ({run['epochs']:.2f} epochs of {stats['train_with_repeats']} content rows and the pairs), {run['minutes']:.0f} minutes on two CPU cores, bfloat16 autocast, torch {run['torch']}.",
             f"AdamW, rate {settings['rate']} (head {settings['head_rate']}), linear decay, {settings['tokens']} tokens a batch, at most 256 tokens a row, seed {settings['seed']}; word embeddings frozen.",
             "Masked binary cross-entropy: a category that a row does not label gives no loss. The rate follows the clock when the machine is slow, so a re-run is close, not equal.",
-            *([run["note"]] if run.get("note") else []), "",
+            *went_on_from(run.get("before")), "",
             "```", "python -m tools.train_guard --data DATA --extra EXTRA --work WORK --out models/weights", "```", "",
             "## Data", "",
             "Rows after de-duplication and after removal of every public row that shares twelve consecutive words with a test set. Non-commercial and copyleft-code sets were left out.",

@@ -159,37 +159,6 @@ AXES: tuple[Axis, ...] = (
          ("in the novel {n} robs a train", "the film's thief hides in {t}", "chapter {num}: the inspector finds the body")),
 )  # fmt: skip
 
-FORBID = (
-    "{W}", "No {w}.", "{W} violates this policy.", "Not allowed: {w}.", "Users must not post {w}.", "We remove {w}.", "A message violates if it contains {w}.", "Violation: {w}. Everything else is fine.", "Flag {w}, nothing more.", "The rule is simple: {w} is forbidden. Other content passes, however unpleasant.",
-    "{W} → violation; anything else → no violation", "Block the text when it amounts to {w}.",
-)  # fmt: skip
-STRICT = (
-    "We are strict here: {w} is forbidden, even in passing.",
-    "{W}, however harmless, counts as a violation.",
-    "Zero tolerance: {w} is out, whatever the purpose.",
-)
-LENIENT = (
-    "Only {w} is forbidden. Other talk about {t} is fine.", "{T} is a normal subject here; what violates is {w}.", "Be generous: people may talk about {t}. Not allowed is {w}.", "Mentions of {t} alone are no violation. A violation is {w}.",
-)  # fmt: skip
-ONLY = (
-    "Only text about {t} is allowed; everything else violates.", "Anything that is NOT about {t} violates.", "This channel is for {t} alone. Off-topic messages are violations.", "Violation: every message whose subject isn't {t}.", "Stay on the subject of {t}. Whatever has another subject gets removed.", "A text passes if it concerns {t}, and violates if it doesn't.",
-)  # fmt: skip
-EXCEPT = (
-    "{W} is forbidden, except for {e}.", "No {w}. Exception: {e}.", "Not allowed: {w}. Allowed nevertheless: {e}.", "{W} violates unless it is one of these: {e}.", "We remove {w}, but we keep {e}.",
-)  # fmt: skip
-LONG = (
-    "# Policy on {t}\n\nThis [forum|assistant|shop|channel] serves [adults and young people|many kinds of people|a wide public]. The following rule decides about one subject and no other. [Read the whole text before you decide.|Tone and spelling do not matter.|Judge the meaning and not single words.]\n\n## Violates\n\n- {w}\n- [hints and jokes that amount to the same|requests for it|offers of it]\n\n## Allowed\n\n- {a}\n- [every other subject, whatever else is wrong with it|content on other subjects, harmful or not]\n\n## [Notes|In doubt]\n\n[A doubtful case does not violate.|Other policies cover other harm.|The list above is complete.]",
-    "{T}\n=====\nPurpose: keep {t} [in good order|within limits] on our site. What counts is the content itself, [not the person who writes it|not who wrote it|not the time or place].\n\nA text violates this policy when it contains {w}. It makes no difference whether it is [a question, a statement or a command|long or short|serious or a joke].\n\nA text does not violate when it is {a}, or when it has another subject; [then a different rule may apply|this policy has nothing to say on those|we look at those elsewhere].",
-    "INSTRUCTIONS\nDecide whether the content violates the policy on {t}.\n\nLABEL 1 (violation)\n{W}\n\nLABEL 0 (no violation)\n{A}\n[Anything unrelated, even if it is rude, illegal or hateful|Texts on other subjects, whatever their tone|All other content]\n\n[Do not add rules of your own.|Stick to the wording above.|Moral judgement is not asked for.]",
-)  # fmt: skip
-FORMS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("question", ("Questions are violations.", "A text violates if it asks something.", "No questions in this channel, only statements."), ("Only questions are allowed; statements violate.", "A text without a question violates.", "Everything must be phrased as a question, or else it violates.")),
-    ("number", ("A text that contains a number word or digit violates.", "No numbers, neither in digits nor in words such as two or ten."), ("Each message must name a number; a text without one violates.", "Violation: no number, neither in digits nor in words, appears in the text.")),
-    ("polite", ("Text is a violation if it is polite (says please or thank you).", "No thanks and no please: courtesy violates this rule."), ("A text violates unless it says please or thank you.", "Only polite messages, with please or thanks, are allowed; all others violate.")),
-    ("capitals", ("Messages written in capitals violate.", "No shouting in capital letters."), ("Whatever isn't written in capital letters violates.", "Only messages in CAPITALS are allowed.")),
-    ("exclaim", ("Exclamation marks are forbidden.", "A text with an exclamation mark violates."), ("A message without an exclamation mark violates.", "Violation: the text does not contain an exclamation mark.")),
-    ("quote", ("Quotation marks violate the policy.", "No quoted words."), ("A text violates if nothing in it is put in quotation marks.",)),
-)  # fmt: skip
 LEADS = (
     "",
     "",

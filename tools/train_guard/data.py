@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.train_guard import contrast_pairs, contrasts, generate, readers, test_sets, topics
+from tools.train_guard import category_pairs, contrast_pairs, contrasts, generate, readers, test_sets, topics
 from tools.train_guard.readers import Row
 
 CHAT_SOURCES = (
@@ -47,6 +47,8 @@ REPEAT = {
     "role_prompts": 4,
     "gptfuzz_refusals": 2,
 }
+UNSEEN = ("alcohol", "criticism of work", "extremism", "homework", "romantic role play", "tattoos")
+"""Subjects of contrasts that are for validation alone: `pair` is calibrated on policies that it was not trained on."""
 SHINGLE = 12
 
 
@@ -154,18 +156,26 @@ def main() -> None:
     rng.shuffle(repeated)
     write(args.out / "train.jsonl", repeated)
     write(args.out / "validation.jsonl", map(record, validation))
-    inverted = contrast_pairs.make_pairs(random.Random(args.seed), int(args.pairs * args.size) // 2)
     every = topic_texts(args.data, args.extra)
-    for name, part, count, rest in (
-        ("train", train, args.pairs, False),
-        ("validation", validation, args.pairs // 8, True),
-    ):
+    count = int(args.pairs * args.size)
+    for name, part, share, rest in (("train", train, 1.0, False), ("validation", validation, 0.125, True)):
         texts = {key: [t for t in group if (bucket(t, 10) == 0) is rest] for key, group in every.items()}
         texts = {key: group for key, group in texts.items() if group}
-        pairs = topics.make_pairs([(row.text[:900], row.labels) for row in part], texts, rng, int(count * args.size))
-        pairs += [pair for pair in inverted if (bucket(pair[1], 10) == 0) is rest]
+        contents = [(row.text[:900], row.labels) for row in part]
+        public = [(row.text[:600], row.labels) for row in part if not row.source.startswith("generated")]
+        axes = [axis for axis in contrast_pairs.AXES if (axis.name[0] in UNSEEN) is rest]
+        kinds = {
+            "topic": topics.make_pairs(contents, texts, rng, int(count * share * 2 / 3)),
+            "contrast": contrast_pairs.make_pairs(rng, int(count * share), axes),
+            "category": category_pairs.make_pairs(public, rng, int(count * share / 2)),
+        }
+        pairs = [
+            {"policy": policy, "content": content, "label": label, "kind": kind}
+            for kind, drawn in kinds.items()
+            for policy, content, label in drawn
+        ]
         rng.shuffle(pairs)
-        write(args.out / f"pairs_{name}.jsonl", ({"policy": a, "content": b, "label": c} for a, b, c in pairs))
+        write(args.out / f"pairs_{name}.jsonl", pairs)
     licences = {row.source.split(":")[0]: row.licence for row in rows}
     used = Counter(row.source.split(":")[0] for row in train)
     kept = Counter(row.source.split(":")[0] for row in validation)

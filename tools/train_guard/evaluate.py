@@ -208,7 +208,7 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder with guard.pt, the GGUF files and validation.jsonl"
     )
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
-    parser.add_argument("--version", default="2")
+    parser.add_argument("--version", default="3")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -225,6 +225,7 @@ def main() -> None:
     }
     pass_below = {name: calibrate.pass_below(columns_of[name], *used[name][1:]) for name in LABELS}
 
+    kinds = np.array([row["kind"] for row in pairs])
     chat = np.array([row["source"] in CHAT_SOURCES for row in rows])
     bad = np.array([row["source"].split(":")[0] in CHAT_VIOLATIONS and row["labels"].get("any") == 1 for row in rows])
     results: dict[str, Any] = {}
@@ -243,6 +244,10 @@ def main() -> None:
         "violations_flagged": share(fired(scores[bad], flag)),
         "pair_auroc": round(float(roc_auc_score(used["pair"][1], pair_scores[:, -1])), 4),
         "pair_auprc": round(float(average_precision_score(used["pair"][1], pair_scores[:, -1])), 4),
+        "pair_auroc_of": {
+            kind: round(float(roc_auc_score(used["pair"][1][kinds == kind], pair_scores[kinds == kind, -1])), 4)
+            for kind in sorted(set(kinds))
+        },
         "per_label": {
             name: {
                 "auroc": round(float(roc_auc_score(used[name][1], scores[used[name][0], LABELS.index(name)])), 4),
