@@ -16,7 +16,8 @@ import numpy as np
 from llama_cpp import LLAMA_POOLING_TYPE_RANK, Llama
 from load import BenchError
 
-from models.encoder import EncoderJudge, Metadata
+from models.encoder import EncoderJudge
+from models.encoder_input import Metadata
 from models.engine import GuardPolicy, Passage, Score
 from models.judge import Stop
 from models.llama import Model

@@ -96,3 +96,9 @@ def test_an_arm_that_does_other_work_than_it_stands_for_fails_the_run(
     else:
         with pytest.raises(load.BenchError, match=arm):
             rounds._check_work(arm, turn, 709, 67)
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
+def test_each_benchmark_finds_what_it_imports(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    importlib.import_module(script)
