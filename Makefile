@@ -28,7 +28,8 @@ $(READY): pyproject.toml constraints.txt
 	$(COMPILE)
 	@$(NATIVE_FLAGS) $(BIN)/python tools/llama_build.py || { \
 		echo "The llama.cpp that pip kept doesn't use all of this processor. It is compiled anew, once."; \
-		$(BIN)/python -m pip cache remove --quiet llama_cpp_python && $(BIN)/python -m pip uninstall --quiet --yes llama-cpp-python && $(COMPILE); }
+		$(BIN)/python -m pip cache remove --quiet llama_cpp_python; \
+		$(BIN)/python -m pip uninstall --quiet --yes llama-cpp-python && $(COMPILE); }
 	$(BIN)/python -m pip install -c constraints.txt --quiet -e '.[dev]'
 	@touch $@
 
