@@ -809,9 +809,7 @@ class Classifier(_Handle):
             ValueError: There are no tokens, too many, or ids outside the vocabulary.
         """
         fills = self._fills and _ENCODER_WORTH_FILLING <= len(tokens) < _FULL_TILE
-        filling = (
-            [([0] * (_FULL_TILE - len(tokens)), 0, 1)] if fills else []
-        )  # a sequence of its own, which nobody reads
+        filling = [([0] * (_FULL_TILE - len(tokens)), 0, 1)] if fills else []  # a sequence that nobody reads
         batch = self._batch([(tokens, 0, 0), *filling])
         self._wanted[: batch.n_tokens] = 1
         status = self._call(native.llama_encode, batch, stop or _never)

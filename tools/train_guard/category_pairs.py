@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 
 from tools.train_guard import contrast_policy_wordings as p
-from tools.train_guard.contrast_text import expand
 from tools.train_guard.labels import CATEGORIES
 
 Pair = tuple[str, str, int]
@@ -37,22 +36,14 @@ HARMLESS = (
 )  # fmt: skip
 
 
-def _fill(template: str, rng: random.Random, **bound: str) -> str:
-    values = {
-        **bound,
-        **{name.upper(): value[:1].upper() + value[1:] for name, value in bound.items() if len(name) == 1},
-    }
-    return expand(template.replace("No {w}", "No {w0}"), rng, {}, values | {"w0": values.get("w", "")})
-
-
 def forbidding(subject: str, topic: str, allowed: str | None, rng: random.Random) -> str:
     """A policy that forbids a subject, short or in sections; with what it allows, if anything."""
     if allowed is not None:
         template = rng.choice(p.LONG if rng.random() < 0.5 else p.EXCEPT)
-        return _fill(template, rng, w=subject, t=topic, e=allowed, a=allowed)
+        return p.fill(template, rng, {}, w=subject, t=topic, e=allowed, a=allowed)
     if rng.random() < 0.4:
-        return _fill(rng.choice(p.LONG), rng, w=subject, t=topic, a=rng.choice(ORDINARY))
-    return _fill(rng.choice(p.FORBID + p.STRICT), rng, w=subject, t=topic)
+        return p.fill(rng.choice(p.LONG), rng, {}, w=subject, t=topic, a=rng.choice(ORDINARY))
+    return p.fill(rng.choice(p.FORBID + p.STRICT), rng, {}, w=subject, t=topic)
 
 
 ORDINARY = (
@@ -80,14 +71,14 @@ def about(content: Content, rng: random.Random) -> list[Pair]:
         pairs.append((policy, text, label))
 
     add(forbidding(subject(other), other, None, rng), 0)
-    add(_fill(rng.choice(HARMLESS), rng, w=subject(other)), 1)
+    add(p.fill(rng.choice(HARMLESS), rng, {}, w=subject(other)), 1)
     if not holds:
         both = rng.choice(EITHER).format(a=subject(other), b=subject(second))
         add(forbidding(both, "harm", None, rng), 0)
         return pairs
     held = rng.choice(holds)
     add(forbidding(subject(held), held, None, rng), 1)
-    add(_fill(rng.choice(HARMLESS), rng, w=subject(held)), 0)
+    add(p.fill(rng.choice(HARMLESS), rng, {}, w=subject(held)), 0)
     named = [subject(held), subject(other)]
     rng.shuffle(named)
     add(forbidding(rng.choice(EITHER).format(a=named[0], b=named[1]), "harm", None, rng), 1)

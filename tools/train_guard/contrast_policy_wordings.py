@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import random
+import re
+
+from tools.train_guard.contrast_text import Tables, expand
+
 FORBID = (
     "{W}", "No {w}.", "{W} violates this policy.", "Not allowed: {w}.", "Users must not post {w}.", "We remove {w}.", "A message violates if it contains {w}.", "Violation: {w}. Everything else is fine.", "Flag {w}, nothing more.", "The rule is simple: {w} is forbidden. Other content passes, however unpleasant.",
     "{W} → violation; anything else → no violation", "Block the text when it amounts to {w}.",
@@ -65,3 +70,21 @@ FORMS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("exclaim", ("Exclamation marks are forbidden.", "A text with an exclamation mark violates."), ("A message without an exclamation mark violates.", "Violation: the text does not contain an exclamation mark.")),
     ("quote", ("Quotation marks violate the policy.", "No quoted words."), ("A text violates if nothing in it is put in quotation marks.",)),
 )  # fmt: skip
+
+
+def fill(template: str, rng: random.Random, tables: Tables, *, w: str, t: str = "", e: str = "", a: str = "") -> str:
+    """A policy from one of these templates; T, W and A are t, w and a with a capital.
+
+    Args:
+        template: As above.
+        rng: Source of randomness.
+        tables: For places in what is filled in.
+        w: What is forbidden.
+        t: The subject.
+        e: The exception.
+        a: What is allowed.
+    """
+    bound = {"t": t, "w": w, "e": e, "a": a}
+    bound |= {name.upper(): bound[name][:1].upper() + bound[name][1:] for name in ("t", "w", "a")}
+    bare = re.sub("^anything about", "talk about", w.removeprefix("any "))
+    return expand(template.replace("No {w}", "No {w0}"), rng, tables, bound | {"w0": bare})

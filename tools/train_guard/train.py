@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--start", type=Path, help="checkpoint to go on from; the train.json beside it is kept in ours")
     args = parser.parse_args()
+    before = json.loads(args.start.with_name("train.json").read_text(encoding="utf-8")) if args.start else None
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
@@ -170,7 +171,6 @@ def main() -> None:
         "loss": running,
     }
     settings = {name: value for name, value in vars(args).items() if name not in ("work", "start")}
-    before = json.loads(args.start.with_name("train.json").read_text(encoding="utf-8")) if args.start else None
     record = done | {"settings": settings, "torch": torch.__version__, "before": before}
     (args.work / "train.json").write_text(json.dumps(record), encoding="utf-8")
 
