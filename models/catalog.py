@@ -25,6 +25,7 @@ EMBEDDED_PATH = Path(__file__).parent / "weights" / "embedded.gguf"
 
 _MAGIC = b"GGUF"
 _CHUNK_BYTES = 1 << 20
+_REVISION_CHARS = 12
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
@@ -124,8 +125,8 @@ def resolve(name_or_path: str) -> Path:
 def files_of(spec: GuardSpec) -> list[Path]:
     """The files that somebody else may put another model into: not the embedded guard's, which are this program's own.
 
-    With an encoder's goes the JSON beside it, which may not be there: it says what its outputs are, and below which score a
-    cascade lets content pass.
+    With an encoder's go the JSON beside it, which says what its outputs are and below which score a cascade lets content pass,
+    and its second file; neither need be there.
 
     Raises:
         ModelLoadError: A model is not here.
@@ -133,7 +134,7 @@ def files_of(spec: GuardSpec) -> list[Path]:
     if not isinstance(spec, LocalSpec) or spec.model == EMBEDDED:
         return []
     path = resolve(spec.model)
-    beside = [path.with_suffix(".json")] if spec.engine == "encoder" else []
+    beside = [path.with_suffix(".json"), pair_path(path)] if spec.engine == "encoder" else []
     return [*parts(path), *beside, *([] if spec.lora is None else [Path(spec.lora).expanduser()])]
 
 
@@ -145,6 +146,11 @@ def parts(path: Path) -> list[Path]:
     n_parts = int(match["parts"])
     names = (f"{match['stem']}-{part:05}-of-{n_parts:05}.gguf" for part in range(1, n_parts + 1))
     return [path.with_name(name) for name in names]
+
+
+def pair_path(path: Path) -> Path:
+    """Where the second file of an encoder lies, for custom policies; it has one if its JSON says so (``pair_sha256``)."""
+    return path.with_name(f"{path.stem}-pair.gguf")
 
 
 def recorded_sha256(path: Path) -> str | None:
@@ -173,6 +179,11 @@ def record_sha256(path: Path, sha256: str) -> None:
     partial.replace(record)
 
 
+def revision(sha256: str) -> str:
+    """What stands for a file in the names of models on record: the beginning of its hash."""
+    return sha256[:_REVISION_CHARS].lower()
+
+
 def sha256_of(path: Path) -> str:
     """Hash a file, in lower-case hexadecimal. Takes about a second for each gigabyte."""
     hashed = hashlib.sha256()
@@ -188,7 +199,7 @@ def verify(name_or_path: str) -> list[Verified]:
     Raises:
         ModelLoadError: A file is missing, is not a GGUF or has another hash.
     """
-    return [_verify(path, recorded_sha256(path)) for path in parts(resolve(name_or_path))]
+    return [_verify(path, recorded_sha256(path)) for path in _all_files(resolve(name_or_path))]
 
 
 def check(path: Path, sha256: str | None, *, verified: str | None = None) -> str:
@@ -224,7 +235,7 @@ def list_models() -> list[ModelStatus]:
             path = found if found.is_file() else None
         else:
             description, path = HUB_MODELS[name].description, _find(name)
-        files = [part for part in parts(path) if part.is_file()] if path is not None else []
+        files = [file for file in _all_files(path) if file.is_file()] if path is not None else []
         size = sum(file.stat().st_size for file in files)
         statuses.append(ModelStatus(name, description, path, size, recorded_sha256(path) if path else None))
     return statuses
@@ -235,6 +246,12 @@ def pull(name: str, *, progress: bool = True) -> Path:
     from models.download import pull as pull_from_hub  # kept apart: the proxy and the guard process never download
 
     return pull_from_hub(name, progress=progress)
+
+
+def _all_files(path: Path) -> list[Path]:
+    """All parts of a model, and an encoder's second file where there is one."""
+    second = pair_path(path)
+    return [*parts(path), *([second] if second.is_file() else [])]
 
 
 def _find(name: str) -> Path | None:

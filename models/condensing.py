@@ -7,7 +7,7 @@ format of the answer. An encoder has room for a fraction, and has to spend it on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\s*\n\s*")
 _HEADING = re.compile(
@@ -28,10 +28,11 @@ _BUT_VIOLATES = re.compile(r"\b(unsafe|(?:not|never|dis)\W*(?:allow\w*|permi\w*|
 
 
 def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list[int]:
-    """The token ids of what a policy forbids.
+    """The token ids of what a policy forbids, and, where room is left, of what it allows.
 
-    Sections whose heading promises definitions, examples, what is safe and the like are left out; the rest is taken from the
-    start. A policy without headings is taken as it is, and so is one of which nothing would be left.
+    Sections whose heading promises definitions, examples and the like are left out. Those on what violates are taken first,
+    from the start of the policy; the ones on what is safe come after them. A policy without headings is taken as it is, and so
+    is one of which nothing would be left.
 
     Args:
         policy: The text, Markdown or plain.
@@ -41,7 +42,10 @@ def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list
     Returns:
         At most ``room`` ids.
     """
-    sentences = list(_forbidding(policy)) or [part for line in policy.splitlines() for part in _sentences(line)]
+    forbidding, allowing = _sections(policy)
+    sentences = (
+        [*forbidding, *allowing] if forbidding else [part for line in policy.splitlines() for part in _sentences(line)]
+    )
     ids: list[int] = []
     for sentence in sentences:
         ids += encode(sentence)
@@ -50,19 +54,25 @@ def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list
     return ids[:room]
 
 
-def _forbidding(policy: str) -> Iterator[str]:
-    takes = True
+def _sections(policy: str) -> tuple[list[str], list[str]]:
+    """The sentences on what violates, with those that stand under no heading, and the ones on what is safe."""
+    forbidding: list[str] = []
+    allowing: list[str] = []
+    takes: list[str] | None = forbidding
     for number, line in enumerate(policy.strip().splitlines()):
         heading = _HEADING.match(line)
         if heading is None:
-            if takes:
-                yield from _sentences(line)
+            if takes is not None:
+                takes += _sentences(line)
             continue
         title = next(text for text in heading.groups() if text is not None)
-        is_safe = _SAFE.search(title) and not _BUT_VIOLATES.search(title)
-        takes = not is_safe and (number == 0 or not _BESIDE_THE_POINT.search(title))
-        if takes:
-            yield from _sentences(title + ".")
+        if _SAFE.search(title) and not _BUT_VIOLATES.search(title):
+            takes = allowing
+        else:
+            takes = None if number and _BESIDE_THE_POINT.search(title) else forbidding
+        if takes is not None:
+            takes += _sentences(title + ".")
+    return forbidding, allowing
 
 
 def _sentences(line: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Engine ``encoder``: a small classifier with one output per built-in category, and one for any other policy.
 
 One pass over ``[CLS] content [SEP]`` serves every policy that names a *category*. A policy without one is judged as a
-pair, ``[CLS] policy [SEP] content [SEP]``, by the output `PAIR`; that is one pass per policy (`models.encoder_input`).
+pair, ``[CLS] policy [SEP] content [SEP]``, by the output `PAIR`; that is one pass per policy (`models.encoder_input`). The
+output may be one of the file's, or have a second file of its own.
 
 Nothing of a content is cut: it is scored in overlapping windows and the highest score counts. Each passage is scored
 alone, so that a long harmless one beside it cannot drown it, and windows across their borders are scored too, so that
@@ -15,10 +16,12 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 
+from models.catalog import pair_path, revision
 from models.encoder_input import PAIR, EncoderInput, Window, read_metadata
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, ModelLoadError, VerdictError
@@ -38,7 +41,7 @@ class EncoderJudge:
 
     Args:
         path: The GGUF.
-        name: What `model` returns: the model's name and revision.
+        name: Of the model, with its revision; `model` adds that of the second file, if there is one.
         n_threads: Threads for inference.
         max_content_tokens: More is `ContentTooLong`.
         gpu_layers: Layers to put on the GPU; None: all of them, if there is one.
@@ -51,22 +54,32 @@ class EncoderJudge:
         self, path: Path, *, name: str, n_threads: int, max_content_tokens: int, gpu_layers: int | None = None
     ) -> None:
         self._name = name
-        self._loaded = Model(path, gpu_layers)
-        try:
-            if self._loaded.architecture != _ARCHITECTURE or not self._loaded.is_classifier:
-                raise ModelLoadError(
-                    f"{path} is a {self._loaded.architecture} model"
-                    f"{'' if self._loaded.is_classifier else ' without classification head'}: "
-                    f"engine encoder runs {_ARCHITECTURE} classifiers (rank pooling) only"
-                )
-            self._metadata = read_metadata(path, self._loaded)
+        self._models: list[Model] = []
+        with ExitStack() as stack:
+            loaded = self._load(path, gpu_layers, stack)
+            self._metadata = read_metadata(path, loaded)
             self._outputs = {label: i for i, label in enumerate(self._metadata.labels)}
-            self._input = EncoderInput(self._loaded.vocabulary, self._metadata, max_content_tokens)
-            classifier = Classifier(self._loaded, n_tokens=self._metadata.max_tokens, n_threads=n_threads)
-        except EngineError:
-            self._loaded.close()
-            raise
-        self._passes = _Passes(classifier)
+            self._input = EncoderInput(loaded.vocabulary, self._metadata, max_content_tokens)
+            size = self._metadata.max_tokens
+            self._alone = self._pairs = _Passes(loaded, size, n_threads, stack)
+            if self._metadata.pair_sha256 is not None:
+                second = self._load(pair_path(path), gpu_layers, stack)
+                _check_second(pair_path(path), second, loaded)
+                self._outputs[PAIR] = 0
+                self._pairs = _Passes(second, size, n_threads, stack)
+                self._name += f"+{PAIR}@{revision(self._metadata.pair_sha256)}"
+            self._owned = stack.pop_all()
+
+    def _load(self, path: Path, gpu_layers: int | None, stack: ExitStack) -> Model:
+        model = stack.enter_context(closing(Model(path, gpu_layers)))
+        if model.architecture != _ARCHITECTURE or not model.is_classifier:
+            raise ModelLoadError(
+                f"{path} is a {model.architecture} model"
+                f"{'' if model.is_classifier else ' without classification head'}: "
+                f"engine encoder runs {_ARCHITECTURE} classifiers (rank pooling) only"
+            )
+        self._models.append(model)
+        return model
 
     @property
     def model(self) -> str:
@@ -76,7 +89,7 @@ class EncoderJudge:
     @property
     def usage(self) -> Usage:
         """What was computed so far."""
-        return self._loaded.usage
+        return sum((model.usage for model in self._models), Usage())
 
     def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
@@ -96,11 +109,11 @@ class EncoderJudge:
                 label = self._input.output(policy, self._name)
                 if policy.category is None:
                     pairs = self._input.sequences(texts, self._input.policy(policy))
-                    entries.append(self._score(label, self._passes.read(pairs, stop)))
+                    entries.append(self._score(label, self._pairs.read(pairs, stop)))
                     continue
                 if categories is None:
                     try:
-                        categories = self._passes.read(self._input.sequences(texts, None), stop)
+                        categories = self._alone.read(self._input.sequences(texts, None), stop)
                     except EngineError as error:
                         categories = error
                 entries.append(categories if isinstance(categories, EngineError) else self._score(label, categories))
@@ -109,9 +122,8 @@ class EncoderJudge:
         return entries
 
     def close(self) -> None:
-        """Free the model."""
-        self._passes.close()
-        self._loaded.close()
+        """Free everything."""
+        self._owned.close()
 
     def _score(self, label: str, outcome: _Outcome) -> Score:
         logit = float(outcome.highest[self._outputs[label]])
@@ -125,6 +137,16 @@ class EncoderJudge:
             latency_ms=outcome.latency_ms,
             evidence=Evidence(logit=logit),
             pass_below=self._metadata.pass_below.get(label),
+        )
+
+
+def _check_second(path: Path, second: Model, first: Model) -> None:
+    if len(second.labels) != 1:
+        raise ModelLoadError(f"{path} has {len(second.labels)} outputs: a file for custom policies has one")
+    if second.vocabulary.n_tokens != first.vocabulary.n_tokens:
+        raise ModelLoadError(
+            f"{path} has {second.vocabulary.n_tokens} word pieces, the file beside it {first.vocabulary.n_tokens}: "
+            "texts are cut into pieces once, for both"
         )
 
 
@@ -143,8 +165,8 @@ class _Passes:
     Remembered are hashes and outputs, no tokens.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self, model: Model, n_tokens: int, n_threads: int, stack: ExitStack) -> None:
+        self._classifier = stack.enter_context(closing(Classifier(model, n_tokens=n_tokens, n_threads=n_threads)))
         self._remembered: OrderedDict[bytes, Float32Array] = OrderedDict()
 
     def read(self, parts: Sequence[Window], stop: Callable[[], bool]) -> _Outcome:
@@ -163,6 +185,3 @@ class _Passes:
         while len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
         return _Outcome(np.max(outputs, axis=0), n_tokens, (time.perf_counter() - started) * 1000)
-
-    def close(self) -> None:
-        self._classifier.close()

@@ -3,7 +3,9 @@
 One sequence is ``[CLS] content [SEP]``, or ``[CLS] policy [SEP] content [SEP]`` for a policy without category. Text and policy
 are tokenised apart and put together as ids, so a literal ``[SEP]`` in a content stays text.
 
-What the file's outputs mean stands in ``<stem>.json`` beside it (`Metadata`); without that file, in the GGUF itself.
+What the file's outputs mean stands in ``<stem>.json`` beside it (`Metadata`); without that file, in the GGUF itself. The
+output for policies without category may have a file of its own, ``<stem>-pair.gguf``: what serves to read a content alone is
+not what serves to hold it against a policy, and a small network has no room for both.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from models.catalog import sha256_of
+from models.catalog import pair_path, sha256_of
 from models.condensing import condense
 from models.engine import GuardPolicy
 from models.errors import ContentTooLong, EngineError, ModelLoadError
@@ -46,6 +48,9 @@ class Metadata(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     labels: tuple[str, ...] = Field(min_length=1)
+    """The file's outputs, in their order."""
+    pair_sha256: str | None = None
+    """SHA-256 of the second file, whose one output is `PAIR`; None: there is no such file."""
     max_tokens: int = Field(ge=16)
     """Tokens that one pass reads, control tokens included."""
     stride_tokens: int = Field(ge=1)
@@ -53,6 +58,11 @@ class Metadata(BaseModel):
     calibration: dict[str, Calibration] = {}
     pass_below: dict[str, Annotated[FiniteFloat, Field(ge=0, le=1)]] = {}
     """Per output, the score under which hardly a violation was seen (`models.engine.Score.pass_below`)."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Those of both files."""
+        return self.labels if self.pair_sha256 is None else (*self.labels, PAIR)
 
 
 def policy_room(max_tokens: int) -> int:
@@ -85,7 +95,7 @@ class EncoderInput:
             EngineError: The model, named in the message, has none.
         """
         label = PAIR if policy.category is None else policy.category
-        if label in self._metadata.labels and (policy.category is None or label != PAIR):
+        if label in self._metadata.outputs and (policy.category is None or label != PAIR):
             return label
         if policy.category is None:
             raise EngineError(f"{model} has no output for custom policies: policy {policy.name} needs another guard")
@@ -181,6 +191,24 @@ def read_metadata(path: Path, model: Model) -> Metadata:
         )
     if metadata.sha256 is not None and sha256_of(path) != metadata.sha256.lower():
         raise ModelLoadError(f"{beside} describes another file than {path.name}: the SHA-256 differs")
-    if unknown := metadata.pass_below.keys() - set(metadata.labels):
+    if unknown := metadata.pass_below.keys() - set(metadata.outputs):
         raise ModelLoadError(f"{beside}: pass_below.{min(unknown)}: is none of its labels")
+    if metadata.pair_sha256 is not None:
+        _check_second(beside, metadata.labels, pair_path(path), metadata.pair_sha256)
     return metadata
+
+
+def _check_second(beside: Path, labels: Sequence[str], second: Path, sha256: str) -> None:
+    if PAIR in labels:
+        raise ModelLoadError(f"{beside}: pair_sha256: there can be no second file, {PAIR} is one of the labels")
+    try:
+        actual = sha256_of(second)
+    except OSError as error:
+        raise ModelLoadError(
+            f"cannot read {second}, which {beside.name} names as the file for custom policies (pair_sha256): "
+            f"{type(error).__name__}"
+        ) from None
+    if actual != sha256.lower():
+        raise ModelLoadError(
+            f"{beside}: pair_sha256: {second.name} is another file: its SHA-256 is {actual}, not {sha256}"
+        )

@@ -59,7 +59,7 @@ class GuardPolicy:
     category: str | None = None
     """The encoder output that judges it; None: the encoder judges the pair (summary, content)."""
     summary: str | None = field(default=None, repr=False)
-    """One-line form for the encoder's pair output; None: what ``text`` forbids (`models.condensing`)."""
+    """One-line form for the encoder's pair output; None: what ``text`` forbids and allows (`models.condensing`)."""
     reason_band: tuple[float, float] | None = None
     """Direct scores between these, ends included, are thought about; None: what the guard says."""
 

@@ -13,8 +13,6 @@ from models.judge import OneAtATime, SteppedJudge
 from models.safeguard import SafeguardJudge
 from models.specs import LocalSpec
 
-_REVISION_CHARS = 12
-
 
 def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
     """Load a model.
@@ -94,6 +92,6 @@ def display_name(spec: LocalSpec, path: Path) -> str:
 
 def _revised(name: str, path: Path, known: str | None) -> str:
     try:
-        return f"{name}@{(known or catalog.sha256_of(path))[:_REVISION_CHARS].lower()}"
+        return f"{name}@{catalog.revision(known or catalog.sha256_of(path))}"
     except OSError as error:
         raise ModelLoadError(f"cannot read model file {path}: {type(error).__name__}") from None

@@ -54,12 +54,18 @@ def look(spec: LocalSpec, path: Path) -> Need:
     shape = read_shape(read_header(path))
     try:
         weights = sum(part.stat().st_size for part in catalog.parts(path))
+        second = catalog.pair_path(path)
+        if has_second := spec.engine == "encoder" and second.is_file():
+            weights += second.stat().st_size
         weights += Path(spec.lora).stat().st_size if spec.lora is not None else 0
     except OSError as error:
         raise ModelLoadError(f"cannot read model file {error.filename or path}: {type(error).__name__}") from None
     # a number of layers is believed, also where no GPU is seen; but without a build for one they all stay here
     share = gpu_share(spec.gpu_layers, shape.n_layers, may_use_gpu()) if built_for_gpu() else 0.0
-    return Need(estimate(shape, weights, layout_of(spec, shape), gpu_share=share), available_bytes())
+    layout = layout_of(spec, shape)
+    if has_second:
+        layout = replace(layout, n_contexts=2 * layout.n_contexts)
+    return Need(estimate(shape, weights, layout, gpu_share=share), available_bytes())
 
 
 def more_policies(spec: LocalSpec, n_policies: int) -> str | None:

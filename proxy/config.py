@@ -329,7 +329,8 @@ class PolicyEntry(Section):
     category: str | None = None
     """Which output of an encoder judges it; left out: the file's own, or the pair (policy, content)."""
     summary: str | None = None
-    """One-line form that an encoder reads as the policy; left out: the file's own, or what the text forbids, cut to fit."""
+    """One-line form that an encoder reads as the policy; left out: the file's own, or what the text forbids and then what it
+    allows, cut to fit."""
     refusal_text: str | None = None
     """What the client is told when this policy refuses."""
     rewrite_text: str | None = None

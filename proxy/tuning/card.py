@@ -84,7 +84,7 @@ def _head(tuned: Tuned) -> Iterator[str]:
     yield "```"
     yield ""
     yield (
-        f"Verdicts name it `{tuned.name}@{tuned.sha256[:12]}`, and the calibrations hold for exactly this name, these weights "
+        f"Verdicts name it `{tuned.model}`, and the calibrations hold for exactly this name, these weights "
         "and these revisions of the policies. Calibrations of the base do not hold for it."
     )
     yield ""

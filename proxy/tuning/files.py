@@ -40,7 +40,16 @@ def check_free(folder: Path, name: str, subjects: Sequence[Subject], *, force: b
     calibrations = [calibration_name(s.policy.name) for s in subjects]
     if len(set(calibrations)) < len(calibrations):
         raise ConfigError("--policy: two of them have names that make the same file")
-    wanted = [f"{name}.gguf", f"{name}.gguf.sha256", f"{name}.json", CARD, RECORD, PAGE, *calibrations]
+    wanted = [
+        f"{name}.gguf",
+        f"{name}.gguf.sha256",
+        f"{name}-pair.gguf",
+        f"{name}.json",
+        CARD,
+        RECORD,
+        PAGE,
+        *calibrations,
+    ]
     taken = [file for file in wanted if (folder / file).exists()]
     if taken and not force:
         raise ConfigError(
@@ -99,7 +108,7 @@ def made_apart(folder: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable[str]) -> str:
+def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable[str]) -> tuple[str, str | None]:
     """Write what must stand beside the new weights.
 
     What the base's says stays, but for the outputs that were trained: their old maps, thresholds and limits mean nothing any
@@ -108,14 +117,15 @@ def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable
 
     Args:
         base: The base's GGUF.
-        gguf: The new one; its JSON and its hash come beside it.
+        gguf: The new one; its JSON and its hash come beside it. Its second file, if it has one, is there.
         metadata: The base's.
         trained: Labels of the trained outputs but for the pair output.
 
     Returns:
-        Hash of the new GGUF.
+        Hashes of the new GGUF and of its second file.
     """
     sha256 = catalog.sha256_of(gguf)
+    pair_sha256 = None if metadata.pair_sha256 is None else catalog.sha256_of(catalog.pair_path(gguf))
     kept = _json_beside(base)
     gone = set(trained)
     for section in ("calibration", "thresholds", "pass_below"):
@@ -127,13 +137,14 @@ def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable
         "version": "1",
         "sha256": sha256,
         "base_model": f"{kept.get('name', base.stem)}, SHA-256 {catalog.sha256_of(base)}",
+        "pair_sha256": pair_sha256,
         "labels": list(metadata.labels),
         "max_tokens": metadata.max_tokens,
         "stride_tokens": metadata.stride_tokens,
     }
     gguf.with_suffix(".json").write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     catalog.record_sha256(gguf, sha256)
-    return sha256
+    return sha256, pair_sha256
 
 
 def _json_beside(base: Path) -> dict[str, Any]:

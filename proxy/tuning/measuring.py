@@ -194,19 +194,26 @@ class Drift:
         return {"answers": self.n, "mean": round(self.mean, 5), "most": round(self.most, 4), "far": round(self.far, 5)}
 
 
-def drift(rehearsed: Sequence[Rehearsed], base: Float32Array, tuned: Float32Array, metadata: Metadata) -> Drift | None:
+def drift(
+    rehearsed: Sequence[Rehearsed],
+    base: Float32Array,
+    tuned: Float32Array,
+    outputs: Sequence[str],
+    metadata: Metadata,
+) -> Drift | None:
     """Compare answers.
 
     Args:
         rehearsed: Sequences, and the outputs that count on each.
         base: The base's logits on them, shape ``(n_sequences, n_outputs)``.
         tuned: The tuned network's.
+        outputs: Their labels.
         metadata: Maps logits to scores.
 
     Returns:
         None where there is nothing to compare.
     """
-    fitted = [metadata.calibration.get(label) for label in metadata.labels]
+    fitted = [metadata.calibration.get(label) for label in outputs]
     a = np.array([1.0 if c is None else c.a for c in fitted])
     b = np.array([0.0 if c is None else c.b for c in fitted])
     before, after = (1 / (1 + np.exp(-(a * said + b))) for said in (base, tuned))

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.catalog import revision
+from models.encoder_input import PAIR
 from models.tuning.records import Parity, Settings, Trained
 from proxy.evaluation.judging import Subject
 from proxy.evaluation.metrics import known
@@ -68,6 +70,7 @@ class Tuned:
         name: Of the new model.
         folder: Where it lies, as the configuration would say it.
         sha256: Of the new GGUF.
+        pair_sha256: Of its second file; None: it has none.
         base: What it was made of.
         data: Files of rows.
         subjects: The policies.
@@ -82,6 +85,7 @@ class Tuned:
     name: str
     folder: Path
     sha256: str
+    pair_sha256: str | None
     base: Base
     data: Sequence[Path]
     subjects: Sequence[Subject]
@@ -91,6 +95,12 @@ class Tuned:
     fit: Fit
     comparisons: Mapping[str, Comparison]
     options: Options
+
+    @property
+    def model(self) -> str:
+        """What verdicts call it (`models.encoder.EncoderJudge.model`)."""
+        named = f"{self.name}@{revision(self.sha256)}"
+        return named if self.pair_sha256 is None else f"{named}+{PAIR}@{revision(self.pair_sha256)}"
 
     @property
     def is_better(self) -> bool:
@@ -107,6 +117,7 @@ class Tuned:
         return {
             "name": self.name,
             "sha256": self.sha256,
+            "pair_sha256": self.pair_sha256,
             "base": {"guard": self.base.guard, "file": self.base.path.name, "sha256": self.base.sha256},
             "data": [path.name for path in self.data],
             "contents": {

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from models.catalog import pair_path
 from models.encoder_input import PAIR, EncoderInput, Metadata, read_metadata
 from models.engine import GuardPolicy
 from models.errors import ModelLoadError
 from models.llama import Model
 from models.tuning.records import MAX_SEQUENCES, Example, Rehearsed
+from proxy.config_error import ConfigError
 from proxy.evaluation.judging import Subject
 from proxy.tuning.splitting import Content
 from rules.policy import SHIPPED, Policy, text_policy
+
+
+@dataclass(frozen=True, slots=True)
+class Trainee:
+    """A guard's file that is to be trained.
+
+    Attributes:
+        path: Where it lies.
+        outputs: Labels of its outputs, in their order.
+        other: The guard's other file, which stays as it is; None: there is none.
+    """
+
+    path: Path
+    outputs: tuple[str, ...]
+    other: Path | None
 
 
 class Reader:
@@ -30,7 +47,7 @@ class Reader:
     """
 
     def __init__(self, path: Path, name: str, max_content_tokens: int) -> None:
-        self._name = name
+        self._path, self._name = path, name
         self._model = Model(path, 0)
         try:
             if not self._model.is_classifier:
@@ -53,12 +70,38 @@ class Reader:
         """See `EncoderInput.output`."""
         return self._input.output(policy, self._name)
 
-    def examples(self, contents: Sequence[Content], subjects: Sequence[Subject]) -> list[Example]:
-        """What can be trained on: an example for each content and policy with a label, too long contents left out."""
+    def trainee(self, subjects: Sequence[Subject]) -> Trainee:
+        """The file whose outputs judge the policies.
+
+        Raises:
+            ConfigError: Its two files do: one run trains one file.
+        """
+        if self.metadata.pair_sha256 is None:
+            return Trainee(self._path, self.metadata.labels, None)
+        second = pair_path(self._path)
+        own = [s.policy.name for s in subjects if s.policy.category is None]
+        others = [s.policy.name for s in subjects if s.policy.category is not None]
+        if own and others:
+            raise ConfigError(
+                f"--policy: {self._name} judges {own[0]} by {second.name} and {others[0]}, which has a category, by "
+                f"{self._path.name}: tune them in two runs, the second one beginning with what the first has made"
+            )
+        return Trainee(second, (PAIR,), self._path) if own else Trainee(self._path, self.metadata.labels, second)
+
+    def examples(
+        self, contents: Sequence[Content], subjects: Sequence[Subject], outputs: Sequence[str]
+    ) -> list[Example]:
+        """What can be trained on: an example for each content and policy with a label, too long contents left out.
+
+        Args:
+            contents: They.
+            subjects: The policies.
+            outputs: Of the file that is trained.
+        """
         made = []
         for subject in subjects:
             policy = subject.policy.for_guard()
-            output, ids = self.metadata.labels.index(self.output(policy)), self._input.policy(policy)
+            output, ids = outputs.index(self.output(policy)), self._input.policy(policy)
             for content in contents:
                 if subject.label not in content.labels:
                     continue
@@ -68,7 +111,12 @@ class Reader:
         return made
 
     def rehearsed(
-        self, contents: Sequence[Content], subjects: Sequence[Subject], policies: Sequence[Policy], seed: int
+        self,
+        contents: Sequence[Content],
+        subjects: Sequence[Subject],
+        policies: Sequence[Policy],
+        outputs: Sequence[str],
+        seed: int,
     ) -> list[Rehearsed]:
         """Sequences on which answers must stay what they are: each content alone, and beside a policy that is not trained.
 
@@ -76,12 +124,12 @@ class Reader:
             contents: Some; of a long one the first window.
             subjects: What is trained.
             policies: What else may be judged with the pair output; a content gets one of them.
+            outputs: Of the file that is trained.
             seed: Deals them out.
         """
         trained = {self.output(subject.policy.for_guard()) for subject in subjects}
-        labels = self.metadata.labels
-        alone = tuple(i for i, label in enumerate(labels) if label != PAIR and label not in trained)
-        pair = (labels.index(PAIR),) if PAIR in labels else ()
+        alone = tuple(i for i, label in enumerate(outputs) if label != PAIR and label not in trained)
+        pair = (outputs.index(PAIR),) if PAIR in outputs else ()
         heads = [self._input.policy(policy.for_guard()) for policy in policies] if pair else []
         rng = random.Random(seed)
         made = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import torch
 
 from models import catalog
 from models.calibration import write_calibration
+from models.catalog import pair_path
 from models.encoder_input import PAIR
 from models.labels import Float32Array
 from models.specs import LocalSpec
@@ -32,7 +34,7 @@ from proxy.tuning import files
 from proxy.tuning.card import calibration_name
 from proxy.tuning.measuring import Comparison, Judged, Options, compare, drift, judge_policy
 from proxy.tuning.outcome import Base, Fit, Tuned
-from proxy.tuning.preparing import Reader, other_policies
+from proxy.tuning.preparing import Reader, Trainee, other_policies
 from proxy.tuning.splitting import Content, Part, check_counts, split, unique_contents
 from rules.policy import Policy
 from rules.rule import Stage
@@ -62,6 +64,7 @@ def run(path: Path, args: argparse.Namespace) -> Tuned:
     reader = Reader(base.path, base.guard, base.max_content_tokens)
     try:
         trained_labels = {reader.output(subject.policy.for_guard()) for subject in subjects}
+        trainee = reader.trainee(subjects)
         contents = unique_contents(rows, [s.label for s in subjects], reader.encode)
         shares = {"validation": args.validation, "held_out": args.held_out}
         parts = split(contents.kept, **shares, seed=args.seed)
@@ -70,14 +73,15 @@ def run(path: Path, args: argparse.Namespace) -> Tuned:
         with files.alone_in(args.output), files.made_apart(args.output) as folder:
             files.check_free(args.output, args.name, subjects, force=args.force)  # now that nobody else can write there
             gguf = folder / f"{args.name}.gguf"
-            fit = _fit(args, base, reader, subjects, other_policies(policies, subjects), parts, gguf)
-            sha256 = files.write_metadata(base.path, gguf, reader.metadata, trained_labels - {PAIR})
+            fit = _fit(args, trainee, reader, subjects, other_policies(policies, subjects), parts, gguf)
+            hashes = files.write_metadata(base.path, gguf, reader.metadata, trained_labels - {PAIR})
             options = Options(args.threshold, args.bootstrap, args.seed, args.timeout_s)
             comparisons = asyncio.run(_measure(path, base, gguf, subjects, parts, options))
             tuned = Tuned(
                 name=args.name,
                 folder=_beside(path, args.output),
-                sha256=sha256,
+                sha256=hashes[0],
+                pair_sha256=hashes[1],
                 base=base,
                 data=args.data,
                 subjects=subjects,
@@ -128,23 +132,27 @@ def _base(path: Path, name: str | None, n_policies: int) -> Base:
 
 def _fit(
     args: argparse.Namespace,
-    base: Base,
+    trainee: Trainee,
     reader: Reader,
     subjects: Sequence[Subject],
     others: Sequence[Policy],
     parts: Parts,
     gguf: Path,
 ) -> Fit:
-    """Train, write the new weights, and see that they are what was trained."""
-    network = load_network(base.path).to(args.device)
-    check_writable(base.path)
+    """Train, write the new weights, and see that they are what was trained.
+
+    The guard's other file, if it has two, is copied.
+    """
+    network = load_network(trainee.path).to(args.device)
+    check_writable(trainee.path)
+    outputs = trainee.outputs
     settings = Settings(args.epochs, args.patience, args.rate, args.batch, args.rehearsal, args.seed)
-    examples = reader.examples(parts[Part.TRAINING], subjects)
-    validation = reader.examples(parts[Part.VALIDATION], subjects)
-    held_out = reader.examples(parts[Part.HELD_OUT], subjects)
+    examples = reader.examples(parts[Part.TRAINING], subjects, outputs)
+    validation = reader.examples(parts[Part.VALIDATION], subjects, outputs)
+    held_out = reader.examples(parts[Part.HELD_OUT], subjects, outputs)
     _check_kinds(args.data, subjects, examples, validation)
-    rehearsed = reader.rehearsed(parts[Part.TRAINING], subjects, others, args.seed) if args.rehearsal else []
-    watched = reader.rehearsed(parts[Part.HELD_OUT][:_N_DRIFT], subjects, others, args.seed)
+    rehearsed = reader.rehearsed(parts[Part.TRAINING], subjects, others, outputs, args.seed) if args.rehearsal else []
+    watched = reader.rehearsed(parts[Part.HELD_OUT][:_N_DRIFT], subjects, others, outputs, args.seed)
     before = logits(network, [r.sequence for r in watched])
     started = time.monotonic()
     with progress("steps", n_steps(examples, settings)) as shown:
@@ -152,9 +160,13 @@ def _fit(
     seconds = time.monotonic() - started
     if trained.best == 0:
         raise ConfigError(f"--rate {args.rate:g}: the loss is no number after any epoch; a lower rate may do")
-    write_like(base.path, gguf, _changed(load_network(base.path), network))
+    written = gguf
+    if trainee.other is not None:
+        written, copy = (pair_path(gguf), gguf) if outputs == (PAIR,) else (gguf, pair_path(gguf))
+        shutil.copyfile(trainee.other, copy)
+    write_like(trainee.path, written, _changed(load_network(trainee.path), network))
     sequences = [e.sequences[0] for e in held_out][:_N_PARITY]
-    parity = compare_with_native(gguf, sequences)
+    parity = compare_with_native(written, sequences)
     if not parity.holds:
         raise ConfigError(
             f"the new weights give other logits in llama.cpp than in torch (by up to {parity.most:.3f}, "
@@ -168,7 +180,9 @@ def _fit(
         n_too_long=n_labelled - len(examples),
         n_rehearsed=len(rehearsed),
         parity=parity,
-        drift=drift(watched, before, logits(load_network(gguf), [r.sequence for r in watched]), reader.metadata),
+        drift=drift(
+            watched, before, logits(load_network(written), [r.sequence for r in watched]), outputs, reader.metadata
+        ),
         device=args.device,
         torch=torch.__version__,
         seconds=seconds,

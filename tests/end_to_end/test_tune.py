@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from models.catalog import EMBEDDED_PATH
 from tests.end_to_end.servers import MARK, Shell, chat_body, post, running
 
 pytest.importorskip("torch", reason="the extra `tune` is not installed")
@@ -68,11 +69,14 @@ async def test_a_guard_learns_a_mark_is_measured_against_its_base_and_serves(tmp
         "evaluation.html",
         "evaluation.json",
         "marks.calibration.json",
+        "tuned-pair.gguf",
         "tuned.gguf",
         "tuned.gguf.sha256",
         "tuned.json",
     ]
     assert record["sha256"] == hashlib.sha256((made / "tuned.gguf").read_bytes()).hexdigest()
+    assert record["pair_sha256"] == hashlib.sha256((made / "tuned-pair.gguf").read_bytes()).hexdigest()
+    assert (made / "tuned.gguf").read_bytes() == EMBEDDED_PATH.read_bytes(), "no category was trained"
     found = record["policies"]["marks"]
     assert found["answer"] == "better"
     by_guard = {column["guard"]: column["figures"] for column in found["columns"]}
@@ -99,7 +103,7 @@ async def test_a_guard_learns_a_mark_is_measured_against_its_base_and_serves(tmp
         line = proxy.wait_log(lambda line: line.get("event") == "request" and line.get("status") == marked.status)
     assert (marked.decision, honest.decision) == ("refuse", "forward"), (marked, honest)
     (verdict,) = line["input"]["verdicts"]
-    assert verdict["model"] == f"tuned@{record['sha256'][:12]}"
+    assert verdict["model"] == f"tuned@{record['sha256'][:12]}+pair@{record['pair_sha256'][:12]}"
     assert verdict.get("calibrated", True)  # it says so only where it is not
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import string
 from collections.abc import Sequence
@@ -24,8 +25,10 @@ def write_bert(
     labels: Sequence[str] = LABELS,
     pooling: gguf.PoolingType = gguf.PoolingType.RANK,
     seed: int = 7,
+    words: Sequence[str] = WORDS,
 ) -> Path:
     """Write a one-layer BERT with random weights; ``labels`` names the outputs of its head."""
+    path.parent.mkdir(exist_ok=True)
     writer = gguf.GGUFWriter(path, "bert")
     writer.add_name("random")
     writer.add_block_count(1)
@@ -38,7 +41,7 @@ def write_bert(
     writer.add_causal_attention(False)
     writer.add_pooling_type(pooling)
     writer.add_classifier_output_labels(list(labels))
-    vocabulary = _vocabulary()
+    vocabulary = _vocabulary(words)
     writer.add_vocab_size(len(vocabulary))
     writer.add_tokenizer_model("bert")
     writer.add_tokenizer_pre("default")
@@ -94,10 +97,25 @@ def write_metadata(gguf_path: Path, **changes: object) -> Path:
     return path
 
 
-def _vocabulary() -> list[str]:
+def write_second(
+    gguf_path: Path,
+    *,
+    seed: int = 8,
+    labels: Sequence[str] = ("pair",),
+    words: Sequence[str] = WORDS,
+    **changes: object,
+) -> Path:
+    """Write a GGUF's second file, for custom policies, and the JSON that names it; ``changes`` as in `write_metadata`."""
+    second = write_bert(gguf_path.with_name(f"{gguf_path.stem}-pair.gguf"), labels=labels, seed=seed, words=words)
+    named = {"labels": ["hate", "violence"], "pair_sha256": hashlib.sha256(second.read_bytes()).hexdigest()}
+    write_metadata(gguf_path, **named | changes)
+    return second
+
+
+def _vocabulary(words: Sequence[str]) -> list[str]:
     # llama.cpp's word pieces mark the start of a word, where BERT's mark the continuation.
     letters = [*string.ascii_lowercase, *string.digits]
-    starts = [f"▁{piece}" for piece in (*WORDS, *letters, *string.punctuation)]
+    starts = [f"▁{piece}" for piece in (*words, *letters, *string.punctuation)]
     return [*CONTROLS, *starts, *letters]
 
 

@@ -122,6 +122,13 @@ class TestHashes:
         (verified,) = catalog.verify(NAME)
         assert (verified.path, verified.sha256, verified.recorded) == (path, sha256(WEIGHTS), True)
 
+    def test_an_encoders_second_file_is_verified_too(self, tmp_path: Path) -> None:
+        path, second = write(tmp_path / "m.gguf"), write(tmp_path / "m-pair.gguf", WEIGHTS + b"more")
+        assert [verified.path for verified in catalog.verify(str(path))] == [path, second]
+        catalog.record_sha256(second, sha256(WEIGHTS))
+        with pytest.raises(ModelLoadError, match="m-pair"):
+            catalog.verify(str(path))
+
     def test_one_flipped_bit_is_noticed(self, models_dir: Path) -> None:
         path = write(models_dir / NAME / "m.gguf")
         catalog.record_sha256(path, sha256(WEIGHTS))

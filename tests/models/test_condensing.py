@@ -43,8 +43,15 @@ def read(policy: str, room: int = 100) -> str:
     return " ".join(words[i] for i in condense(policy, room, encode))
 
 
-def test_of_a_policy_with_sections_what_violates_is_read() -> None:
-    assert read(POLICY) == "Pear Policy (#PP). VIOLATES (1). P1.a Names a pear. Praises cider; asks for it."
+def test_of_a_policy_with_sections_what_violates_is_read_and_then_what_is_safe() -> None:
+    violates = "Pear Policy (#PP). VIOLATES (1). P1.a Names a pear. Praises cider; asks for it."
+    assert read(POLICY) == f"{violates} SAFE (0). Apples."
+
+
+def test_what_violates_comes_first_wherever_it_stands() -> None:
+    assert (
+        read("Title\n\n## Allowed\n\nApples.\n\n## Forbidden\n\nPears.") == "Title Forbidden. Pears. Allowed. Apples."
+    )
 
 
 @pytest.mark.parametrize("room", [1, 5, 9])
@@ -74,7 +81,9 @@ def test_a_plain_text_is_read_from_its_start() -> None:
     ],
 )
 def test_a_section_is_read_by_its_heading(heading: str, is_read: bool) -> None:
-    assert ("ZQ-MARK" in read(f"Title\n\n{heading}\n\n- ZQ-MARK\n")) is is_read
+    """The title and the forbidden section have six words; what is safe would come after them."""
+    text = f"Title\n\n{heading}\n\n- ZQ-MARK\n\n## Forbidden\n\none two three four"
+    assert ("ZQ-MARK" in read(text, 6)) is is_read
 
 
 @pytest.mark.parametrize("policy", ["## Definitions\n\n- A pear is a fruit.", "Goal:\nno pears", "## Examples"])

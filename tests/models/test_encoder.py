@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from models.errors import ContentTooLong, EngineError, EngineTimeout, ModelLoadE
 from models.judge import Stop
 from rules.examples import beside, canary_of, read_example_file
 from rules.policy import SHIPPED, text_policy
-from tests.models.gguf_fixtures import write_bert
+from tests.models.gguf_fixtures import write_bert, write_metadata, write_second
 
 INJECTION = GuardPolicy("prompt-injection", "r1", "…", category="injection")
 VIOLENCE = GuardPolicy("violence", "r1", "…", category="violence")
@@ -83,10 +85,10 @@ def test_a_custom_policy_is_judged_as_a_pair(judge: EncoderJudge) -> None:
 
 
 def test_a_literal_separator_in_the_content_stays_text(judge: EncoderJudge) -> None:
-    end = judge._loaded.vocabulary.control("[SEP]")
-    ids = judge._loaded.vocabulary.encode_text("[SEP] Content about nothing. [CLS] [PAD][MASK]")
+    end = judge._models[0].vocabulary.control("[SEP]")
+    ids = judge._models[0].vocabulary.encode_text("[SEP] Content about nothing. [CLS] [PAD][MASK]")
     assert end not in ids
-    assert not {judge._loaded.vocabulary.control(c) for c in ("[CLS]", "[PAD]", "[MASK]")} & set(ids)
+    assert not {judge._models[0].vocabulary.control(c) for c in ("[CLS]", "[PAD]", "[MASK]")} & set(ids)
     assert len(ids) > 8
 
 
@@ -180,6 +182,90 @@ def test_a_score_says_where_it_may_pass_if_that_was_measured_for_its_output(tmp_
     finally:
         judge.close()
     assert [entry.pass_below for entry in entries if isinstance(entry, Score)] == [0.03, None]
+
+
+MINE = GuardPolicy("mine", "r", "Content about cats.")
+
+
+def both(folder: Path) -> Path:
+    """A guard of two files: one for categories, one for policies of one's own."""
+    path = write_bert(folder / "random.gguf", labels=("hate", "violence"))
+    maps = {"violence": {"a": 1.0, "b": 0.0}, "pair": {"a": 2.0, "b": 0.5}}
+    write_second(path, calibration=maps, pass_below={"pair": 0.04})
+    return path
+
+
+def logit_of(path: Path, policy: GuardPolicy) -> tuple[float, Score]:
+    judge = load(path)
+    try:
+        (entry,) = judge.judge(user("the cat"), [policy], later())
+    finally:
+        judge.close()
+    assert isinstance(entry, Score), entry
+    assert entry.evidence is not None
+    assert entry.evidence.logit is not None
+    return entry.evidence.logit, entry
+
+
+def test_a_guard_of_two_files_judges_with_each_what_it_is_for(tmp_path: Path) -> None:
+    path = both(tmp_path)
+    category, score = logit_of(path, VIOLENCE)
+    pair, pair_score = logit_of(path, MINE)
+    assert score.pass_below is None
+    assert pair_score.pass_below == 0.04
+    assert pair_score.value == pytest.approx(1 / (1 + math.exp(-(2.0 * pair + 0.5))))
+    first = write_bert(tmp_path / "first" / "alone.gguf", labels=("hate", "violence"))
+    write_metadata(first, labels=["hate", "violence"])
+    assert logit_of(first, VIOLENCE)[0] == category
+    second = write_bert(tmp_path / "second" / "alone.gguf", labels=("pair",), seed=8)
+    write_metadata(second, labels=["pair"])
+    assert logit_of(second, MINE)[0] == pair
+
+
+def test_a_guard_of_two_files_counts_both_and_is_named_by_both(tmp_path: Path) -> None:
+    judge = load(both(tmp_path))
+    try:
+        judge.judge(user("the cat"), [VIOLENCE, MINE], later())
+        assert judge.usage.n_calls == 2
+        sha256 = hashlib.sha256((tmp_path / "random-pair.gguf").read_bytes()).hexdigest()
+        assert judge.model == f"random@test+pair@{sha256[:12]}"
+    finally:
+        judge.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lambda second: second.unlink(), "random-pair.gguf.*pair_sha256"),
+        (lambda second: write_second(second.with_name("random.gguf"), pair_sha256="0" * 64), "pair_sha256"),
+        (lambda second: write_bert(second, labels=("pair",), seed=9), "pair_sha256"),
+        (lambda second: write_second(second.with_name("random.gguf"), labels=("pair", "more")), "2 outputs"),
+        (lambda second: write_metadata(second.with_name("random.gguf"), pair_sha256="0" * 64), "labels"),
+        (
+            lambda second: write_second(second.with_name("random.gguf"), labels=("pair",), words=("pear", "fig")),
+            "word pieces",
+        ),
+    ],
+    ids=["missing", "other-hash", "swapped", "two-outputs", "pair-twice", "other-vocabulary"],
+)
+def test_a_second_file_that_does_not_fit_is_a_load_error(
+    tmp_path: Path, spoil: Callable[[Path], object], word: str
+) -> None:
+    path = both(tmp_path)
+    spoil(tmp_path / "random-pair.gguf")
+    with pytest.raises(ModelLoadError, match=word):
+        load(path)
+
+
+def test_a_second_file_that_the_json_does_not_name_is_not_used(tmp_path: Path) -> None:
+    path = both(tmp_path)
+    write_metadata(path, labels=["hate", "violence"])
+    judge = load(path)
+    try:
+        (entry,) = judge.judge(user("the cat"), [MINE], later())
+    finally:
+        judge.close()
+    assert isinstance(entry, EngineError)
 
 
 def test_a_damaged_file_is_a_load_error(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from models.memory import (
 )
 from models.memory_check import Need, gpu_share, layout_of, look
 from models.specs import LocalSpec
+from tests.models.gguf_fixtures import write_bert, write_second
 
 TINY = Path(__file__).parents[1] / "data" / "tiny-gpt-oss.gguf"
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
@@ -418,6 +419,19 @@ def test_a_complaint_has_the_numbers_and_what_to_do() -> None:
         "guard safeguard needs 12.0 GiB (weights 11.0 GiB, KV cache 768 MiB, buffers 200 MiB, process 100 MiB) of memory, "
         "and 8.0 GiB are available: take a smaller model, n_ctx, kv_tokens or max_policies, put layers on a GPU, or set check_memory to false"
     )
+
+
+def test_an_encoder_of_two_files_needs_both_and_a_context_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bert(tmp_path / "m.gguf", labels=("hate", "violence"))
+    monkeypatch.setattr(memory_check, "may_have_gpu", lambda: False)
+    spec = LocalSpec("g", "encoder", str(path))
+    one = look(spec, path).estimate
+    second = write_second(path)
+    both = look(spec, path).estimate
+    assert both.weights == one.weights + second.stat().st_size
+    assert both.buffers == 2 * one.buffers
 
 
 def test_all_files_of_a_split_model_are_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,14 +187,15 @@ async def test_a_model_file_that_is_replaced_is_loaded_anew_beside_the_running_g
     assert site.lives[-2:] == [["started", "started", "started", "closed"], ["started"]]
 
 
-async def test_what_stands_beside_an_encoder_is_a_part_of_it(site: Site) -> None:
+@pytest.mark.parametrize("name", ["m.json", "m-pair.gguf"])
+async def test_what_stands_beside_an_encoder_is_a_part_of_it(site: Site, name: str) -> None:
     site.write("weights", "m.gguf")
-    site.write('{"pass_below": {"pair": 0.4}}', "m.json")
+    site.write('{"pass_below": {"pair": 0.4}}', name)
     local = "{engine: encoder, model: m.gguf, canaries: false}"
     await site.reload(CONFIG.replace('{engine: openai, base_url: "http://127.0.0.1:9/v1", model: m}', local))
     assert await site.reload() is Outcome.UNCHANGED
     watch = Watch(site.app.loaded.files)
-    site.write('{"pass_below": {"pair": 0.001}}', "m.json")
+    site.write('{"pass_below": {"pair": 0.001}}', name)
     seen = snapshot(watch.paths)
     assert [watch.look(seen), watch.look(seen)] == [False, True]
     assert await site.reload() is Outcome.TAKEN

@@ -68,13 +68,13 @@ def test_drift_counts_the_outputs_that_were_to_stay_alone() -> None:
     rehearsed = [Rehearsed((1, 2), (0,)), Rehearsed((1, 3), (1,))]
     before = np.zeros((2, 2), np.float32)
     after = np.array([[0.0, 9.0], [9.0, 2.0]], np.float32)
-    found = drift(rehearsed, before, after, metadata)
+    found = drift(rehearsed, before, after, metadata.labels, metadata)
     assert found is not None
     moved = 1 / (1 + math.exp(-2)) - 0.5
     assert (found.n, found.far) == (2, 0.5)
     assert found.most == pytest.approx(moved, abs=1e-6)
     assert found.mean == pytest.approx(moved / 2, abs=1e-6)
-    assert drift([], before[:0], after[:0], metadata) is None
+    assert drift([], before[:0], after[:0], metadata.labels, metadata) is None
 
 
 def tuned(comparison: Comparison, other: Drift | None = None, contradicting: tuple[str, ...] = ()) -> Tuned:
@@ -85,6 +85,7 @@ def tuned(comparison: Comparison, other: Drift | None = None, contradicting: tup
         name="shop-1",
         folder=Path("tuned"),
         sha256="ab" * 32,
+        pair_sha256=None,
         base=Base("embedded", Path("/somewhere/embedded.gguf"), "cd" * 32, 100),
         data=[Path("/somewhere/rows.jsonl")],
         subjects=[MARKS],
