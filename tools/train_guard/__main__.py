@@ -1,5 +1,7 @@
 """Runs the lot: data, training, export, calibration, the files that ship, and what they are worth on sets kept apart.
 
+Training is one run on everything, and from its weights more on each kind of rows alone.
+
 ``python -m tools.train_guard --data DATA --extra EXTRA --work WORK --out models/weights``
 
 ``DATA`` is a data folder with the prepared sets, ``EXTRA`` holds clones of the repositories in
@@ -16,11 +18,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+_SEEDS = ("31", "32")
+"""Of the runs on contents alone, whose weights are averaged."""
+
 
 def ship(work: Path, out: Path, kind: str) -> None:
-    """Put the GGUF file and its metadata into the folder of the weights, each in one move."""
+    """Put the GGUF files and their metadata into the folder of the weights, each in one move."""
     for source, target in (
         (work / f"guard-{kind}.gguf", out / "embedded.gguf"),
+        (work / f"pair-{kind}.gguf", out / "embedded-pair.gguf"),
         (work / "embedded.json", out / "embedded.json"),
     ):
         temporary = target.with_suffix(".part")
@@ -35,14 +41,21 @@ def main() -> None:
     parser.add_argument("--extra", required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", default="45", help="longest training time")
+    parser.add_argument(
+        "--minutes", type=float, default=45, help="longest time of the first run; the others take half of it"
+    )
     parser.add_argument("--before", help="folder with an earlier version, measured in the same run")
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
     args = parser.parse_args()
     work = str(args.work)
+    further = ("--work", work, "--start", f"{work}/both.pt", "--minutes", str(args.minutes / 2))
+    further += ("--rate", "1e-4", "--head-rate", "4e-4")
     steps = (
         ("data", "--data", args.data, "--extra", args.extra, "--out", work),
-        ("train", "--work", work, "--minutes", args.minutes),
+        ("train", "--work", work, "--name", "both", "--minutes", str(args.minutes)),
+        *(("train", *further, "--only", "content", "--name", f"content-{seed}", "--seed", seed) for seed in _SEEDS),
+        ("average", "--out", f"{work}/guard.pt", *(f"{work}/content-{seed}.pt" for seed in _SEEDS)),
+        ("train", *further, "--only", "pairs", "--name", "pair"),
         ("export", "--work", work),
         ("evaluate", "--work", work, "--kind", args.kind),
     )

@@ -51,10 +51,10 @@ def fit(logits: Array, labels: Array, weights: Array) -> dict[str, float]:
     }
 
 
-def score(logits: Array, calibration: dict[str, dict[str, float]]) -> Array:
-    """Calibrated scores of all outputs, same shape as the logits."""
-    a = np.array([calibration[name]["a"] for name in LABELS])
-    b = np.array([calibration[name]["b"] for name in LABELS])
+def score(logits: Array, calibration: dict[str, dict[str, float]], names: Sequence[str]) -> Array:
+    """Calibrated scores, same shape as the logits, whose columns are the outputs of these names."""
+    a = np.array([calibration[name]["a"] for name in names])
+    b = np.array([calibration[name]["b"] for name in names])
     return sigmoid(logits * a + b)
 
 

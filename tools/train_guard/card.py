@@ -1,16 +1,18 @@
 # ruff: noqa: E501 - running text of the card
-"""Writes MODEL_CARD.md from ``stats.json``, ``train.json``, ``results.json`` and ``embedded.json``."""
+"""Writes MODEL_CARD.md from the records of data, training and evaluation, and ``embedded.json``."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 from tools.train_guard.data import UNSEEN
 from tools.train_guard.evaluate import REFUSE_MARGIN
-from tools.train_guard.labels import BASE_RATE, BLOCKING, CONTENT_LABELS, LABELS
+from tools.train_guard.export import FILES
+from tools.train_guard.labels import BASE_RATE, BLOCKING, CONTENT_LABELS
 from tools.train_guard.tables import BEGIN, END
 
 ATTRIBUTION = {
@@ -47,7 +49,7 @@ NOT_FOR = """\
   gpt-oss-safeguard is the judge.
 * It reads English. Other languages, ciphers, leetspeak and text in images pass it; the row `injection_other_languages` shows how much.
 * `pair` works for policies about a topic. It follows an inverted policy only where the inversion stands in what the policy forbids, and
-  fine lines inside a topic ("allowed if educational") are beyond it; of a long policy it reads about 120 tokens of what violates.
+  fine lines inside a topic ("allowed if educational") are beyond it; of a long policy it reads about 120 tokens, first of what violates.
 * Categories are learnt from small sets (sexual/minors, self-harm, weapons, misinfo, fraud below a thousand positive rows each, much of
   it from templates). A score is calibrated on validation rows re-weighted to the stated base rate: other traffic, other meaning.
 * `misinfo` sees requests to write falsehoods, not whether a claim is true. `profanity` alone refuses nothing.
@@ -60,27 +62,47 @@ def percent(entry: dict[str, Any]) -> str:
     return f"{100 * entry['share']:.1f} % ({100 * entry['low']:.1f}-{100 * entry['high']:.1f}; {entry['fired']}/{entry['n']})"
 
 
-def went_on_from(before: dict[str, Any] | None) -> list[str]:
-    """What a run that did not begin with the base model began with."""
-    if not before:
+def told(run: dict[str, Any]) -> str:
+    """How weights were trained, from the record of the run."""
+    if runs := run.get("averaged"):
+        seeds = ", ".join(str(one["settings"]["seed"]) for one in runs)
+        return f"the average of the weights of {len(runs)} runs with the seeds {seeds}, each like this: {told(runs[0])}"
+    settings, before = run["settings"], run.get("before")
+    rows = {None: "contents and pairs", "content": "contents", "pairs": "pairs"}[settings.get("only")]
+    text = (
+        f"{run['rows']} rows ({rows}) in {run['steps']} steps of at most {settings['tokens']} tokens, {run['minutes']:.0f} minutes, "
+        f"rate {settings['rate']:g} (head {settings['head_rate']:g}), seed {settings['seed']}"
+    )
+    return f"{text}; begun with {told(before)}" if before else f"{text}; begun with the base"
+
+
+def two_starts(*runs: dict[str, Any]) -> list[str]:
+    """A sentence, if the two files did not begin with the same weights, as the command makes them do."""
+    guard, pair = (run.get("averaged", [run])[0].get("before") for run in runs)
+    if guard == pair:
         return []
-    settings = before["settings"]
     return [
-        f"It went on from the weights of a run of {before['minutes']:.0f} minutes with the same rows ({before['rows']} rows seen in {before['steps']} steps, {before['epochs']:.2f} epochs; "
-        f"rate {settings['rate']}, head {settings['head_rate']}, seed {settings['seed']}; its rate too came down to nothing). Begun anew, one run of both times should come close."
+        "The command below begins both files with one run; these began with two, because pairs were added in between."
     ]
 
 
-def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], metadata: dict[str, Any]) -> str:
+def card(
+    stats: dict[str, Any],
+    runs: tuple[dict[str, Any], dict[str, Any]],
+    results: dict[str, Any],
+    metadata: dict[str, Any],
+) -> str:
     """The text of the model card."""
     out = [
         "# Model card: the embedded guard", "",
-        f"`embedded.gguf` (version {metadata['version']}, SHA-256 `{metadata['sha256']}`) is a small encoder that scores a text in one pass on a CPU.",
-        "It is all-MiniLM-L6-v2 (6 layers, width 384, Apache-2.0), fine-tuned with one head of fifteen outputs: " + ", ".join(f"`{name}`" for name in LABELS) + ".",
-        "The first fourteen read `[CLS] content [SEP]`; `pair` reads `[CLS] policy [SEP] content [SEP]` (token types all zero) for policies of your own.",
+        f"Version {metadata['version']}: two small encoders that score a text on a CPU, `embedded.gguf` (SHA-256 `{metadata['sha256']}`)",
+        f"and `embedded-pair.gguf` (`{metadata['pair_sha256']}`). Both are all-MiniLM-L6-v2 (6 layers, width 384, Apache-2.0), fine-tuned. The first has fourteen outputs:",
+        ", ".join(f"`{name}`" for name in CONTENT_LABELS) + "; one pass over `[CLS] content [SEP]` gives them all.",
+        "The second has one, `pair`, which reads `[CLS] policy [SEP] content [SEP]` (token types all zero) for policies of your own, one pass each.",
+        "They are two because one network of this size could not hold both: what `pair` gained in training, the categories lost.",
         "The head is what llama.cpp computes with rank pooling. `embedded.json` holds calibration and thresholds:",
         f"`score = sigmoid(a * logit + b)`, fitted on validation rows re-weighted to a base rate of {BASE_RATE:.0%} per category.", "",
-        "One training run, one seed: the spread between runs is not in the intervals.", "",
+        "The spread between training runs is not in the intervals.", "",
         "## What it is not good for", "", NOT_FOR, "", "## Test sets (never trained or selected on)", "",
         "Measured with the product's own `safeguard evaluate` and `safeguard screen` on the file that ships, 95 % intervals by bootstrap: `make evaluate DATA=… EXTRA=… WORK=…`.",
         "Thresholds of `config.example.yaml` come from validation rows: benign chat there is refused in at most five of a thousand cases and flagged in 25, by all categories together, and `refuse` was then",
@@ -110,25 +132,26 @@ def card(stats: dict[str, Any], run: dict[str, Any], results: dict[str, Any], me
     good = sum((row["expect"] == "allow") == (row["got"] == "allow") for row in results["sanity"])
     strict = sum(row["expect"] == row["got"] for row in results["sanity"])
     out += ["", f"Forty mild sanity rows (`tools/train_guard/sanity.jsonl`): {good} on the right side (flagged or refused, allowed), {strict} with the exact outcome. They guided the generators, so they are no test.",
-            "", "## Parity and latency", "", f"Largest and mean difference to torch in 32 bits over {results['parity']['texts']} texts and pairs, all outputs, same ids:", "",
+            "", "## Parity and latency", "", f"Largest and mean difference to torch in 32 bits over {results['parity']['guard']['texts']} texts and as many pairs, all outputs, same ids:", "",
             "| file | MB | logit max | logit mean | probability max | probability mean | token mismatches |", "|---|---|---|---|---|---|---|"]  # fmt: skip
-    for kind in ("f32", "f16", "q8_0"):
-        p = results["parity"][kind]
+    for name, kind in itertools.product(FILES, ("f32", "f16", "q8_0")):
+        p = results["parity"][name][kind]
         out.append(
-            f"| {kind.upper()} | {p['megabytes']} | {p['logit_max']} | {p['logit_mean']} | {p['probability_max']} | {p['probability_mean']} | {p['token_mismatches']} |"
+            f"| {name} {kind.upper()} | {p['megabytes']} | {p['logit_max']} | {p['logit_mean']} | {p['probability_max']} | {p['probability_mean']} | {p['token_mismatches']} |"
         )
     out += [
         "",
-        "Milliseconds per pass, one thread of a busy shared core, so upper bounds (median of 25): "
+        "Word vectors of the second file are Q5_0 where the rest is Q8_0. Milliseconds per pass, one thread of a busy shared core, so upper bounds (median of 25): "
         + ", ".join(f"{ms} at {tokens} tokens" for tokens, ms in results["latency_ms"].items())
         + ".",
     ]
-    settings = run["settings"]
     out += ["", "## Training", "",
-            f"{run['rows']} rows seen in {run['steps']} steps ({run['epochs']:.2f} epochs of {stats['train_with_repeats']} content rows and the pairs), {run['minutes']:.0f} minutes on two CPU cores, bfloat16 autocast, torch {run['torch']}.",
-            f"AdamW, rate {settings['rate']} (head {settings['head_rate']}), linear decay, {settings['tokens']} tokens a batch, at most 256 tokens a row, seed {settings['seed']}; word embeddings frozen.",
+            "AdamW, rate down to nothing in each run, at most 256 tokens a row, word embeddings frozen; two CPU cores, bfloat16 autocast.",
+            f"There are {stats['train_with_repeats']} content rows, and pairs.", "",
+            f"* `embedded.gguf`: {told(runs[0])}.",
+            f"* `embedded-pair.gguf`: {told(runs[1])}.", "",
             "Masked binary cross-entropy: a category that a row does not label gives no loss. The rate follows the clock when the machine is slow, so a re-run is close, not equal.",
-            *went_on_from(run.get("before")), "",
+            *two_starts(*runs), "",
             "```", "python -m tools.train_guard --data DATA --extra EXTRA --work WORK --out models/weights", "```", "",
             "## Data", "",
             "Rows after de-duplication and after removal of every public row that shares twelve consecutive words with a test set. Non-commercial and copyleft-code sets were left out.",
@@ -152,11 +175,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     args = parser.parse_args()
-    loaded = [
+    stats, guard, pair, results, embedded = (
         json.loads((args.work / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("stats", "train", "results", "embedded")
-    ]
-    (args.out / "MODEL_CARD.md").write_text(card(*loaded), encoding="utf-8")
+        for name in ("stats", *FILES, "results", "embedded")
+    )
+    (args.out / "MODEL_CARD.md").write_text(card(stats, (guard, pair), results, embedded), encoding="utf-8")
 
 
 if __name__ == "__main__":

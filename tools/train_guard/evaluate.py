@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.tuning.network import Network
 from tools.train_guard import calibrate, model
 from tools.train_guard.data import CHAT_SOURCES
+from tools.train_guard.export import FILES
 from tools.train_guard.labels import (
     BASE_RATE,
     BLOCKING,
@@ -54,7 +54,7 @@ SANITY = Path(__file__).with_name("sanity.jsonl")
 
 
 class Scorer:
-    """Logits of texts through the GGUF file, kept on disk by file hash and set name."""
+    """Logits of texts through one of the GGUF files, kept on disk by file hash and set name."""
 
     def __init__(self, gguf: Path, cache: Path, threads: int) -> None:
         self.sha256 = hashlib.sha256(gguf.read_bytes()).hexdigest()
@@ -64,21 +64,21 @@ class Scorer:
         cache.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, name: str, texts: list[str], policies: list[str] | None = None) -> np.ndarray:
-        """Per text, the largest logit of each output over the text's windows (at most eight)."""
+        """Per text, the largest logit of each of the file's outputs over the text's windows (at most eight)."""
         digest = hashlib.sha256(json.dumps([texts, policies]).encode()).hexdigest()[:12]
         path = self._cache / f"{name}-{self.sha256[:12]}-{digest}.npy"
         if path.exists():
             return np.load(path)
-        result = np.zeros((len(texts), len(LABELS)), dtype=np.float32)
+        result = []
         for row, text in enumerate(texts):
             key = (policies[row] if policies else None, text)
             if key not in self._seen:
                 cut = self.native.sequences(text, policies[row] if policies else None)
                 chosen = cut if len(cut) <= 8 else cut[:4] + cut[-4:]
                 self._seen[key] = np.max([self.native.logits(ids) for ids in chosen], axis=0)
-            result[row] = self._seen[key]
-        np.save(path, result)
-        return result
+            result.append(self._seen[key])
+        np.save(path, np.array(result, np.float32))
+        return np.array(result, np.float32)
 
 
 def share(fired: np.ndarray) -> dict[str, Any]:
@@ -94,18 +94,18 @@ def share(fired: np.ndarray) -> dict[str, Any]:
     }
 
 
-def parity(guard: Network, work: Path, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Differences between torch and each GGUF file on the same ids, and between the two tokenizers."""
+def parity(work: Path, name: str, texts: list[tuple[str, str | None]]) -> dict[str, Any]:
+    """Differences between torch and each of a checkpoint's GGUF files on the same ids, and between the two tokenizers."""
     pieces = model.WordPiece(model.base_folder() / "vocab.txt")
-    texts = [(row["text"], None) for row in rows[:300]] + [(row["content"], row["policy"]) for row in pairs[:80]]
+    guard, columns = model.load(work / f"{name}.pt"), [LABELS.index(label) for label in FILES[name]]
     found: dict[str, Any] = {"texts": len(texts)}
     for kind in ("f32", "f16", "q8_0"):
-        native = NativeGuard(work / f"guard-{kind}.gguf", 1)
+        native = NativeGuard(work / f"{name}-{kind}.gguf", 1)
         differences, probabilities, mismatches = [], [], 0
         for text, policy in texts:
             mismatches += pieces.encode([text])[0] != native.tokenize(text)
             sequence = native.sequences(text, policy)[0]
-            expected, actual = model.logits(guard, [sequence])[0], native.logits(sequence)
+            expected, actual = model.logits(guard, [sequence])[0, columns], native.logits(sequence)
             differences.append(np.abs(expected - actual))
             probabilities.append(np.abs(calibrate.sigmoid(expected) - calibrate.sigmoid(actual)))
         found[kind] = {
@@ -114,7 +114,7 @@ def parity(guard: Network, work: Path, rows: list[dict[str, Any]], pairs: list[d
             "probability_max": round(float(np.max(probabilities)), 5),
             "probability_mean": round(float(np.mean(probabilities)), 6),
             "token_mismatches": int(mismatches),
-            "megabytes": round((work / f"guard-{kind}.gguf").stat().st_size / 1e6, 2),
+            "megabytes": round((work / f"{name}-{kind}.gguf").stat().st_size / 1e6, 2),
         }
     return found
 
@@ -153,7 +153,7 @@ def fit_all(
         calibration[name] = calibrate.fit(logits[at, LABELS.index(name)], labels, weight[at])
     labels = np.array([row["label"] for row in pairs])
     used["pair"] = (np.arange(len(pairs)), labels, np.ones(len(pairs)))
-    calibration["pair"] = calibrate.fit(pair_logits[:, LABELS.index("pair")], labels, used["pair"][2])
+    calibration["pair"] = calibrate.fit(pair_logits[:, 0], labels, used["pair"][2])
     return calibration, used
 
 
@@ -194,7 +194,7 @@ def thresholds(
             result[name][kind] = calibrate.raised(max(lowest, float(np.quantile(column, 1 - budget))), margin)
         at, labels, weights = used["pair"]
         result["pair"][kind] = calibrate.raised(
-            max(floor, calibrate.precise_from(pair_scores[:, -1], labels, weights, precision)), 0.0
+            max(floor, calibrate.precise_from(pair_scores[:, 0], labels, weights, precision)), 0.0
         )
     for name in LABELS:
         result[name]["flag"] = min(result[name]["flag"], result[name]["refuse"])
@@ -202,26 +202,28 @@ def thresholds(
 
 
 def main() -> None:
-    """Evaluate ``guard.pt`` and its GGUF files; write results.json and embedded.json."""
+    """Evaluate the checkpoints and their GGUF files; write results.json and embedded.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--work", type=Path, required=True, help="folder with guard.pt, the GGUF files and validation.jsonl"
+        "--work", type=Path, required=True, help="folder with checkpoints, GGUF files and validation.jsonl"
     )
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
     parser.add_argument("--version", default="3")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    gguf = args.work / f"guard-{args.kind}.gguf"
-    scorer = Scorer(gguf, args.work / "scores", args.threads)
+    scorer, pair_scorer = (
+        Scorer(args.work / f"{name}-{args.kind}.gguf", args.work / "scores", args.threads) for name in FILES
+    )
     rows, pairs = read_lines(args.work / "validation.jsonl"), read_lines(args.work / "pairs_validation.jsonl")
     logits = scorer("validation", [row["text"] for row in rows])
-    pair_logits = scorer("pairs", [row["content"] for row in pairs], [row["policy"] for row in pairs])
+    pair_logits = pair_scorer("pairs", [row["content"] for row in pairs], [row["policy"] for row in pairs])
     calibration, used = fit_all(logits, rows, pair_logits, pairs)
-    scores, pair_scores = calibrate.score(logits, calibration), calibrate.score(pair_logits, calibration)
+    scores = calibrate.score(logits, calibration, CONTENT_LABELS)
+    pair_scores = calibrate.score(pair_logits, calibration, ["pair"])
     limits = thresholds(scores, pair_scores, rows, used)
     columns_of = {name: scores[used[name][0], LABELS.index(name)] for name in CONTENT_LABELS} | {
-        "pair": pair_scores[:, -1]
+        "pair": pair_scores[:, 0]
     }
     pass_below = {name: calibrate.pass_below(columns_of[name], *used[name][1:]) for name in LABELS}
 
@@ -242,10 +244,10 @@ def main() -> None:
         "chat_flagged": share(fired(scores[chat], flag)),
         "violations_refused": share(fired(scores[bad], refuse)),
         "violations_flagged": share(fired(scores[bad], flag)),
-        "pair_auroc": round(float(roc_auc_score(used["pair"][1], pair_scores[:, -1])), 4),
-        "pair_auprc": round(float(average_precision_score(used["pair"][1], pair_scores[:, -1])), 4),
+        "pair_auroc": round(float(roc_auc_score(used["pair"][1], pair_scores[:, 0])), 4),
+        "pair_auprc": round(float(average_precision_score(used["pair"][1], pair_scores[:, 0])), 4),
         "pair_auroc_of": {
-            kind: round(float(roc_auc_score(used["pair"][1][kinds == kind], pair_scores[kinds == kind, -1])), 4)
+            kind: round(float(roc_auc_score(used["pair"][1][kinds == kind], pair_scores[kinds == kind, 0])), 4)
             for kind in sorted(set(kinds))
         },
         "per_label": {
@@ -270,7 +272,7 @@ def main() -> None:
         },
     }
     sanity = read_lines(SANITY)
-    sanity_scores = calibrate.score(scorer("sanity", [row["text"] for row in sanity]), calibration)
+    sanity_scores = calibrate.score(scorer("sanity", [row["text"] for row in sanity]), calibration, CONTENT_LABELS)
     outcome = [
         "refuse" if r else "flag" if f else "allow"
         for r, f in zip(fired(sanity_scores, refuse), fired(sanity_scores, flag), strict=True)
@@ -290,7 +292,8 @@ def main() -> None:
         "version": args.version,
         "sha256": scorer.sha256,
         "base_model": "all-MiniLM-L6-v2",
-        "labels": list(LABELS),
+        "pair_sha256": pair_scorer.sha256,
+        "labels": list(CONTENT_LABELS),
         "max_tokens": MAX_TOKENS,
         "stride_tokens": STRIDE_TOKENS,
         "blocking": list(BLOCKING),
@@ -301,8 +304,11 @@ def main() -> None:
         "pass_below": pass_below,
     }
     (args.work / "embedded.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
-    results["parity"] = parity(model.load(args.work / "guard.pt"), args.work, rows, pairs)
-    results["latency_ms"] = latency(gguf)
+    results["parity"] = {
+        "guard": parity(args.work, "guard", [(row["text"], None) for row in rows[:300]]),
+        "pair": parity(args.work, "pair", [(row["content"], row["policy"]) for row in pairs[:300]]),
+    }
+    results["latency_ms"] = latency(args.work / f"guard-{args.kind}.gguf")
     results["base_rate"] = BASE_RATE
     (args.work / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({key: value for key, value in results.items() if key != "sanity"}, indent=1))

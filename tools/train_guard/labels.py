@@ -1,7 +1,7 @@
-"""The outputs of the head, in the order in which the GGUF stores them.
+"""The outputs of the head while it is trained, in their order.
 
-The first fourteen read the content alone (``[CLS] content [SEP]``), the last one reads a policy and a
-content (``[CLS] policy [SEP] content [SEP]``, token types all zero).
+The first fourteen read the content alone (``[CLS] content [SEP]``) and go to the guard's file; the last one reads a policy and
+a content (``[CLS] policy [SEP] content [SEP]``, token types all zero) and goes to the second file.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from models.catalog import pair_path
 from tools.train_guard import test_sets
 from tools.train_guard.tables import put_in, tables
 
@@ -174,7 +175,8 @@ def measure(bench: Bench, data: Path, extra: Path, metadata: dict[str, Any]) -> 
 
 def cost(bench: Bench) -> dict[str, Any]:
     """Size in megabytes, and what `tools.train_guard.cost` says of texts of 64 and 252 tokens."""
-    size = bench.guards["embedded"].stat().st_size / 1e6
+    path = bench.guards["embedded"]
+    size = (path.stat().st_size + pair_path(path).stat().st_size) / 1e6
     return {"megabytes": round(size, 1), "words_64": bench.cost(61), "words_250": bench.cost(250)}
 
 

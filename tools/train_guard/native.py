@@ -1,4 +1,4 @@
-"""The GGUF of a guard, read and computed as the product does, without the file's metadata, which is not written yet."""
+"""One of a guard's GGUF files, read and computed as the product does, without the file's metadata, which is not written yet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NativeGuard:
         threads: For inference.
     """
 
-    def __init__(self, path: Path, threads: int = 2) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         loaded = Model(path, 0)
         metadata = Metadata(labels=LABELS, max_tokens=MAX_TOKENS, stride_tokens=STRIDE_TOKENS)
         self._input = EncoderInput(loaded.vocabulary, metadata, _MAX_CONTENT_TOKENS)

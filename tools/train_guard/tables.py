@@ -33,8 +33,8 @@ def tables(quality: dict[str, Any], *, brief: bool) -> str:
         parts += [_steering(quality["steering"]), _functionality(quality["functionality"])]
     cost = quality["cost"]
     parts.append(
-        f"{cost['megabytes']} MB; one pass on one thread takes {cost['words_64']['ms']:.1f} ms at 64 tokens; a process "
-        f"that judges takes {cost['words_64']['peak_mib']:.0f} MiB."
+        f"{cost['megabytes']} MB in two files; one pass on one thread takes {cost['words_64']['ms']:.1f} ms at 64 tokens; "
+        f"a process that judges takes {cost['words_64']['peak_mib']:.0f} MiB."
     )
     return "\n\n".join(parts)
 

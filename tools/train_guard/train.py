@@ -1,4 +1,7 @@
-"""Fine-tunes the encoder and its head: one pass over content rows and pairs mixed, masked cross-entropy.
+"""Fine-tunes the encoder and its head on content rows, on pairs, or on both mixed: masked cross-entropy.
+
+The guard has two files, which begin alike: a run on both, and from its weights one on each kind of rows alone (``--start``,
+``--only``). Runs from the same start that differ in their seed can be averaged (`tools.train_guard.average`).
 
 A label that a row lacks gives no loss. The learning rate follows the share of the budget that is used up,
 in steps or in minutes, whichever is further, so that a run on a busy machine still ends annealed; the
@@ -94,7 +97,7 @@ def batches(rows: list[list[int]], tokens: int, rng: random.Random) -> list[list
 
 
 def main() -> None:
-    """Train and write ``guard.pt`` and ``train.json`` into the output folder."""
+    """Train and write checkpoint and record into the output folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder written by data.py; the checkpoint goes there")
     parser.add_argument("--epochs", type=float, default=4.0)
@@ -105,14 +108,17 @@ def main() -> None:
     parser.add_argument("--shorten", type=float, default=0.3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=17)
-    parser.add_argument("--start", type=Path, help="checkpoint to go on from; the train.json beside it is kept in ours")
+    parser.add_argument("--only", choices=("content", "pairs"), help="train on one kind of rows")
+    parser.add_argument("--name", default="guard", help="of the checkpoint and the record: NAME.pt, NAME.json")
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from; the record beside it is kept in ours")
     args = parser.parse_args()
-    before = json.loads(args.start.with_name("train.json").read_text(encoding="utf-8")) if args.start else None
+    before = json.loads(args.start.with_suffix(".json").read_text(encoding="utf-8")) if args.start else None
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
     pieces = model.WordPiece(model.base_folder() / "vocab.txt")
-    rows = content_rows(args.work / "train.jsonl", pieces) + pair_rows(args.work / "pairs_train.jsonl", pieces)
+    rows = content_rows(args.work / "train.jsonl", pieces) if args.only != "pairs" else []
+    rows += pair_rows(args.work / "pairs_train.jsonl", pieces) if args.only != "content" else []
     guard = model.from_base()
     if args.start:
         guard.load_state_dict(torch.load(args.start, weights_only=True))
@@ -161,8 +167,8 @@ def main() -> None:
             progress = f"step {step}/{total} epoch {step / per_epoch:.2f} rows {seen} minutes {minutes:.1f}"
             print(f"{progress} share {share:.2f} loss {running:.4f}", flush=True)
         if step % 500 == 0:
-            torch.save(guard.state_dict(), args.work / "guard.partial.pt")
-    torch.save(guard.state_dict(), args.work / "guard.pt")
+            torch.save(guard.state_dict(), args.work / f"{args.name}.partial.pt")
+    torch.save(guard.state_dict(), args.work / f"{args.name}.pt")
     done = {
         "steps": step,
         "rows": seen,
@@ -170,9 +176,9 @@ def main() -> None:
         "minutes": (time.monotonic() - started) / 60,
         "loss": running,
     }
-    settings = {name: value for name, value in vars(args).items() if name not in ("work", "start")}
+    settings = {name: value for name, value in vars(args).items() if name not in ("work", "start", "name")}
     record = done | {"settings": settings, "torch": torch.__version__, "before": before}
-    (args.work / "train.json").write_text(json.dumps(record), encoding="utf-8")
+    (args.work / f"{args.name}.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 if __name__ == "__main__":
