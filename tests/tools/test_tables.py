@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ def test_a_page_shows_what_was_measured(page: Path, brief: bool) -> None:
 
 
 def test_what_was_measured_is_what_ships() -> None:
-    assert load("quality.json")["sha256"] == load("embedded.json")["sha256"]
+    measured, shipped = load("quality.json"), load("embedded.json")
+    for name, file in (("sha256", "embedded.gguf"), ("pair_sha256", "embedded-pair.gguf")):
+        assert measured[name] == shipped[name] == hashlib.sha256((WEIGHTS / file).read_bytes()).hexdigest()
 
 
 def test_the_example_has_the_thresholds_of_the_weights() -> None:

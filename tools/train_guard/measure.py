@@ -164,6 +164,7 @@ def measure(bench: Bench, data: Path, extra: Path, metadata: dict[str, Any]) -> 
     decisions = {name: bench.decide(sets[name], ROOT / "config.example.yaml") for name in DECIDED}
     return {
         "sha256": metadata["sha256"],
+        "pair_sha256": metadata["pair_sha256"],
         "version": metadata["version"],
         "ranking": ranking,
         "steering": _steering(bench, data),
@@ -218,7 +219,7 @@ def main() -> None:
     bench = Bench(args.work, args.weights, args.before)
     if args.cost:
         quality = json.loads((args.weights / "quality.json").read_text(encoding="utf-8"))
-        if quality["sha256"] != metadata["sha256"]:
+        if any(quality[name] != metadata[name] for name in ("sha256", "pair_sha256")):
             parser.error("quality.json is of other weights: all has to be measured")
         quality["cost"] = cost(bench)
     elif args.data and args.extra:
