@@ -16,6 +16,7 @@ import numpy as np
 from llama_cpp import LLAMA_POOLING_TYPE_RANK, Llama
 from load import BenchError
 
+from models.catalog import pair_path
 from models.encoder import EncoderJudge
 from models.encoder_input import Metadata
 from models.engine import GuardPolicy, Passage, Score
@@ -37,10 +38,9 @@ _TOLERANCE = 0.01
 
 
 class _Naive(Llama):  # type: ignore[misc]  # the binding has no types
-    """`Llama.embed` on tokens instead of text, and with as many outputs as the head has: the binding knows neither."""
+    """`Llama.embed` on tokens instead of text, and with the one output of the head: the binding knows neither."""
 
     tokens: list[int]
-    n_outputs: int
 
     def tokenize(self, *_: Any, **__: Any) -> list[int]:
         """What is to be embedded next."""
@@ -48,7 +48,7 @@ class _Naive(Llama):  # type: ignore[misc]  # the binding has no types
 
     def n_embd(self) -> int:
         """Numbers per embedding."""
-        return self.n_outputs
+        return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,9 @@ class Encoders:
         vocabulary = self._tokeniser.vocabulary
         self._begin, self._end = vocabulary.control("[CLS]"), vocabulary.control("[SEP]")
         self._encode = vocabulary.encode_text
-        self._output = metadata.labels.index("pair")
         self._fitted = metadata.calibration["pair"]
         self._naive = _Naive(
-            str(ENCODER),
+            str(pair_path(ENCODER)),
             embedding=True,
             pooling_type=LLAMA_POOLING_TYPE_RANK,
             n_ctx=metadata.max_tokens,
@@ -91,7 +90,6 @@ class Encoders:
             n_gpu_layers=0,
             verbose=False,
         )
-        self._naive.n_outputs = len(metadata.labels)
         own = [f"Content about subject number {n} of the list is a violation." for n in range(6)]
         self._own = [GuardPolicy(f"own-{n}", str(n), text, summary=text) for n, text in enumerate(own)]
         self._categories = [GuardPolicy(name, name, name, category=name) for name in metadata.labels[:6]]
@@ -128,7 +126,7 @@ class Encoders:
 
     def _embed(self, tokens: list[int]) -> float:
         self._naive.tokens = tokens
-        return sigmoid(self._fitted.a * self._naive.embed("")[self._output] + self._fitted.b)
+        return sigmoid(self._fitted.a * self._naive.embed("")[0] + self._fitted.b)
 
     def _judge(self, contents: Sequence[str], policies: Sequence[GuardPolicy]) -> tuple[list[list[float]], float]:
         stop = Stop(time.monotonic() + 600)
