@@ -35,4 +35,5 @@ def compare(path: Path, sequences: Sequence[Window]) -> Parity:
     finally:
         model.close()
     differences = np.abs(ours - native)
-    return Parity(float(differences.max()), float(differences.mean()), len(sequences))
+    spread = max(1.0, float(native.std()))
+    return Parity(float(differences.max()), float(differences.mean()), len(sequences), spread)

@@ -11,8 +11,9 @@ MAX_SEQUENCES = 16
 """Of a row that is trained on: of a longer one nobody knows which part makes it a violation."""
 MOST = 0.5
 MEAN = 0.03
-"""Differences between logits that are put up with. llama.cpp rounds what goes into a Q8_0 matrix to 8 bits too: of the shipped
-encoder they were up to 0.12 and 0.006 on average (60 texts, 15 outputs, logits from -5.8 to 4.4)."""
+"""Differences between logits that are put up with, where these are spread by one or less; more where they are spread wider.
+llama.cpp rounds what goes into a Q8_0 matrix to 8 bits too: of the shipped guard's first file they were up to 0.12 and 0.006 on
+average (60 texts, logits from -5.8 to 4.4), of its second 0.54 and 0.031 (300 pairs, standard deviation 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +81,21 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Differences between logits."""
+    """Differences between logits.
+
+    Attributes:
+        most: The largest.
+        mean: Their mean.
+        n_sequences: How many sequences were read.
+        spread: Standard deviation of the logits, at least 1.
+    """
 
     most: float
     mean: float
     n_sequences: int
+    spread: float = 1.0
 
     @property
     def holds(self) -> bool:
         """Whether they are no more than rounding."""
-        return self.most <= MOST and self.mean <= MEAN  # false for NaN
+        return self.most <= MOST * self.spread and self.mean <= MEAN * self.spread  # false for NaN

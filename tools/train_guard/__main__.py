@@ -1,6 +1,6 @@
 """Runs the lot: data, training, export, calibration, the files that ship, and what they are worth on sets kept apart.
 
-Training is one run on everything, and from its weights more on each kind of rows alone.
+Training is one run on everything, and from its weights one on pairs alone for the second file.
 
 ``python -m tools.train_guard --data DATA --extra EXTRA --work WORK --out models/weights``
 
@@ -18,8 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-_SEEDS = ("31", "32")
-"""Of the runs on contents alone, whose weights are averaged."""
+_SECOND = ("--name", "pair", "--pairs-only", "--rate", "1.2e-4", "--head-rate", "4e-4")
+"""How the second file is trained."""
 
 
 def ship(work: Path, out: Path, kind: str) -> None:
@@ -41,21 +41,15 @@ def main() -> None:
     parser.add_argument("--extra", required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--minutes", type=float, default=45, help="longest time of the first run; the others take half of it"
-    )
+    parser.add_argument("--minutes", default="45", help="longest time of each of the two training runs")
     parser.add_argument("--before", help="folder with an earlier version, measured in the same run")
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
     args = parser.parse_args()
     work = str(args.work)
-    further = ("--work", work, "--start", f"{work}/both.pt", "--minutes", str(args.minutes / 2))
-    further += ("--rate", "1e-4", "--head-rate", "4e-4")
     steps = (
         ("data", "--data", args.data, "--extra", args.extra, "--out", work),
-        ("train", "--work", work, "--name", "both", "--minutes", str(args.minutes)),
-        *(("train", *further, "--only", "content", "--name", f"content-{seed}", "--seed", seed) for seed in _SEEDS),
-        ("average", "--out", f"{work}/guard.pt", *(f"{work}/content-{seed}.pt" for seed in _SEEDS)),
-        ("train", *further, "--only", "pairs", "--name", "pair"),
+        ("train", "--work", work, "--minutes", args.minutes),
+        ("train", "--work", work, "--minutes", args.minutes, "--start", f"{work}/guard.pt", *_SECOND),
         ("export", "--work", work),
         ("evaluate", "--work", work, "--kind", args.kind),
     )

@@ -48,8 +48,9 @@ NOT_FOR = """\
   reclaimed words, fiction, counter-speech) still go wrong in both directions; HateCheck by functionality, below, shows which.
   gpt-oss-safeguard is the judge.
 * It reads English. Other languages, ciphers, leetspeak and text in images pass it; the row `injection_other_languages` shows how much.
-* `pair` works for policies about a topic. It follows an inverted policy only where the inversion stands in what the policy forbids, and
-  fine lines inside a topic ("allowed if educational") are beyond it; of a long policy it reads about 120 tokens, first of what violates.
+* `pair` works for policies about a topic. Inverted policies and fine lines inside a topic ("allowed if educational") it follows where
+  they are worded like those of its generator; on policies that other people wrote it is often no better than chance (below: teen,
+  vibecheck, spam). Of a long policy it reads about 120 tokens, first of what violates.
 * Categories are learnt from small sets (sexual/minors, self-harm, weapons, misinfo, fraud below a thousand positive rows each, much of
   it from templates). A score is calibrated on validation rows re-weighted to the stated base rate: other traffic, other meaning.
 * `misinfo` sees requests to write falsehoods, not whether a claim is true. `profanity` alone refuses nothing.
@@ -64,25 +65,21 @@ def percent(entry: dict[str, Any]) -> str:
 
 def told(run: dict[str, Any]) -> str:
     """How weights were trained, from the record of the run."""
-    if runs := run.get("averaged"):
-        seeds = ", ".join(str(one["settings"]["seed"]) for one in runs)
-        return f"the average of the weights of {len(runs)} runs with the seeds {seeds}, each like this: {told(runs[0])}"
     settings, before = run["settings"], run.get("before")
-    rows = {None: "contents and pairs", "content": "contents", "pairs": "pairs"}[settings.get("only")]
-    text = (
+    rows = "pairs" if settings.get("pairs_only") else "contents and pairs"
+    return (
         f"{run['rows']} rows ({rows}) in {run['steps']} steps of at most {settings['tokens']} tokens, {run['minutes']:.0f} minutes, "
-        f"rate {settings['rate']:g} (head {settings['head_rate']:g}), seed {settings['seed']}"
+        f"rate {settings['rate']:g} (head {settings['head_rate']:g}), seed {settings['seed']}; begun with "
+        + (told(before) if before else "the base")
     )
-    return f"{text}; begun with {told(before)}" if before else f"{text}; begun with the base"
 
 
-def two_starts(*runs: dict[str, Any]) -> list[str]:
-    """A sentence, if the two files did not begin with the same weights, as the command makes them do."""
-    guard, pair = (run.get("averaged", [run])[0].get("before") for run in runs)
-    if guard == pair:
+def other_start(guard: dict[str, Any], pair: dict[str, Any]) -> list[str]:
+    """A sentence, if the second file did not begin with the first one's weights, as the command makes it do."""
+    if pair.get("before") == guard:
         return []
     return [
-        "The command below begins both files with one run; these began with two, because pairs were added in between."
+        "The command below begins the second file with the first one's weights; this one began with others, because pairs were added in between."
     ]
 
 
@@ -141,7 +138,7 @@ def card(
         )
     out += [
         "",
-        "Word vectors of the second file are Q5_0 where the rest is Q8_0. Milliseconds per pass, one thread of a busy shared core, so upper bounds (median of 25): "
+        "Word vectors of the second file are Q5_1 where the rest is Q8_0. Milliseconds per pass, one thread of a busy shared core, so upper bounds (median of 25): "
         + ", ".join(f"{ms} at {tokens} tokens" for tokens, ms in results["latency_ms"].items())
         + ".",
     ]
@@ -151,7 +148,7 @@ def card(
             f"* `embedded.gguf`: {told(runs[0])}.",
             f"* `embedded-pair.gguf`: {told(runs[1])}.", "",
             "Masked binary cross-entropy: a category that a row does not label gives no loss. The rate follows the clock when the machine is slow, so a re-run is close, not equal.",
-            *two_starts(*runs), "",
+            *other_start(*runs), "",
             "```", "python -m tools.train_guard --data DATA --extra EXTRA --work WORK --out models/weights", "```", "",
             "## Data", "",
             "Rows after de-duplication and after removal of every public row that shares twelve consecutive words with a test set. Non-commercial and copyleft-code sets were left out.",

@@ -2,7 +2,7 @@
 
 Of the fifteen outputs of a checkpoint each file has those that it is for: ``guard`` the ones that read a content alone,
 ``pair`` the one that holds it against a policy. Both have the same word vectors, which are not
-trained; where the second file is quantised it has them in 5 bits, so that the two stay under 50 MB.
+trained; where the second file is quantised it has them in five bits and a scale, so that the two stay under 50 MB.
 
 The stock converter drops the dense layer of a BERT pooler, so the tensors are named here: ``cls`` is the
 dense layer before tanh, ``cls.output`` the output layer. Both stay in 32 bits, like norms, biases and
@@ -89,8 +89,8 @@ def write(guard: Network, path: Path, kind: str, labels: Sequence[str]) -> None:
         small = array.ndim == 1 or stored.startswith(("cls", "position_embd", "token_types"))
         to = gguf.GGMLQuantizationType.F32 if small else matrix
         if stored == "token_embd.weight" and kind == "Q8_0" and labels == FILES["pair"]:
-            to = gguf.GGMLQuantizationType.Q5_0
-        if to in (gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q5_0):
+            to = gguf.GGMLQuantizationType.Q5_1
+        if to in (gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q5_1):
             writer.add_tensor(stored, gguf.quants.quantize(array, to), raw_dtype=to)
         else:
             writer.add_tensor(stored, array.astype(np.float16 if to is gguf.GGMLQuantizationType.F16 else np.float32))

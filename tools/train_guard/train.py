@@ -1,7 +1,7 @@
-"""Fine-tunes the encoder and its head on content rows, on pairs, or on both mixed: masked cross-entropy.
+"""Fine-tunes the encoder and its head on content rows and pairs mixed, or on pairs alone: masked cross-entropy.
 
-The guard has two files, which begin alike: a run on both, and from its weights one on each kind of rows alone (``--start``,
-``--only``). Runs from the same start that differ in their seed can be averaged (`tools.train_guard.average`).
+A run on both makes the guard's file, and one from its weights on pairs alone (``--start``, ``--pairs-only``) the second file.
+More of the contents alone made their file no better on validation rows.
 
 A label that a row lacks gives no loss. The learning rate follows the share of the budget that is used up,
 in steps or in minutes, whichever is further, so that a run on a busy machine still ends annealed; the
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--shorten", type=float, default=0.3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=17)
-    parser.add_argument("--only", choices=("content", "pairs"), help="train on one kind of rows")
+    parser.add_argument("--pairs-only", action="store_true", help="train on no content rows")
     parser.add_argument("--name", default="guard", help="of the checkpoint and the record: NAME.pt, NAME.json")
     parser.add_argument("--start", type=Path, help="checkpoint to go on from; the record beside it is kept in ours")
     args = parser.parse_args()
@@ -117,8 +117,9 @@ def main() -> None:
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
     pieces = model.WordPiece(model.base_folder() / "vocab.txt")
-    rows = content_rows(args.work / "train.jsonl", pieces) if args.only != "pairs" else []
-    rows += pair_rows(args.work / "pairs_train.jsonl", pieces) if args.only != "content" else []
+    rows = pair_rows(args.work / "pairs_train.jsonl", pieces)
+    if not args.pairs_only:
+        rows = content_rows(args.work / "train.jsonl", pieces) + rows
     guard = model.from_base()
     if args.start:
         guard.load_state_dict(torch.load(args.start, weights_only=True))

@@ -62,6 +62,8 @@ def test_other_weights_are_noticed(tmp_path: Path) -> None:
     assert not Parity(0.6, 0.01, 9).holds
     assert not Parity(0.1, 0.04, 9).holds
     assert not Parity(float("nan"), float("nan"), 9).holds
+    assert Parity(0.6, 0.04, 9, spread=2.0).holds
+    assert not Parity(0.6, 0.07, 9, spread=2.0).holds
 
 
 def test_a_file_that_is_written_unchanged_is_the_same_to_the_byte(tmp_path: Path) -> None:
