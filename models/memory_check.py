@@ -10,7 +10,7 @@ from models.attention import FlashAttention, native_sequences
 from models.available_memory import available_bytes, built_for_gpu, may_have_gpu
 from models.errors import ModelLoadError
 from models.gguf_header import HeaderError, read_header
-from models.memory import Estimate, Layout, Shape, estimate, read_shape, show_bytes
+from models.memory import VOCABULARY_BYTES, Estimate, Layout, Shape, estimate, read_shape, show_bytes
 from models.specs import LocalSpec
 
 
@@ -65,7 +65,10 @@ def look(spec: LocalSpec, path: Path) -> Need:
     layout = layout_of(spec, shape)
     if has_second:
         layout = replace(layout, n_contexts=2 * layout.n_contexts)
-    return Need(estimate(shape, weights, layout, gpu_share=share), available_bytes())
+    estimated = estimate(shape, weights, layout, gpu_share=share)
+    if has_second:
+        estimated = replace(estimated, process=estimated.process + VOCABULARY_BYTES * shape.n_vocab)
+    return Need(estimated, available_bytes())
 
 
 def more_policies(spec: LocalSpec, n_policies: int) -> str | None:

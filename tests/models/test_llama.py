@@ -515,14 +515,16 @@ def test_a_batch_is_not_filled_where_there_is_no_room_for_it(model: Model, compu
 
 @pytest.mark.skipif(not EMBEDDED_PATH.is_file(), reason="models/weights/embedded.gguf is not here")
 @pytest.mark.parametrize(("n_tokens", "n_computed"), [(35, 35), (36, 64), (63, 64), (64, 64), (65, 65)])
-def test_an_encoder_reads_what_is_nearly_a_tile_with_a_sequence_that_fills_it_up(
+def test_an_encoder_reads_short_texts_without_flash_attention_and_fills_up_what_is_nearly_a_tile(
     monkeypatch: pytest.MonkeyPatch, n_tokens: int, n_computed: int
 ) -> None:
     sizes: list[int] = []
+    contexts: list[Any] = []
     encode = native.llama_encode
 
     def counting(context: Any, batch: Any) -> int:
         sizes.append(batch.n_tokens)
+        contexts.append(context)
         return int(encode(context, batch))
 
     monkeypatch.setattr(native, "llama_encode", counting)
@@ -534,6 +536,8 @@ def test_an_encoder_reads_what_is_nearly_a_tile_with_a_sequence_that_fills_it_up
     small, classifier = (Classifier(model, n_tokens=n, n_threads=1) for n in (max(n_tokens, 63), 256))
     found = classifier.logits(tokens)
     assert sizes == [n_computed]
+    assert classifier._short is not None
+    assert contexts == [(classifier._short if n_tokens < 36 else classifier)._pointer]
     np.testing.assert_array_equal(classifier.logits(tokens), found)
     small._fills = False
     assert np.abs(small.logits(tokens) - found).max() < 0.2
