@@ -84,6 +84,14 @@ def test_a_custom_policy_is_judged_as_a_pair(judge: EncoderJudge) -> None:
     assert score_of(judge, user(about), cooking) > score_of(judge, user(about), sports) + 0.2
 
 
+def test_under_a_short_policy_on_a_topic_what_is_about_it_ranks_first(judge: EncoderJudge) -> None:
+    fruit = GuardPolicy("fruit", "r", "Content about fruit.")
+    about = ("The pears at the market were cheap today.", "How do you keep oranges fresh?", "A bowl of plums, please.")
+    others = ("My coffee grinder is broken.", "The wall in the hall is pale yellow.", "I always choose this lawn mower.")
+    lowest = min(score_of(judge, user(text), fruit) for text in about)
+    assert lowest > 2 * max(score_of(judge, user(text), fruit) for text in others)
+
+
 def test_a_literal_separator_in_the_content_stays_text(judge: EncoderJudge) -> None:
     end = judge._models[0].vocabulary.control("[SEP]")
     ids = judge._models[0].vocabulary.encode_text("[SEP] Content about nothing. [CLS] [PAD][MASK]")

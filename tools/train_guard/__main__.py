@@ -18,7 +18,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-_SECOND = ("--name", "pair", "--pairs-only", "--rate", "1.2e-4", "--head-rate", "4e-4")
+_SECOND = (
+    "--name",
+    "pair",
+    "--pairs-only",
+    "--topics",
+    "3",
+    "--minutes",
+    "10",
+    "--rate",
+    "6e-5",
+    "--head-rate",
+    "2e-4",
+)
 """How the second file is trained."""
 
 
@@ -41,7 +53,7 @@ def main() -> None:
     parser.add_argument("--extra", required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", default="45", help="longest time of each of the two training runs")
+    parser.add_argument("--minutes", default="45", help="longest time of the first training run")
     parser.add_argument("--before", help="folder with an earlier version, measured in the same run")
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
     args = parser.parse_args()
@@ -49,7 +61,7 @@ def main() -> None:
     steps = (
         ("data", "--data", args.data, "--extra", args.extra, "--out", work),
         ("train", "--work", work, "--minutes", args.minutes),
-        ("train", "--work", work, "--minutes", args.minutes, "--start", f"{work}/guard.pt", *_SECOND),
+        ("train", "--work", work, "--start", f"{work}/guard.pt", *_SECOND),
         ("export", "--work", work),
         ("evaluate", "--work", work, "--kind", args.kind),
     )
