@@ -87,7 +87,11 @@ def test_a_custom_policy_is_judged_as_a_pair(judge: EncoderJudge) -> None:
 def test_under_a_short_policy_on_a_topic_what_is_about_it_ranks_first(judge: EncoderJudge) -> None:
     fruit = GuardPolicy("fruit", "r", "Content about fruit.")
     about = ("The pears at the market were cheap today.", "How do you keep oranges fresh?", "A bowl of plums, please.")
-    others = ("My coffee grinder is broken.", "The wall in the hall is pale yellow.", "I always choose this lawn mower.")
+    others = (
+        "My coffee grinder is broken.",
+        "The wall in the hall is pale yellow.",
+        "I always choose this lawn mower.",
+    )
     lowest = min(score_of(judge, user(text), fruit) for text in about)
     assert lowest > 2 * max(score_of(judge, user(text), fruit) for text in others)
 
