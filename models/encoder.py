@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.catalog import pair_path, revision
-from models.encoder_input import PAIR, EncoderInput, Window, read_metadata
+from models.catalog import pair_path
+from models.encoder_input import PAIR, EncoderInput, Window, name_of, read_metadata
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, ModelLoadError, VerdictError
 from models.evidence import Evidence
@@ -53,13 +53,13 @@ class EncoderJudge:
     def __init__(
         self, path: Path, *, name: str, n_threads: int, max_content_tokens: int, gpu_layers: int | None = None
     ) -> None:
-        self._name = name
         self._models: list[Model] = []
         with ExitStack() as stack:
             loaded = self._load(path, gpu_layers, stack)
             self._metadata = read_metadata(path, loaded)
             self._outputs = {label: i for i, label in enumerate(self._metadata.labels)}
             self._input = EncoderInput(loaded.vocabulary, self._metadata, max_content_tokens)
+            self._name = name_of(name, self._metadata.pair_sha256)
             size = self._metadata.max_tokens
             self._alone = self._pairs = _Passes(loaded, size, n_threads, stack)
             if self._metadata.pair_sha256 is not None:
@@ -67,7 +67,6 @@ class EncoderJudge:
                 _check_second(pair_path(path), second, loaded)
                 self._outputs[PAIR] = 0
                 self._pairs = _Passes(second, size, n_threads, stack)
-                self._name += f"+{PAIR}@{revision(self._metadata.pair_sha256)}"
             self._owned = stack.pop_all()
 
     def _load(self, path: Path, gpu_layers: int | None, stack: ExitStack) -> Model:

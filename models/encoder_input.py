@@ -17,7 +17,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from models.catalog import pair_path, sha256_of
+from models.catalog import pair_path, revision, sha256_of
 from models.condensing import condense
 from models.engine import GuardPolicy
 from models.errors import ContentTooLong, EngineError, ModelLoadError
@@ -63,6 +63,11 @@ class Metadata(BaseModel):
     def outputs(self) -> tuple[str, ...]:
         """Those of both files."""
         return self.labels if self.pair_sha256 is None else (*self.labels, PAIR)
+
+
+def name_of(first: str, pair_sha256: str | None) -> str:
+    """What a guard is called on record: name and revision of its file, and the revision of the second one, if it has one."""
+    return first if pair_sha256 is None else f"{first}+{PAIR}@{revision(pair_sha256)}"
 
 
 def policy_room(max_tokens: int) -> int:

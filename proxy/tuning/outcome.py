@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.catalog import revision
-from models.encoder_input import PAIR
+from models.encoder_input import name_of
 from models.tuning.records import Parity, Settings, Trained
 from proxy.evaluation.judging import Subject
 from proxy.evaluation.metrics import known
@@ -99,8 +99,7 @@ class Tuned:
     @property
     def model(self) -> str:
         """What verdicts call it (`models.encoder.EncoderJudge.model`)."""
-        named = f"{self.name}@{revision(self.sha256)}"
-        return named if self.pair_sha256 is None else f"{named}+{PAIR}@{revision(self.pair_sha256)}"
+        return name_of(f"{self.name}@{revision(self.sha256)}", self.pair_sha256)
 
     @property
     def is_better(self) -> bool:

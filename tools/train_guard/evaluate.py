@@ -77,8 +77,9 @@ class Scorer:
                 chosen = cut if len(cut) <= 8 else cut[:4] + cut[-4:]
                 self._seen[key] = np.max([self.native.logits(ids) for ids in chosen], axis=0)
             result.append(self._seen[key])
-        np.save(path, np.array(result, np.float32))
-        return np.array(result, np.float32)
+        found = np.array(result, np.float32)
+        np.save(path, found)
+        return found
 
 
 def share(fired: np.ndarray) -> dict[str, Any]:
