@@ -11,8 +11,8 @@ turns within each round. What counts is the *ratio* between arms, taken within e
     server    llama-server, ``-np 8 --swa-full``, with ``cache_prompt``, asked by eight clients
     limit     the rate of llama-bench for as many tokens as a verdict has behind a policy: what llama.cpp can do at all
 
-Then two texts that grow (`engine_growth`): a chat of 30 turns whose every request repeats the turns before it, and a completion
-of 1,500 tokens that is judged every 50. The last line says how many times better ours is:
+Then two texts that grow (`engine_growth`): a chat of 30 turns whose every request repeats the turns before it, with 40 tokens a
+message, and a completion of 1,500 tokens that is judged every 50. The last line says how many times better ours is:
 
     bench-engine: naive=R prefix=R server=R limit=R chat=R stream=R
 
@@ -55,7 +55,8 @@ from models.llama import Model, has_gpu, library
 FOLDER = ROOT / ".bench"
 """What is kept between runs: models, and llama.cpp with its tools. Git ignores it."""
 TEST_MODEL = ROOT / "tests" / "data" / "tiny-gpt-oss.gguf"
-N_TURNS, STREAM_TOKENS, STREAM_EVERY = 30, 1500, 50
+N_TURNS, CHAT_WORDS = 30, 40
+STREAM_TOKENS, STREAM_EVERY = 1500, 50
 _SEED = 4
 
 
@@ -66,7 +67,6 @@ class Plan:
     Attributes:
         rounds: How often every arm has its turn.
         contents: Of one turn.
-        chat_words: Tokens of a chat message.
         chat_policies: Policies that judge the chat.
         stream_policies: Policies that judge the completion.
         encoder_contents: Contents of a turn of the encoders.
@@ -75,7 +75,6 @@ class Plan:
 
     rounds: int
     contents: Contents
-    chat_words: int
     chat_policies: int
     stream_policies: int
     encoder_contents: int
@@ -88,7 +87,6 @@ FULL = Plan(
         1: {"ours": 24, "one": 8, "naive": 4, "prefix": 8, "server": 24},
         6: {"ours": 8, "one": 2, "naive": 1, "prefix": 2, "server": 8},
     },
-    chat_words=40,
     chat_policies=6,
     stream_policies=6,
     encoder_contents=12,
@@ -100,7 +98,6 @@ QUICK = Plan(
         1: {"ours": 12, "one": 3, "naive": 1, "prefix": 3, "server": 12},
         6: {"ours": 4, "one": 1, "naive": 1, "prefix": 1, "server": 4},
     },
-    chat_words=24,
     chat_policies=1,  # six cost six times as much in both arms, for the same ratio
     stream_policies=1,
     encoder_contents=6,
@@ -159,7 +156,7 @@ def run(name: str, plan: Plan, n_threads: int, gpu_layers: int, say: Callable[[s
         )
     if not only_ours:
         for title, requests, policies in (
-            ("chat", chat(texts, N_TURNS, plan.chat_words), six[: plan.chat_policies]),
+            ("chat", chat(texts, N_TURNS, CHAT_WORDS), six[: plan.chat_policies]),
             ("stream", stream(texts, STREAM_TOKENS, STREAM_EVERY), six[: plan.stream_policies]),
         ):
             found.growth[title] = grow(

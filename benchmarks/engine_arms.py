@@ -83,18 +83,27 @@ class Arm(Protocol):
         ...
 
 
-def _settle(arm: Arm, texts: Texts, policies: Sequence[GuardPolicy]) -> None:
-    """Judge short contents, enough of them to be everywhere at once, until no policy is read any more.
+def _settle(arm: Arm, texts: Texts, policies: Sequence[GuardPolicy], n_contents: int) -> None:
+    """Judge short contents, until no policy is read any more.
+
+    Args:
+        arm: Who judges.
+        texts: Writes the contents.
+        policies: Against which.
+        n_contents: At a time; enough of them to be everywhere at once.
 
     Raises:
         BenchError: That does not come about.
     """
-    n_contents = -(-2 * N_AT_ONCE // len(policies))
     for _ in range(_WARM_TURNS):
         contents = [texts.content(8) for _ in range(n_contents)]
         if arm.turn(contents, policies).n_tokens == n_contents * len(policies) * (8 + len(texts.suffix)):
             return
     raise BenchError(f"{type(arm).__name__} reads policies again and again")
+
+
+def _n_everywhere(policies: Sequence[GuardPolicy]) -> int:
+    return -(-2 * N_AT_ONCE // len(policies))
 
 
 # ---------------------------------------------------------------------------------------------------- ours
@@ -154,8 +163,8 @@ class Ours:
         self._judge, self._texts, self._together = judge, texts, together
 
     def warm(self, policies: Sequence[GuardPolicy]) -> None:
-        """Read the policies, into as many places as the layout gives them."""
-        _settle(self, self._texts, policies)
+        """Read the policies, into as many places as the layout gives them: lanes or, for each of them, slots."""
+        _settle(self, self._texts, policies, max(N_AT_ONCE, _n_everywhere(policies)))
 
     def turn(self, contents: Sequence[str], policies: Sequence[GuardPolicy]) -> Turn:
         """See `Arm.turn`."""
@@ -285,7 +294,7 @@ class Server:
 
     def warm(self, policies: Sequence[GuardPolicy]) -> None:
         """Ask until every slot has a policy."""
-        _settle(self, self._texts, policies)
+        _settle(self, self._texts, policies, _n_everywhere(policies))
 
     def turn(self, contents: Sequence[str], policies: Sequence[GuardPolicy]) -> Turn:
         """See `Arm.turn`."""

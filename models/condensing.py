@@ -13,10 +13,12 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\s*\n\s*")
 _HEADING = re.compile(
     r"^\s*#+\s*(?P<marked>.+?)\s*#*$|^\s*\**(?P<short>[^\s*](?:\S* ){0,5}\S*?):\**\s*$|^(?P<capitals>[A-Z][A-Z /()&-]{3,50})$"
 )
+_LEAD_IN = re.compile(r"^[^\s*#-](?:\S* ){6,14}\S*:\s*$")
+"""A sentence before a list: like a heading, if it says that the list violates or is safe."""
 _MARKS = re.compile(r"^\s*(?:[-*+•>]|\d+[.)])\s+|\*\*|__|`|^\s*\|?[-|: ]+\|\s*$")
 _BESIDE_THE_POINT = re.compile(
-    r"\b(instruct\w*|defin\w*|goals?|purpose|overview|background|introduction|interpret\w*|terms|formats?|outputs?|examples?|labels?"
-    r"|ambigu\w*|escalat\w*|precedence|notes?|answers?|rationale)\b",
+    r"\b(instruct\w*|defin\w*|goals?|purpose|overview|background|introduction|interpret\w*|terms|formats?|outputs?|examples?"
+    r"|labels?(?! \d)|ambigu\w*|escalat\w*|precedence|notes?|answers?|rationale)\b",
     re.IGNORECASE,
 )
 _SAFE = re.compile(
@@ -24,6 +26,7 @@ _SAFE = re.compile(
     r"|(?<!not )(?<!n't )(?:allow\w*|permi\w*|accept\w*)|safe|exclu\w*|except\w*)\b",
     re.IGNORECASE,
 )
+_VIOLATES = re.compile(r"\b(?:violat\w*|flag|block|refuse|remove|forbid\w*|prohibit\w*|disallow\w*)\b", re.IGNORECASE)
 _BUT_VIOLATES = re.compile(r"\b(unsafe|(?:not|never|dis)\W*(?:allow\w*|permi\w*|accept\w*)|must not)\b", re.IGNORECASE)
 
 
@@ -61,17 +64,19 @@ def _sections(policy: str) -> tuple[list[str], list[str]]:
     takes: list[str] | None = forbidding
     for number, line in enumerate(policy.strip().splitlines()):
         heading = _HEADING.match(line)
-        if heading is None:
+        if heading is None and not _LEAD_IN.match(line):
             if takes is not None:
                 takes += _sentences(line)
             continue
-        title = next(text for text in heading.groups() if text is not None)
+        title = line.strip() if heading is None else next(text for text in heading.groups() if text is not None)
         if _SAFE.search(title) and not _BUT_VIOLATES.search(title):
             takes = allowing
+        elif heading is None:
+            takes = forbidding if _VIOLATES.search(title) or _BUT_VIOLATES.search(title) else takes
         else:
             takes = None if number and _BESIDE_THE_POINT.search(title) else forbidding
         if takes is not None:
-            takes += _sentences(title + ".")
+            takes += _sentences(title if heading is None else title + ".")
     return forbidding, allowing
 
 

@@ -71,24 +71,38 @@ def test_a_plain_text_is_read_from_its_start() -> None:
         ("## Unsafe", True),
         ("### Includes", True),
         ("Flag the following:", True),
+        ("## Label 1: violates", True),
+        ("Content is a violation whenever it contains any of these:", True),
+        ("Content that is not allowed on this service of ours:", True),
+        ("This is what users may read about the service:", True),
+        ("We give instructions for all of the following:", True),
         ("## Allowed", False),
         ("## Non-violating content", False),
         ("### Excludes", False),
         ("Do not flag:", False),
+        ("Do not flag any of these, however rude they are:", False),
+        ("What follows is allowed, whoever asks for it here:", False),
+        ("## Label 0: safe", False),
+        ("## Labels", False),
         ("**Exceptions:**", False),
         ("LABEL FORMAT", False),
         ("## Goal", False),
     ],
 )
 def test_a_section_is_read_by_its_heading(heading: str, is_read: bool) -> None:
-    """The title and the forbidden section have six words; what is safe would come after them."""
-    text = f"Title\n\n{heading}\n\n- ZQ-MARK\n\n## Forbidden\n\none two three four"
-    assert ("ZQ-MARK" in read(text, 6)) is is_read
+    """The title and the forbidden section have eighteen words; what is safe would come after them."""
+    text = f"Title\n\n{heading}\n\n- ZQ-MARK\n\n## Forbidden\n\n" + "word " * 16
+    assert ("ZQ-MARK" in read(text, 18)) is is_read
 
 
 @pytest.mark.parametrize("policy", ["## Definitions\n\n- A pear is a fruit.", "Goal:\nno pears", "## Examples"])
 def test_a_policy_of_which_nothing_would_be_left_is_read_as_it_is(policy: str) -> None:
     assert read(policy)
+
+
+def test_a_sentence_that_says_what_violates_ends_a_section_beside_the_point() -> None:
+    text = "Title\n\n## Goal\nGood talk.\nA text is a violation when it has one of these:\n- pears\n"
+    assert read(text) == "Title A text is a violation when it has one of these: pears"
 
 
 def test_a_policy_without_any_word_gives_nothing() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
-from tools.train_guard import category_pairs, contrast_pairs, contrast_policy_wordings
+from models.condensing import condense
+from tools.train_guard import category_pairs, category_sections, contrast_pairs, contrast_policy_wordings
 from tools.train_guard.category_pairs import SUBJECTS, make_pairs
 from tools.train_guard.data import UNSEEN
 from tools.train_guard.labels import BENIGN, CATEGORIES, violating
@@ -26,6 +28,11 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     }.items():
         monkeypatch.setattr(contrast_policy_wordings, name, templates)
     monkeypatch.setattr(category_pairs, "HARMLESS", ("O {w}",))
+
+    def in_sections(names: Sequence[str], rng: random.Random, *, inverted: bool = False) -> str:
+        return ("O " if inverted else "F ") + ", ".join(SUBJECTS[name][0] for name in names)
+
+    monkeypatch.setattr(category_sections, "policy", in_sections)
 
 
 def names(text: str, category: str) -> bool:
@@ -55,6 +62,21 @@ def test_a_text_whose_labels_are_all_unknown_gives_no_pair() -> None:
     assert category_pairs.about(("a text", {"hate": 1, "any": 1}), random.Random(0)) == []
 
 
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("names", [["violence"], ["fraud", "weapons"]])
+def test_sections_are_read_as_they_are_meant(names: list[str], inverted: bool) -> None:
+    facets = sum(len(category_sections.VIOLATES[name]) for name in names)
+    for seed in range(200):
+        text = category_sections.policy(names, random.Random(seed), inverted=inverted)
+        read: list[str] = []
+        condense(text, 10**6, lambda sentence, read=read: read.append(sentence) or [])  # type: ignore[misc]
+        is_item = [bool(line.startswith(("- ", "* ", "• ")) or line[:1].isdigit()) for line in text.splitlines()]
+        items = [line.split(" ", 1)[1] for line, item in zip(text.splitlines(), is_item, strict=True) if item]
+        assert [part for part in read if part in items] == items, "everything is read, and in the order of the policy"
+        assert len(items) >= facets + (1 if inverted else 0)
+
+
 def test_subjects_that_are_kept_for_validation_are_axes() -> None:
     assert set(UNSEEN) <= {axis.name[0] for axis in contrast_pairs.AXES}
-    assert set(SUBJECTS) == set(CATEGORIES)
+    assert set(SUBJECTS) == set(CATEGORIES) == set(category_sections.VIOLATES) == set(category_sections.ALLOWED)
+    assert set(SUBJECTS) == set(category_sections.TITLES)

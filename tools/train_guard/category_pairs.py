@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - tables of phrases read better as rows
 """Pairs of a policy on categories and a text of a public source: alone, two at once, with an exception, inverted, off the subject.
 
+Policies are short ones, templates with one item, and sections with many (`category_sections`).
 The contrasts of `contrast_pairs` are templates. These are texts as people write them, and what decides is again the policy:
 the same text meets one that forbids it, one that allows it by an exception and one about something else.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import random
 
+from tools.train_guard import category_sections
 from tools.train_guard import contrast_policy_wordings as p
 from tools.train_guard.labels import CATEGORIES
 
@@ -31,6 +33,8 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "profanity": ("swear words", "vulgar and obscene language", "cursing"),
 }  # fmt: skip
 EITHER = ("{a} or {b}", "{a}, {b}", "{a}; also {b}", "{a} as well as {b}")
+IN_SECTIONS = 0.45
+"""Share of policies that list what they forbid item by item."""
 HARMLESS = (
     "Every text violates unless it is {w}.", "Only {w} is welcome here; whatever else people write violates.", "Violates: text that is NOT {w}. Such text itself is fine.", "This list collects {w}. Anything else is out of place and violates.", "{W} is allowed here, all other content isn't.",
 )  # fmt: skip
@@ -70,18 +74,28 @@ def about(content: Content, rng: random.Random) -> list[Pair]:
     def add(policy: str, label: int) -> None:
         pairs.append((policy, text, label))
 
-    add(forbidding(subject(other), other, None, rng), 0)
-    add(p.fill(rng.choice(HARMLESS), rng, {}, w=subject(other)), 1)
+    def on(*names: str) -> str:
+        if rng.random() < IN_SECTIONS:
+            return category_sections.policy(names, rng)
+        if len(names) == 1:
+            return forbidding(subject(names[0]), names[0], None, rng)
+        first, last = rng.sample(names, 2)
+        return forbidding(rng.choice(EITHER).format(a=subject(first), b=subject(last)), "harm", None, rng)
+
+    def all_but(name: str) -> str:
+        if rng.random() < IN_SECTIONS:
+            return category_sections.policy([name], rng, inverted=True)
+        return p.fill(rng.choice(HARMLESS), rng, {}, w=subject(name))
+
+    add(on(other), 0)
+    add(all_but(other), 1)
     if not holds:
-        both = rng.choice(EITHER).format(a=subject(other), b=subject(second))
-        add(forbidding(both, "harm", None, rng), 0)
+        add(on(*dict.fromkeys((other, second))), 0)
         return pairs
     held = rng.choice(holds)
-    add(forbidding(subject(held), held, None, rng), 1)
-    add(p.fill(rng.choice(HARMLESS), rng, {}, w=subject(held)), 0)
-    named = [subject(held), subject(other)]
-    rng.shuffle(named)
-    add(forbidding(rng.choice(EITHER).format(a=named[0], b=named[1]), "harm", None, rng), 1)
+    add(on(held), 1)
+    add(all_but(held), 0)
+    add(on(held, other), 1)
     if len(holds) == 1:
         harm = rng.choice(("harmful or offensive content", "anything that a moderator would remove", "unsafe content"))
         add(forbidding(harm, "harm", subject(held), rng), 0)
