@@ -1,6 +1,7 @@
 """Engine ``encoder``: a small classifier with one output per built-in category, and one for any other policy.
 
-One pass over ``[CLS] content [SEP]`` serves every policy that names a *category*. A policy without one is judged as a
+One pass over ``[CLS] content [SEP]`` serves every policy that names a *category*; a category that is the union of
+others takes their outputs in (`models.encoder_input.Metadata.joined`). A policy without one is judged as a
 pair, ``[CLS] policy [SEP] content [SEP]``, by the output `PAIR`; that is one pass per policy (`models.encoder_input`). The
 output may be one of the file's, or have a second file of its own.
 
@@ -61,12 +62,12 @@ class EncoderJudge:
             self._input = EncoderInput(loaded.vocabulary, self._metadata, max_content_tokens)
             self._name = name_of(name, self._metadata.pair_sha256)
             size = self._metadata.max_tokens
-            self._alone = self._pairs = _Passes(loaded, size, n_threads, stack)
+            self._alone = self._pairs = _Passes(loaded, size, n_threads, self._metadata.joined, stack)
             if self._metadata.pair_sha256 is not None:
                 second = self._load(pair_path(path), gpu_layers, stack)
                 _check_second(pair_path(path), second, loaded)
                 self._outputs[PAIR] = 0
-                self._pairs = _Passes(second, size, n_threads, stack)
+                self._pairs = _Passes(second, size, n_threads, lambda logits: logits, stack)
             self._owned = stack.pop_all()
 
     def _load(self, path: Path, gpu_layers: int | None, stack: ExitStack) -> Model:
@@ -162,9 +163,24 @@ class _Passes:
     """Runs windows through the classifier, and remembers the last ones: a chat repeats its earlier turns.
 
     Remembered are hashes and outputs, no tokens.
+
+    Args:
+        model: Stays loaded as long as this lives.
+        n_tokens: Longest window.
+        n_threads: Threads for inference.
+        joined: Makes of the file's outputs what counts.
+        stack: What is to be closed goes there.
     """
 
-    def __init__(self, model: Model, n_tokens: int, n_threads: int, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        model: Model,
+        n_tokens: int,
+        n_threads: int,
+        joined: Callable[[Float32Array], Float32Array],
+        stack: ExitStack,
+    ) -> None:
+        self._joined = joined
         self._classifier = stack.enter_context(closing(Classifier(model, n_tokens=n_tokens, n_threads=n_threads)))
         self._remembered: OrderedDict[bytes, Float32Array] = OrderedDict()
 
@@ -178,7 +194,7 @@ class _Passes:
                 if not np.isfinite(logits).all():
                     raise VerdictError("the model's outputs are not finite numbers")
                 n_tokens += len(part)
-                self._remembered[key] = logits
+                logits = self._remembered[key] = self._joined(logits)
             self._remembered.move_to_end(key)
             outputs.append(logits)
         while len(self._remembered) > _REMEMBERED:

@@ -21,6 +21,7 @@ from models.catalog import pair_path, revision, sha256_of
 from models.condensing import condense
 from models.engine import GuardPolicy
 from models.errors import ContentTooLong, EngineError, ModelLoadError
+from models.labels import Float32Array
 from models.llama import Model, Vocabulary
 from models.windows import windows
 
@@ -51,6 +52,8 @@ class Metadata(BaseModel):
     """The file's outputs, in their order."""
     pair_sha256: str | None = None
     """SHA-256 of the second file, whose one output is `PAIR`; None: there is no such file."""
+    unions: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """Outputs that stand for several categories together, and which these are (`joined`)."""
     max_tokens: int = Field(ge=16)
     """Tokens that one pass reads, control tokens included."""
     stride_tokens: int = Field(ge=1)
@@ -63,6 +66,24 @@ class Metadata(BaseModel):
     def outputs(self) -> tuple[str, ...]:
         """Those of both files."""
         return self.labels if self.pair_sha256 is None else (*self.labels, PAIR)
+
+    def joined(self, logits: Float32Array) -> Float32Array:
+        """Logits as they count: to a union's own the highest of its categories' is added.
+
+        The output by itself knows the kind of texts that it was trained on. On others the categories rank better, each of which
+        had to tell harm of one kind from all else, and the sum of both better still (model card).
+
+        Args:
+            logits: Of the first file, shape ``(..., n_outputs)``.
+
+        Returns:
+            The same shape.
+        """
+        result = logits.copy()
+        for union, parts in self.unions.items():
+            columns = [self.labels.index(label) for label in parts]
+            result[..., self.labels.index(union)] += logits[..., columns].max(axis=-1)
+        return result
 
 
 def name_of(first: str, pair_sha256: str | None) -> str:
@@ -196,6 +217,11 @@ def read_metadata(path: Path, model: Model) -> Metadata:
         )
     if metadata.sha256 is not None and sha256_of(path) != metadata.sha256.lower():
         raise ModelLoadError(f"{beside} describes another file than {path.name}: the SHA-256 differs")
+    for union, parts in metadata.unions.items():
+        if unknown := {union, *parts} - (set(metadata.labels) - {PAIR}):
+            raise ModelLoadError(f"{beside}: unions.{union}: {min(unknown)} is none of its categories")
+        if not metadata.unions.keys().isdisjoint(parts):
+            raise ModelLoadError(f"{beside}: unions.{union}: its categories are no unions themselves")
     if unknown := metadata.pass_below.keys() - set(metadata.outputs):
         raise ModelLoadError(f"{beside}: pass_below.{min(unknown)}: is none of its labels")
     if metadata.pair_sha256 is not None:

@@ -112,7 +112,7 @@ def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable
     """Write what must stand beside the new weights.
 
     What the base's says stays, but for the outputs that were trained: their old maps, thresholds and limits mean nothing any
-    more.
+    more. Nor do those of a union of which they are a part: it becomes an output like any other.
     (The pair output's map stays: it serves policies that were not trained, whose answers were held.)
 
     Args:
@@ -128,6 +128,9 @@ def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable
     pair_sha256 = None if metadata.pair_sha256 is None else catalog.sha256_of(catalog.pair_path(gguf))
     kept = _json_beside(base)
     gone = set(trained)
+    if unions := {union for union, parts in metadata.unions.items() if not gone.isdisjoint({union, *parts})}:
+        gone |= unions
+        kept["unions"] = {union: parts for union, parts in metadata.unions.items() if union not in unions}
     for section in ("calibration", "thresholds", "pass_below"):
         if isinstance(kept.get(section), dict):
             kept[section] = {label: value for label, value in kept[section].items() if label not in gone}

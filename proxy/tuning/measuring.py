@@ -216,6 +216,8 @@ def drift(
     fitted = [metadata.calibration.get(label) for label in outputs]
     a = np.array([1.0 if c is None else c.a for c in fitted])
     b = np.array([0.0 if c is None else c.b for c in fitted])
+    if tuple(outputs) == metadata.labels:
+        base, tuned = metadata.joined(base), metadata.joined(tuned)
     before, after = (1 / (1 + np.exp(-(a * said + b))) for said in (base, tuned))
     found = np.concatenate([np.abs(before - after)[i, list(r.outputs)] for i, r in enumerate(rehearsed)] or [[]])
     if not len(found):

@@ -168,8 +168,16 @@ def test_a_model_without_pair_output_says_that_it_cannot_judge_custom_policies(t
         ({"calibration": {"hate": {"a": -1, "b": 0}}}, "calibration"),
         ({"pass_below": {"hate": 1.5}}, "pass_below.hate"),
         ({"pass_below": {"spam": 0.5}}, "pass_below.spam"),
+        ({"unions": {"hate": ["spam"]}}, "unions.hate: spam"),
+        ({"unions": {"spam": ["hate"]}}, "unions.spam: spam"),
+        ({"unions": {"hate": ["pair"]}}, "unions.hate: pair"),
+        ({"unions": {"hate": []}}, "unions.hate"),
+        ({"unions": {"hate": ["violence"], "violence": ["hate"]}}, "unions.hate.*unions themselves"),
     ],
-    ids=["labels", "hash", "stride", "falling-map", "limit-above-1", "limit-of-nothing"],
+    ids=[
+        *("labels", "hash", "stride", "falling-map", "limit-above-1", "limit-of-nothing"),
+        *("union-of-unknown", "unknown-union", "union-of-pair", "union-of-nothing", "union-of-unions"),
+    ],
 )
 def test_metadata_that_does_not_fit_is_a_load_error(tmp_path: Path, change: dict[str, object], word: str) -> None:
     path = write_bert(tmp_path / "random.gguf")
@@ -232,6 +240,27 @@ def test_a_guard_of_two_files_judges_with_each_what_it_is_for(tmp_path: Path) ->
     second = write_bert(tmp_path / "second" / "alone.gguf", labels=("pair",), seed=8)
     write_metadata(second, labels=["pair"])
     assert logit_of(second, MINE)[0] == pair
+
+
+def test_a_union_takes_in_what_its_categories_say(tmp_path: Path) -> None:
+    labels = ("hate", "violence", "any", "pair")
+    path = write_bert(tmp_path / "random.gguf", labels=labels)
+    policies = [GuardPolicy(label, "r1", "…", category=label) for label in labels[:3]] + [MINE]
+
+    def logits() -> list[float]:
+        judge = load(path)
+        try:
+            entries = judge.judge(user("the cat"), policies, later())
+        finally:
+            judge.close()
+        return [
+            e.evidence.logit for e in entries if isinstance(e, Score) and e.evidence and e.evidence.logit is not None
+        ]
+
+    write_metadata(path, labels=labels, max_tokens=64, stride_tokens=48)
+    hate, violence, alone, pair = logits()
+    write_metadata(path, labels=labels, max_tokens=64, stride_tokens=48, unions={"any": ["hate", "violence"]})
+    assert logits() == pytest.approx([hate, violence, alone + max(hate, violence), pair])
 
 
 def test_a_guard_of_two_files_counts_both_and_is_named_by_both(tmp_path: Path) -> None:

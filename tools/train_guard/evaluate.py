@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from models.encoder_input import Metadata
 from tools.train_guard import calibrate, model
 from tools.train_guard.data import CHAT_SOURCES
 from tools.train_guard.export import FILES
@@ -29,6 +30,7 @@ from tools.train_guard.labels import (
     MAX_TOKENS,
     REFUSING,
     STRIDE_TOKENS,
+    UNIONS,
 )
 from tools.train_guard.native import NativeGuard
 from tools.train_guard.readers import read_lines
@@ -217,7 +219,8 @@ def main() -> None:
         Scorer(args.work / f"{name}-{args.kind}.gguf", args.work / "scores", args.threads) for name in FILES
     )
     rows, pairs = read_lines(args.work / "validation.jsonl"), read_lines(args.work / "pairs_validation.jsonl")
-    logits = scorer("validation", [row["text"] for row in rows])
+    meaning = Metadata(labels=CONTENT_LABELS, unions=UNIONS, max_tokens=MAX_TOKENS, stride_tokens=STRIDE_TOKENS)
+    logits = meaning.joined(scorer("validation", [row["text"] for row in rows]))
     pair_logits = pair_scorer("pairs", [row["content"] for row in pairs], [row["policy"] for row in pairs])
     calibration, used = fit_all(logits, rows, pair_logits, pairs)
     scores = calibrate.score(logits, calibration, CONTENT_LABELS)
@@ -273,7 +276,8 @@ def main() -> None:
         },
     }
     sanity = read_lines(SANITY)
-    sanity_scores = calibrate.score(scorer("sanity", [row["text"] for row in sanity]), calibration, CONTENT_LABELS)
+    sanity_logits = meaning.joined(scorer("sanity", [row["text"] for row in sanity]))
+    sanity_scores = calibrate.score(sanity_logits, calibration, CONTENT_LABELS)
     outcome = [
         "refuse" if r else "flag" if f else "allow"
         for r, f in zip(fired(sanity_scores, refuse), fired(sanity_scores, flag), strict=True)
@@ -295,6 +299,7 @@ def main() -> None:
         "base_model": "all-MiniLM-L6-v2",
         "pair_sha256": pair_scorer.sha256,
         "labels": list(CONTENT_LABELS),
+        "unions": UNIONS,
         "max_tokens": MAX_TOKENS,
         "stride_tokens": STRIDE_TOKENS,
         "blocking": list(BLOCKING),

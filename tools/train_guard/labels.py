@@ -25,6 +25,8 @@ LABELS: tuple[str, ...] = (*CATEGORIES, "any", "pair")
 CONTENT_LABELS: tuple[str, ...] = LABELS[:14]
 BLOCKING: tuple[str, ...] = tuple(name for name in CATEGORIES if name != "profanity")
 """The categories whose maximum is the content's score; profanity alone is no violation."""
+UNIONS: dict[str, tuple[str, ...]] = {"any": BLOCKING}
+"""What `any` stands for; see `models.encoder_input.Metadata.joined`."""
 
 MAX_TOKENS = 256
 STRIDE_TOKENS = 192

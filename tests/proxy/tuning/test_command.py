@@ -92,6 +92,22 @@ def test_what_stands_beside_the_weights_drops_what_held_for_the_old_output_only(
     assert [v.recorded for v in catalog.verify(str(new))] == [True]
 
 
+@pytest.mark.parametrize(("trained", "left"), [("hate", {}), ("any", {}), ("violence", {"any": ["hate"]})])
+def test_a_union_is_none_any_more_where_it_or_a_part_of_it_was_trained(
+    tmp_path: Path, trained: str, left: dict[str, list[str]]
+) -> None:
+    labels = ["hate", "violence", "any"]
+    base, new = (write_bert(tmp_path / name, labels=labels) for name in ("base.gguf", "tuned.gguf"))
+    maps = {label: {"a": 1.0, "b": 0.0} for label in labels}
+    beside = write_metadata(base, labels=labels, calibration=maps, unions={"any": ["hate"]})
+    files.write_metadata(base, new, Metadata.model_validate_json(beside.read_bytes()), {trained})
+    fields = json.loads(new.with_suffix(".json").read_bytes())
+    assert fields["unions"] == left
+    assert ("any" in fields["calibration"]) is bool(left), (
+        "a map that was fitted to the sum says nothing of the output alone"
+    )
+
+
 def test_weights_come_last_to_where_they_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, output = tmp_path / "made", tmp_path / "out"
     made.mkdir()
