@@ -99,6 +99,8 @@ def card(
         "The second has one, `pair`, which reads `[CLS] policy [SEP] content [SEP]` (token types all zero) for policies of your own, one pass each.",
         "They are two because one network of this size could not hold both: what `pair` gained in training, the categories lost.",
         "The head is what llama.cpp computes with rank pooling. `embedded.json` holds calibration and thresholds:",
+        "`any` stands for the twelve categories that may block: the highest of their logits is added to its own (`unions`). On validation rows, of the kind that it was trained on,",
+        "its own logit alone ranks as well or a little better; on ToxicChat, which nobody trained on, the sum does (torch: AUPRC 0.587, alone 0.544). The sum was chosen after both were seen.",
         f"`score = sigmoid(a * logit + b)`, fitted on validation rows re-weighted to a base rate of {BASE_RATE:.0%} per category.", "",
         "The spread between training runs is not in the intervals.", "",
         "## What it is not good for", "", NOT_FOR, "", "## Test sets (never trained or selected on)", "",
