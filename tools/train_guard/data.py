@@ -16,7 +16,16 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.train_guard import category_pairs, contrast_pairs, contrasts, generate, readers, test_sets, topics
+from tools.train_guard import (
+    category_pairs,
+    contrast_pairs,
+    contrasts,
+    generate,
+    readers,
+    short_topics,
+    test_sets,
+    topics,
+)
 from tools.train_guard.readers import Row
 
 CHAT_SOURCES = (
@@ -168,6 +177,7 @@ def main() -> None:
             "topic": topics.make_pairs(contents, texts, rng, int(count * share * 2 / 3)),
             "contrast": contrast_pairs.make_pairs(rng, int(count * share), axes),
             "category": category_pairs.make_pairs(public, rng, int(count * share / 2)),
+            "short": short_topics.make_pairs(rng, int(count * share * 5 / 6), short_topics.split(validation=rest)),
         }
         pairs = [
             {"policy": policy, "content": content, "label": label, "kind": kind}
