@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from tools.train_guard import short_topics_phrases as p
@@ -101,13 +102,18 @@ _UMBRELLA_NAMED = {
 }
 
 
+@lru_cache(maxsize=64)
+def _off(text: Text) -> frozenset[str]:
+    """Keys of the subjects that a text is surely not on."""
+    if text.near is not None:
+        return frozenset({text.near.names[0]})
+    apart_from = [subject for subject in SUBJECTS if text.subject is None or apart(text.subject, subject)]
+    return frozenset(s.names[0] for s in apart_from if not _NAMED[s.names[0]].search(text.words))
+
+
 def off(text: Text, subject: Subject) -> bool:
     """Whether a text is surely not on a subject: theirs are apart, and it holds no word of the subject's names."""
-    if text.near is not None:
-        return text.near is subject
-    if text.subject is not None and not apart(text.subject, subject):
-        return False
-    return not _NAMED[subject.names[0]].search(text.words)
+    return subject.names[0] in _off(text)
 
 
 def off_family(text: Text, family: Family) -> bool:
