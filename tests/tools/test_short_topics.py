@@ -59,14 +59,18 @@ def test_each_form_of_policy_has_both_labels(drawn: list[Row]) -> None:
 
 @pytest.mark.parametrize("drawn", [TRAINING, KEPT], ids=["training", "validation"])
 def test_neither_a_text_nor_a_subject_tells_the_label(drawn: list[Row]) -> None:
-    by_text, by_policy = defaultdict(set), defaultdict(set)
+    by_text: dict[str, set[int]] = defaultdict(set)
+    by_subject: dict[str, list[int]] = defaultdict(list)
     for row in drawn:
         by_text[row.text].add(row.label)
-        for name in BY_NAME:
-            if row.kind == "forbid" and name in row.policy.lower():
-                by_policy[name].add(row.label)
+        if row.kind == "forbid":
+            for name in BY_NAME:
+                if re.search(rf"\b{name}\b", row.policy.lower()):
+                    by_subject[name].append(row.label)
     assert sum(len(labels) == 2 for labels in by_text.values()) > 0.8 * len(by_text)
-    assert sum(len(labels) == 2 for labels in by_policy.values()) > 0.8 * len(by_policy)
+    often = {name: labels for name, labels in by_subject.items() if len(labels) >= 8}
+    assert len(often) > 15
+    assert sum(set(labels) == {0, 1} for labels in often.values()) > 0.9 * len(often), often
 
 
 @pytest.mark.parametrize("drawn", [TRAINING, KEPT], ids=["training", "validation"])
@@ -105,9 +109,9 @@ def test_texts_of_overlapping_subjects_are_no_negatives() -> None:
         for template in subject.contents:
             text = Text(expand(template, random.Random(1), TABLES), "?" in template, subject)
             assert not off(text, subject)
-            for group in OVERLAP:
-                if subject.names[0] in group:
-                    assert not any(off(text, BY_NAME[name]) for name in group), template
+            for pair in OVERLAP:
+                if subject.names[0] in pair:
+                    assert not any(off(text, BY_NAME[name]) for name in pair), template
     assert not apart(BY_NAME["seafood"], BY_NAME["sea animals"])
     assert apart(BY_NAME["fruit"], BY_NAME["kitchen appliances"])
 
@@ -149,7 +153,7 @@ def test_the_tables_name_subjects_that_exist_and_each_has_near_siblings() -> Non
         for family in FAMILIES
         for subject in family.subjects
     ]
-    assert sum(count >= 3 for count in beside) > 0.9 * len(beside)
+    assert sum(count >= 2 for count in beside) > 0.9 * len(beside)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.names[0])

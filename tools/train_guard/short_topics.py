@@ -76,14 +76,12 @@ def split(*, validation: bool) -> tuple[Subject, ...]:
 
 def apart(first: Subject, second: Subject) -> bool:
     """Whether a text on one subject is surely not on the other."""
-    names = {first.names[0], second.names[0]}
-    return len(names) == 2 and not any(names <= group for group in OVERLAP)
+    return first is not second and frozenset((first.names[0], second.names[0])) not in OVERLAP
 
 
 def distant(first: Family, second: Family) -> bool:
     """Whether a text of one family is surely not under the name of the other."""
-    names = {first.name, second.name}
-    return len(names) == 2 and not any(names <= group for group in CLOSE)
+    return first is not second and frozenset((first.name, second.name)) not in CLOSE
 
 
 def _pattern(names: Sequence[str], also: str) -> re.Pattern[str]:
