@@ -14,6 +14,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from string import capwords
 from typing import NamedTuple
 
 from tools.train_guard import short_topics_phrases as p
@@ -131,8 +132,8 @@ def _framed(core: str, rng: random.Random) -> str:
 
 
 def on(subject: Subject, rng: random.Random) -> Text:
-    """A text on a subject, now and then of two of its contents."""
-    core = " ".join(rng.sample(subject.contents, 2 if rng.random() < 0.18 else 1))
+    """A text on a subject, now and then of two or three of its contents."""
+    core = " ".join(rng.sample(subject.contents, rng.choices((1, 2, 3), (70, 18, 12))[0]))
     return Text(_framed(core, rng), "?" in core, subject)
 
 
@@ -157,7 +158,7 @@ def _written(wording: str, topic: str, rng: random.Random, exception: str = "") 
     if draw < 0.16:
         return text.upper()
     if draw < 0.20:
-        return text.title() if len(text) < 40 else text
+        return capwords(text) if len(text) < 40 else text
     text = text[0].upper() + text[1:]
     return text.rstrip(".") if draw < 0.28 else text
 

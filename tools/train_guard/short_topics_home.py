@@ -148,7 +148,7 @@ ANIMALS = Family("animals", ("animals", "animals of any kind"), (
         ("He is a real loan shark.", "We had a whale of a time at the fair.", "Please seal the envelope.")),
 ))  # fmt: skip
 
-CLOTHES = Family("clothes", ("fashion and beauty", "what people wear and how they look", "clothes, jewellery, cosmetics and the like"), (
+CLOTHES = Family("clothes", ("fashion and beauty", "looks and clothing", "clothes, jewellery, cosmetics and the like"), (
     Subject(("shoes", "shoes and boots", "footwear"), (
         "Do the [sneakers|boots] run small?", "The [heel|sole] came off after {num} days.", "Which [sandals|loafers] for a summer wedding?", "My new boots give me blisters.", "Waterproof leather, rubber sole, laces included.", "I walked {num} kilometres in these trainers and my feet did not hurt. They are light, but not warm.", "How do I get salt stains off suede?", "{n} ties the laces twice.", "Slippers for guests stand by the door.", "Can the soles be replaced?"),
         ("I wouldn't want to be in his shoes now.", "The computer won't boot since the update.", "We run the office on a shoestring budget.")),
