@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--size", type=float, default=1.0, help="factor on the generated rows and on the caps")
-    parser.add_argument("--pairs", type=int, default=12000)
+    parser.add_argument("--pairs", type=int, default=16000)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rows, dropped = collect(args.data, args.extra, args.seed, args.size)
@@ -174,10 +174,10 @@ def main() -> None:
         public = [(row.text[:600], row.labels) for row in part if not row.source.startswith("generated")]
         axes = [axis for axis in contrast_pairs.AXES if (axis.name[0] in UNSEEN) is rest]
         kinds = {
-            "topic": topics.make_pairs(contents, texts, rng, int(count * share * 2 / 3)),
+            "topic": topics.make_pairs(contents, texts, rng, int(count * share / 2)),
             "contrast": contrast_pairs.make_pairs(rng, int(count * share), axes),
-            "category": category_pairs.make_pairs(public, rng, int(count * share / 2)),
-            "short": short_topics.make_pairs(rng, int(count * share * 5 / 6), short_topics.split(validation=rest)),
+            "category": category_pairs.make_pairs(public, rng, int(count * share)),
+            "short": short_topics.make_pairs(rng, int(count * share * 3 / 4), short_topics.split(validation=rest)),
         }
         pairs = [
             {"policy": policy, "content": content, "label": label, "kind": kind}
