@@ -50,7 +50,8 @@ from rich.table import Table
 
 from models.engine import Passage
 from models.errors import EngineError
-from models.llama import Model, has_gpu, library
+from models.llama.library import has_gpu, library
+from models.llama.model import Model
 
 FOLDER = ROOT / ".bench"
 """What is kept between runs: models, and llama.cpp with its tools. Git ignores it."""

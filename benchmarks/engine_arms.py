@@ -24,7 +24,7 @@ from load import BenchError, Target, cpu_s
 
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.judge import Stop
-from models.llama import Vocabulary
+from models.llama.vocabulary import Vocabulary
 from models.safeguard import SafeguardJudge
 
 N_CTX = 1024

@@ -21,7 +21,7 @@ from models.encoder import EncoderJudge
 from models.encoder_input import Metadata
 from models.engine import GuardPolicy, Passage, Score
 from models.judge import Stop
-from models.llama import Model
+from models.llama.model import Model
 from models.odds import sigmoid
 
 ENCODER = Path(__file__).resolve().parent.parent / "models" / "weights" / "embedded.gguf"

@@ -15,7 +15,8 @@ from load import BenchError
 
 from models.engine import Effort, GuardPolicy, Passage
 from models.labels import Float32Array, violation_score
-from models.llama import Context, Model, Part
+from models.llama.context import Context, Part
+from models.llama.model import Model
 from models.prompt import ASSISTANT, FORCED_FINAL, SAFE, VIOLATES, prefix_pieces, render_content
 from models.scheduler import PREFIX_CHUNK
 

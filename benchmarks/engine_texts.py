@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from load import BenchError
 
 from models.engine import Effort, GuardPolicy, Passage
-from models.llama import Vocabulary
+from models.llama.vocabulary import Vocabulary
 from models.prompt import ASSISTANT, FORCED_FINAL, prefix_pieces, render_content
 
 

@@ -15,7 +15,7 @@ MAX_SEQUENCES = 256
 def native_sequences(n_sequences: int) -> int:
     """Sequences that a context needs in llama.cpp to keep so many: each has a keeper, and one fills batches up.
 
-    See `models.llama.Context`; `MAX_SEQUENCES` is the most.
+    See `models.llama.context.Context`; `MAX_SEQUENCES` is the most.
     """
     return 2 * n_sequences + 1
 

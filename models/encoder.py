@@ -29,7 +29,8 @@ from models.errors import EngineError, ModelLoadError, VerdictError
 from models.evidence import Evidence
 from models.judge import Stop
 from models.labels import Float32Array
-from models.llama import Classifier, Model
+from models.llama.classifier import Classifier
+from models.llama.model import Model
 from models.odds import sigmoid
 from models.usage import Usage
 

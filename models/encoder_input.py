@@ -22,7 +22,8 @@ from models.condensing import condense
 from models.engine import GuardPolicy
 from models.errors import ContentTooLong, EngineError, ModelLoadError
 from models.labels import Float32Array
-from models.llama import Model, Vocabulary
+from models.llama.model import Model
+from models.llama.vocabulary import Vocabulary
 from models.windows import windows
 
 PAIR = "pair"

@@ -21,7 +21,9 @@ from models.attention import DEFAULT_ATTENTION, Attention
 from models.commands import Batch, Branch, Cut, Open, Row, Shape, Want
 from models.errors import ModelLoadError
 from models.labels import Float32Array
-from models.llama import Context, Model, Part, has_gpu
+from models.llama.context import Context, Part
+from models.llama.library import has_gpu
+from models.llama.model import Model
 from models.prefix_store import PrefixStore
 
 DEFAULT_BATCH_TOKENS = 512

@@ -10,7 +10,7 @@ developer message and the content into the user message)::
     <|channel|>final<|message|>                                    ← forced, then the next token is the verdict
 
 Control tokens are named, never spelled inside text: `Control` pieces become one id each, `str` pieces are tokenised so
-that no substring can become a control token, whatever it spells (`models.llama.Vocabulary.encode_text`). The date is
+that no substring can become a control token, whatever it spells (`models.llama.vocabulary.Vocabulary.encode_text`). The date is
 fixed, otherwise every prefix and every verdict would change at midnight.
 """
 

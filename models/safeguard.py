@@ -35,7 +35,9 @@ from models.gathering import Call, Finding, Part, Window
 from models.judge import Stop
 from models.labels import Float32Array, NoLabel, read_margin
 from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
-from models.llama import DecodeStopped, Model, has_gpu, library
+from models.llama.errors import DecodeStopped
+from models.llama.library import has_gpu, library
+from models.llama.model import Model
 from models.odds import sigmoid
 from models.prefix_store import PrefixStore
 from models.prompt import (

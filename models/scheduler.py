@@ -42,7 +42,7 @@ _BATCH_S = 0.5
 """How long a batch may take, as far as the measured speed foretells: between batches whoever is most urgent comes first."""
 _LEAST_BATCH = 288
 """A CPU reads four contents of usual length together a tenth to a fifth faster than one by one, and less than 64 tokens very
-much slower (`models.llama`). Batches that were small because they are slow would stay slow."""
+much slower (`models.llama.handle`). Batches that were small because they are slow would stay slow."""
 _SHORT = 16
 """Rows up to this length go before longer ones: a step of a trace never waits for a content to be read."""
 _FORGET = 0.8

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from models.encoder_input import Window
-from models.llama import Classifier, Model
+from models.llama.classifier import Classifier
+from models.llama.model import Model
 from models.tuning.network import logits
 from models.tuning.records import Parity
 from models.tuning.weights import load_network

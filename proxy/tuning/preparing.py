@@ -11,7 +11,7 @@ from models.catalog import pair_path
 from models.encoder_input import PAIR, EncoderInput, Metadata, read_metadata
 from models.engine import GuardPolicy
 from models.errors import ModelLoadError
-from models.llama import Model
+from models.llama.model import Model
 from models.tuning.records import MAX_SEQUENCES, Example, Rehearsed
 from proxy.config_error import ConfigError
 from proxy.evaluation.judging import Subject

@@ -240,11 +240,12 @@ _GUARD_REPORT = """
 import ctypes, json, sys, time
 from pathlib import Path
 from llama_cpp import llama_cpp as native
-from models import llama, wire
+from models import wire
 from models.engine import GuardPolicy, Passage
 from models.judge import Stop
+from models.llama.library import backend
 from models.loading import load_judge
-llama._backend()
+backend()
 write = native.llama_log_callback(lambda level, text, _: sys.stdout.write(text.decode("utf-8", "replace")) and None)
 native.llama_log_set(write, ctypes.c_void_p(0))
 spec = wire.read_spec(json.loads(sys.argv[1]))

@@ -590,7 +590,7 @@ class FakeModel:
         self.safe: dict[tuple[int, int], set[int]] = {}
         """Positions that somebody else holds too."""
         self.lost: dict[tuple[int, int], set[int]] = {}
-        """Positions that were given to others because they lay outside of the window; see `models.llama.Context`."""
+        """Positions that were given to others because they lay outside of the window; see `models.llama.context.Context`."""
 
     def where(self, lane: int, slot: int) -> tuple[int, int]:
         return (0, lane) if self.shape.in_place else (lane, slot)

@@ -7,7 +7,8 @@ from pathlib import Path
 from models.encoder_input import EncoderInput, Metadata, Window
 from models.engine import GuardPolicy
 from models.labels import Float32Array
-from models.llama import Classifier, Model
+from models.llama.classifier import Classifier
+from models.llama.model import Model
 from tools.train_guard.labels import LABELS, MAX_TOKENS, STRIDE_TOKENS
 
 _MAX_CONTENT_TOKENS = 1_000_000

@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="the extra `tune` is not installed")
 
 from models.catalog import EMBEDDED_PATH
 from models.errors import ModelLoadError
-from models.llama import Model
+from models.llama.model import Model
 from models.tuning.network import logits
 from models.tuning.parity import compare
 from models.tuning.records import Epoch, Example, Parity, Rehearsed, Settings
