@@ -41,7 +41,7 @@ from rich.table import Table
 from upstream import LEAK, LONG, MARKER, PACED, TEXT
 
 from proxy.chat import ChatApi
-from proxy.loading import load_config
+from proxy.loading.drawing import load_config
 from proxy.schema import Collection
 from proxy.strict_json import dump_json, parse_json
 from rules.content import Content

@@ -16,7 +16,8 @@ from proxy.audit.audit import Audit
 from proxy.console.console import Console
 from proxy.console.rendering import Pages
 from proxy.console.views import Views
-from proxy.loading import Loaded, is_loopback
+from proxy.loading.keys import is_loopback
+from proxy.loading.loaded import Loaded
 from proxy.records import Metrics
 from proxy.reload_record import ReloadRecord
 from proxy.review.queue import ReviewQueue

@@ -20,7 +20,9 @@ from proxy.audit.opening import audit_of, policy_texts
 from proxy.gateway import Gateway
 from proxy.generations import Generations
 from proxy.guard_metrics import GuardMetrics
-from proxy.loading import Blueprint, Loaded, is_loopback
+from proxy.loading.blueprint import Blueprint
+from proxy.loading.keys import is_loopback
+from proxy.loading.loaded import Loaded
 from proxy.logs import LoopErrors
 from proxy.records import Metrics
 from proxy.reload_record import ReloadMetrics, ReloadRecord

@@ -21,7 +21,9 @@ from proxy.audit.store import AuditError
 from proxy.config import Admin, Section
 from proxy.config_error import ConfigError
 from proxy.doctor import examine
-from proxy.loading import Blueprint, load_config, policy_sources, read_blueprint
+from proxy.loading.blueprint import Blueprint
+from proxy.loading.drawing import load_config, read_blueprint
+from proxy.loading.policies import policy_sources
 from proxy.logs import configure_logs
 from proxy.offline import guards_of, route_called, started
 from proxy.policy_lint import PolicyWarning, look_over

@@ -21,7 +21,8 @@ from proxy.evaluation.metrics import Interval
 from proxy.evaluation.results import Results, ResultsError
 from proxy.evaluation.rows import RowError, read_rows
 from proxy.evaluation.subjects import calibrations_in, read_subjects, write_text
-from proxy.loading import calibration_path, load_policies, policy_named
+from proxy.loading.places import calibration_path
+from proxy.loading.policies import load_policies, policy_named
 from proxy.logs import configure_logs
 from proxy.printing import console, print_json
 from rules.policy import Policy

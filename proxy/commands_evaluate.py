@@ -22,7 +22,7 @@ from proxy.evaluation.rows import Row, RowError, read_rows
 from proxy.evaluation.staging import cascade_column
 from proxy.evaluation.subjects import read_subjects, write_text
 from proxy.evaluation.traces import Opinions, Traced, columns_of, read_traces
-from proxy.loading import load_policies
+from proxy.loading.policies import load_policies
 from proxy.logs import configure_logs
 from proxy.printing import console, print_json
 from rules.rule import Stage

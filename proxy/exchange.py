@@ -12,7 +12,7 @@ from typing import Any
 from models.engine import Passage
 from proxy import records
 from proxy.audit.trail import Trail
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 from proxy.review.reviewing import Reviewing
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text

@@ -35,7 +35,7 @@ from proxy.errors import (
     upstream_failure,
 )
 from proxy.exchange import Exchange, screen_object
-from proxy.loading import Loaded, LoadedRoute
+from proxy.loading.loaded import Loaded, LoadedRoute
 from proxy.relay import Relay, header_leaves, run_shadow
 from proxy.responses import ResponsesApi
 from proxy.review.review import Review

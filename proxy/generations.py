@@ -17,7 +17,7 @@ from aiohttp import web
 from models import tasks
 from models.engine import Engine
 from proxy.gateway import Gateway
-from proxy.loading import Loaded
+from proxy.loading.loaded import Loaded
 from proxy.server import Request
 
 log = structlog.get_logger()

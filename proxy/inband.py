@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.categories import categorised
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 from proxy.schema import Choice, Object, Text
 from rules.content import Surface
 from rules.decision import Decision

@@ -22,7 +22,7 @@ from models.errors import ContentTooLong
 from proxy.categories import categorised
 from proxy.errors import bad_request, guard_unavailable, too_long_to_judge
 from proxy.exchange import Exchange
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 from proxy.schema import Array, ByWord, Collection, Misfit, Object, Opaque, Text, choice
 from proxy.text_input import Texts
 from rules.content import Content, Path, Surface, show_path

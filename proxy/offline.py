@@ -13,7 +13,7 @@ from models.patient import PatientEngine, Waits
 from models.shared import share
 from proxy.config import EncoderGuard, Guard, LlamaGuard
 from proxy.config_error import ConfigError
-from proxy.loading import Loaded, LoadedRoute
+from proxy.loading.loaded import Loaded, LoadedRoute
 from rules.screen import Screener
 
 READY_TIMEOUT_S = 600.0

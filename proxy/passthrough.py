@@ -14,7 +14,7 @@ from aiohttp import web
 
 from proxy.errors import HttpError, bad_upstream
 from proxy.exchange import Exchange
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 from proxy.routing import Candidate
 from proxy.server import Request, write
 from proxy.upstream import Caller

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.loading import PolicySource
+from proxy.loading.policies import PolicySource
 from rules.lint import Trouble, lint
 
 

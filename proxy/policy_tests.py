@@ -24,7 +24,9 @@ from rich.text import Text
 from proxy import junit
 from proxy.config_error import ConfigError
 from proxy.junit import Outcome
-from proxy.loading import Loaded, PolicySource, load_config, policy_sources
+from proxy.loading.drawing import load_config
+from proxy.loading.loaded import Loaded
+from proxy.loading.policies import PolicySource, policy_sources
 from proxy.logs import configure_logs
 from proxy.offline import asking, guards_of, patient, started
 from proxy.policy_lint import PolicyWarning, look_over

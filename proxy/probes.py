@@ -16,7 +16,7 @@ from proxy.client_view import MAX_BODY_BYTES, ClientView, Counted, view_answer
 from proxy.config import Config, Route
 from proxy.config_error import ConfigError
 from proxy.doctor import RefusalMode, Visit, is_usable
-from proxy.loading import load_policies
+from proxy.loading.policies import load_policies
 from proxy.strict_json import dump_json
 from rules.content import Surface
 from rules.policy import DEFAULT_REFUSAL_TEXT, Policy

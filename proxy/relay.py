@@ -24,7 +24,7 @@ from proxy.early_call import ACTING_FIELDS, EarlyCall
 from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
 from proxy.exchange import Exchange, Screened, context_of, screen_object
 from proxy.hold import Hold, StreamMode
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 from proxy.restoring import Restoration
 from proxy.schema import Collection, Misfit
 from proxy.server import Request

@@ -37,7 +37,8 @@ from proxy.audit.store import AuditError
 from proxy.config import Config, Section
 from proxy.config_error import ConfigError
 from proxy.generations import close_all
-from proxy.loading import Blueprint, Loaded
+from proxy.loading.blueprint import Blueprint
+from proxy.loading.loaded import Loaded
 from proxy.reload_record import Outcome, ReloadRecord
 from proxy.watching import Watch, signature, snapshot
 

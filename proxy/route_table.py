@@ -8,7 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from proxy.loading import Blueprint, Loaded
+from proxy.loading.blueprint import Blueprint
+from proxy.loading.loaded import Loaded
 from rules.rule import Rule, Stage
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from proxy.client_keys import HEADER, Headers, bearer_digest, is_among
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 

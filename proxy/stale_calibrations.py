@@ -10,7 +10,8 @@ from typing import Any
 from models.calibration import Calibration
 from models.engine import Tier
 from proxy.config import Guard
-from proxy.loading import Loaded, effort_of
+from proxy.loading.guards import effort_of
+from proxy.loading.loaded import Loaded
 from rules.policy import Policy
 from rules.rule import Mode
 

@@ -47,7 +47,8 @@ def _folder(path: Path | None, given: Path | None) -> Path:
     if path is None:
         assert given is not None
         return given
-    from proxy.loading import audit_folder, read_config  # much more than reading records needs
+    from proxy.loading.places import audit_folder  # much more than reading records needs
+    from proxy.loading.source import read_config
 
     folder = audit_folder(path, read_config(path))
     if folder is None:

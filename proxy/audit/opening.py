@@ -18,7 +18,7 @@ from rules.policy import Policy
 
 if TYPE_CHECKING:  # who only reads records needs none of it
     from proxy.config import PolicyEntry
-    from proxy.loading import Loaded
+    from proxy.loading.loaded import Loaded
 
 
 def audit_of(loaded: Loaded) -> Audit | None:

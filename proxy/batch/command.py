@@ -23,7 +23,8 @@ from proxy.batch.rows import Format, InputError, Reading, Row, Source, Survey, s
 from proxy.batch.tally import Tally
 from proxy.batch.work import GuardLost, Judge, from_file, from_pipe, work
 from proxy.config_error import ConfigError
-from proxy.loading import Loaded, LoadedRoute, load_config
+from proxy.loading.drawing import load_config
+from proxy.loading.loaded import Loaded, LoadedRoute
 from proxy.logs import configure_logs
 from proxy.offline import asking, guards_of, patient, route_called, started
 from proxy.printing import console, print_json

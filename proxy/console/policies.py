@@ -13,7 +13,7 @@ from proxy.console.judged import Judged, WhatIf, Where, histogram, what_if
 from proxy.console.reading import Records, gently
 from proxy.console.rendering import Pages
 from proxy.console.shown import HEIGHT, WIDTH, columns, ticks
-from proxy.loading import Loaded
+from proxy.loading.loaded import Loaded
 from rules.rule import Action, Mode, Rule, Stage
 
 SAMPLES = (500, 2_000, 10_000)

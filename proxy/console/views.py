@@ -23,7 +23,7 @@ from proxy.console.rendering import Pages
 from proxy.console.review import ReviewPages, remember_reviewer, reviewer_of
 from proxy.console.session import Session, Sessions
 from proxy.console.shown import bars, row
-from proxy.loading import Loaded
+from proxy.loading.loaded import Loaded
 from proxy.reload_record import ReloadRecord
 from proxy.review.queue import ReviewQueue
 from proxy.server import Request, write

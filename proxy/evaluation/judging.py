@@ -23,7 +23,7 @@ from models.patient import PatientEngine, Waits
 from proxy.evaluation.columns import LEANING, Column, Cost
 from proxy.evaluation.results import Key, Outcome, Results, outcome
 from proxy.evaluation.rows import Row
-from proxy.loading import LoadedGuard, load_guard
+from proxy.loading.single_guard import LoadedGuard, load_guard
 from proxy.offline import READY_TIMEOUT_S, most_at_once
 from proxy.progress import Shown, progress
 from rules.policy import Policy, revision_of

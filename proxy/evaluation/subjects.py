@@ -10,7 +10,8 @@ from proxy.config import Config
 from proxy.config_error import ConfigError
 from proxy.evaluation.judging import Subject
 from proxy.evaluation.rows import Row
-from proxy.loading import calibration_path, policy_named
+from proxy.loading.places import calibration_path
+from proxy.loading.policies import policy_named
 from rules.errors import PolicyError
 from rules.policy import Policy, text_policy
 

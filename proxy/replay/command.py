@@ -16,7 +16,10 @@ from proxy.audit.command import filter_of
 from proxy.audit.opening import reader_of
 from proxy.audit.store import AuditError, AuditReader, Filter, Record
 from proxy.config_error import ConfigError
-from proxy.loading import Loaded, audit_folder, load_config, read_config
+from proxy.loading.drawing import load_config
+from proxy.loading.loaded import Loaded
+from proxy.loading.places import audit_folder
+from proxy.loading.source import read_config
 from proxy.logs import configure_logs
 from proxy.offline import asking, patient, started
 from proxy.printing import console, print_json

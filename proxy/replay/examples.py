@@ -10,7 +10,9 @@ from pathlib import Path
 from proxy.audit.store import Filter
 from proxy.config_error import ConfigError
 from proxy.exchange import judge
-from proxy.loading import Loaded, LoadedRoute, PolicySource, load_config, policy_sources
+from proxy.loading.drawing import load_config
+from proxy.loading.loaded import Loaded, LoadedRoute
+from proxy.loading.policies import PolicySource, policy_sources
 from proxy.offline import asking, guards_of, patient, started
 from proxy.progress import Shown, progress
 from proxy.records import verdict_record

@@ -18,7 +18,8 @@ from proxy.audit.export import safe
 from proxy.audit.store import in_us
 from proxy.config_error import ConfigError
 from proxy.files import replacement
-from proxy.loading import read_config, review_path
+from proxy.loading.places import review_path
+from proxy.loading.source import read_config
 from proxy.printing import console, print_json, printable
 from proxy.review.examples_file import keep_as_example
 from proxy.review.item import Exemption, Filter, Held, Item, ReviewError, State, exception_record, item_record

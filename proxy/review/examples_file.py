@@ -13,7 +13,8 @@ import yaml
 
 from proxy.config_error import ConfigError
 from proxy.files import replacement
-from proxy.loading import examples_path, read_config
+from proxy.loading.places import examples_path
+from proxy.loading.source import read_config
 from proxy.review.item import Item, ReviewError
 from proxy.review.labelled import flagged_by, form_of, violates
 from proxy.review.queue import ReviewQueue

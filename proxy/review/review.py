@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 
 from proxy.audit.store import AuditError, read_key
-from proxy.loading import Loaded
+from proxy.loading.loaded import Loaded
 from proxy.review.exemptions import Exemptions
 from proxy.review.item import Counts, Held, NewItem, ReviewError, State
 from proxy.review.queue import ReviewQueue

@@ -28,7 +28,8 @@ from proxy.config_error import ConfigError
 from proxy.evaluation.judging import Subject, data_hash, judging
 from proxy.evaluation.rows import Row, read_rows
 from proxy.evaluation.subjects import read_subjects
-from proxy.loading import find_guard, load_policies
+from proxy.loading.policies import load_policies
+from proxy.loading.single_guard import find_guard
 from proxy.progress import progress
 from proxy.tuning import files
 from proxy.tuning.card import calibration_name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.engine import GuardPolicy, Passage, Score
-from proxy.loading import load_config
+from proxy.loading.drawing import load_config
 
 TINY = Path(__file__).parents[1] / "data" / "tiny-gpt-oss.gguf"
 CONFIG = """\

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from proxy.audit.opening import reader_of
 from proxy.audit.store import Filter
-from proxy.loading import read_blueprint
+from proxy.loading.drawing import read_blueprint
 from tests.end_to_end.servers import (
     DONE,
     MARK,

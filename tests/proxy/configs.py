@@ -8,7 +8,8 @@ import yaml
 
 from proxy.config import Route
 from proxy.config_error import ConfigError
-from proxy.loading import Loaded, LoadedRoute, load_config
+from proxy.loading.drawing import load_config
+from proxy.loading.loaded import Loaded, LoadedRoute
 
 SMALL = """\
 upstreams:
@@ -21,6 +22,14 @@ routes:
     input:
       - {policy: marker, refuse: 0.5}
 """
+MARKER = "{detector: patterns, literals: [MARK]}"
+"""The policy of `SMALL`."""
+
+
+def changed(old: str, new: str) -> str:
+    """`SMALL` with one place changed."""
+    assert SMALL.count(old) == 1
+    return SMALL.replace(old, new)
 
 
 def load(tmp_path: Path, text: str, **environ: str) -> Loaded:

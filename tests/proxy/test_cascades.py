@@ -11,7 +11,7 @@ import pytest
 
 from models.calibration import PassBelow
 from models.errors import EngineTimeout
-from proxy.loading import read_blueprint
+from proxy.loading.drawing import read_blueprint
 from proxy.records import Metrics, decision_record
 from proxy.route_table import rules_of, table_of
 from rules.rule import Rule, Stage

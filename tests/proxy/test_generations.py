@@ -11,7 +11,7 @@ from aiohttp import web
 
 from proxy.gateway import Gateway
 from proxy.generations import Generations
-from proxy.loading import Loaded
+from proxy.loading.loaded import Loaded
 from proxy.records import Metrics
 from proxy.server import Request
 from tests.end_to_end.servers import http_request, parse_http, raw

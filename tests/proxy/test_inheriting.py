@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.config import Config, Route
 from proxy.hold import StreamMode
 from proxy.inheriting import RouteError, resolve
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 from rules.decision import Verdict, decide
 from rules.rule import Action, Mode, OnError, RewriteWith, Stage
 from tests.proxy.configs import complaint, load

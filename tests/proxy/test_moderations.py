@@ -15,7 +15,7 @@ from proxy import inband, moderations
 from proxy.categories import categorised, threshold_of
 from proxy.errors import HttpError
 from proxy.exchange import Exchange
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 from proxy.records import Metrics
 from proxy.schema import Collection, Misfit
 from rules.content import Surface

@@ -10,8 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from models.errors import EngineTimeout
-from proxy import commands, loading, policy_tests
+from proxy import commands, policy_tests
 from proxy.__main__ import main
+from proxy.loading import blueprint
 from tests.fakes import FakeEngine, Line
 
 CONFIG = """\
@@ -93,7 +94,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.chdir(tmp_path)
     for module in (policy_tests, commands):
         monkeypatch.setattr(module, "configure_logs", lambda **_: None)
-    monkeypatch.setattr(loading, "build_engine", folder.build)
+    monkeypatch.setattr(blueprint, "build_engine", folder.build)
     return folder
 
 

@@ -14,10 +14,10 @@ from models import tasks
 from models.canaries import CanaryFailed
 from models.engine import Canary, Engine
 from models.specs import GuardPlan, GuardSpec
-from proxy import loading
 from proxy.app import App, build_app
 from proxy.config_error import ConfigError
-from proxy.loading import read_blueprint
+from proxy.loading.blueprint import Blueprint
+from proxy.loading.drawing import read_blueprint
 from proxy.reload_record import Outcome
 from proxy.reloading import Reloader, Waits
 from proxy.watching import Snapshot, Watch, snapshot
@@ -96,7 +96,7 @@ class Site:
         assert self.app.reloader is not None
         return self.app.reloader
 
-    def read(self) -> loading.Blueprint:
+    def read(self) -> Blueprint:
         return read_blueprint(self.path, self.environ)
 
     def write(self, text: str, name: str = "c.yaml") -> None:
@@ -122,7 +122,7 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
         site.built.append(guard)
         return guard
 
-    monkeypatch.setattr(loading, "build_engine", build)
+    monkeypatch.setattr("proxy.loading.blueprint.build_engine", build)
     site.begin()
     return site
 
@@ -262,7 +262,7 @@ async def test_what_was_bound_or_opened_once_cannot_change(site: Site, more: str
 async def test_what_of_the_audit_belongs_to_the_routes_can_change(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
 
-    def read() -> loading.Blueprint:
+    def read() -> Blueprint:
         return read_blueprint(path, {})
 
     text = "upstreams: {d: {base_url: demo}}\nroutes: [{name: r, upstream: d}]\naudit: {content: none}\n"
@@ -350,7 +350,7 @@ async def test_a_later_change_ends_an_attempt_that_still_waits(site: Site) -> No
 async def test_a_mistake_of_ours_does_not_end_the_watch(site: Site) -> None:
     record, right = site.reloader.record, site.reloader.read
 
-    def read() -> loading.Blueprint:
+    def read() -> Blueprint:
         raise RuntimeError("a secret")
 
     site.reloader.read = read
@@ -365,7 +365,7 @@ async def test_a_mistake_of_ours_does_not_end_the_watch(site: Site) -> None:
 async def test_files_that_change_while_they_are_read_are_read_again(site: Site) -> None:
     n_read = 0
 
-    def read() -> loading.Blueprint:
+    def read() -> Blueprint:
         nonlocal n_read
         n_read += 1
         blueprint = site.read()

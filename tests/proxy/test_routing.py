@@ -9,7 +9,7 @@ import pytest
 from multidict import CIMultiDict
 
 from proxy.gateway import ENDPOINTS
-from proxy.loading import LoadedRoute
+from proxy.loading.loaded import LoadedRoute
 from proxy.routing import ambiguous_header, candidates, may_use, select
 from tests.proxy.configs import complaint, load, routes
 

@@ -10,7 +10,8 @@ import pytest
 from models.calibrated import CalibratedEngine
 from models.calibration import write_calibration
 from models.engine import Tier
-from proxy.loading import Loaded, load_config
+from proxy.loading.drawing import load_config
+from proxy.loading.loaded import Loaded
 from proxy.stale_calibrations import stale_calibrations
 from tests.models.test_calibration import calibration
 from tests.proxy.configs import complaint, load

@@ -22,7 +22,8 @@ from proxy.chat import ChatApi
 from proxy.errors import HttpError
 from proxy.exchange import Exchange
 from proxy.hold import Hold, StreamMode
-from proxy.loading import LoadedRoute, load_config
+from proxy.loading.drawing import load_config
+from proxy.loading.loaded import LoadedRoute
 from proxy.relay import Relay
 from proxy.sse import DONE, KEEP_ALIVE, EventDecoder, encode_event
 from proxy.stream_relay import StreamRelay

@@ -15,7 +15,7 @@ from proxy.admin import Admin
 from proxy.audit.audit import Audit
 from proxy.audit.entry import Entry
 from proxy.audit.opening import audit_of, policy_texts
-from proxy.loading import Loaded
+from proxy.loading.loaded import Loaded
 from proxy.records import Metrics
 from proxy.review.queue import ReviewQueue
 from tests.proxy.configs import load

@@ -20,7 +20,7 @@ from proxy.evaluation.fitting import FitError
 from proxy.evaluation.judging import Judge, Subject, data_hash
 from proxy.evaluation.results import Outcome, Results
 from proxy.evaluation.rows import Row, read_rows
-from proxy.loading import LoadedGuard
+from proxy.loading.single_guard import LoadedGuard
 from rules.policy import Policy
 from tests.fakes import FakeEngine
 

@@ -22,7 +22,7 @@ from proxy.evaluation.judging import Judge, Subject
 from proxy.evaluation.results import Outcome, Results
 from proxy.evaluation.rows import Row, read_rows
 from proxy.evaluation.staging import cascade_column
-from proxy.loading import LoadedGuard
+from proxy.loading.single_guard import LoadedGuard
 from rules.policy import Policy
 from rules.rule import Action, Rule, Stage
 from rules.screen import Screener

@@ -16,7 +16,7 @@ from proxy.config import EncoderGuard
 from proxy.evaluation.judging import Judge, JudgingError, Subject, column, data_hash, judge_rows, start
 from proxy.evaluation.results import Results
 from proxy.evaluation.rows import Row, read_rows
-from proxy.loading import LoadedGuard
+from proxy.loading.single_guard import LoadedGuard
 from rules.policy import Policy
 from tests.fakes import FakeEngine
 from tests.models.test_calibration import DATA, calibration

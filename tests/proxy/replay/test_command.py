@@ -12,12 +12,12 @@ import pytest
 
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout
-from proxy import loading
 from proxy.__main__ import main
 from proxy.audit.entry import Entry, Keep, moment
 from proxy.audit.redaction import kept
 from proxy.exchange import judge
-from proxy.loading import load_config
+from proxy.loading import blueprint
+from proxy.loading.drawing import load_config
 from proxy.records import decision_record, verdict_record
 from proxy.replay import command
 from rules.content import Content, Leaf, Surface
@@ -144,7 +144,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     world = World(tmp_path, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "configure_logs", lambda **_: None)
-    monkeypatch.setattr(loading, "build_engine", world.build)
+    monkeypatch.setattr(blueprint, "build_engine", world.build)
     return world
 
 

@@ -9,7 +9,8 @@ import pytest
 from proxy.app import build_app
 from proxy.audit.entry import Keep
 from proxy.config_error import ConfigError
-from proxy.loading import Blueprint, read_blueprint
+from proxy.loading.blueprint import Blueprint
+from proxy.loading.drawing import read_blueprint
 from proxy.reload_record import Outcome
 from proxy.review.review import review_of
 from tests.proxy.configs import SMALL, complaint, load
