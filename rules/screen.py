@@ -15,6 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import structlog
+
 from models.engine import Engine, Passage, Score, Tier
 from models.errors import EngineError
 from rules.content import CONTEXT_CHARS, Content, Surface, joined_readings
@@ -23,6 +25,8 @@ from rules.detectors import Span
 from rules.errors import TooMuchToDecode
 from rules.exceptions import Exceptions, fingerprint_of
 from rules.rule import Action, Mode, OnError, Rule, Stage
+
+log = structlog.get_logger()
 
 GUARD_TIMEOUT_S = 60.0
 """Longest time that a stage waits for its guards; each guard has its own, sooner limit."""
@@ -186,7 +190,8 @@ class Screener:
             try:
                 passages = [*context, *by_manner[goes_on and engine.is_incremental]]
                 scores = await engine.judge(passages, [rules[i].policy.for_guard() for i in open_], deadline=deadline)
-            except Exception:  # an engine that breaks its promise not to raise has not judged either
+            except Exception as error:  # an engine that breaks its promise not to raise has not judged either
+                log.exception("guard_broke", guard=guard, error=type(error).__name__)
                 scores = []
             if len(scores) != len(open_):
                 scores = [EngineError("the guard answered for another number of policies")] * len(open_)

@@ -33,6 +33,11 @@ class Trainee:
     outputs: tuple[str, ...]
     other: Path | None
 
+    @property
+    def is_second(self) -> bool:
+        """Whether it is the second file of a guard that has two, the one for policies without category."""
+        return self.other is not None and self.outputs == (PAIR,)
+
 
 class Reader:
     """Reads as a file's guard does; holds the file's tokeniser until it is closed.

@@ -163,7 +163,7 @@ def _fit(
         raise ConfigError(f"--rate {args.rate:g}: the loss is no number after any epoch; a lower rate may do")
     written = gguf
     if trainee.other is not None:
-        written, copy = (pair_path(gguf), gguf) if outputs == (PAIR,) else (gguf, pair_path(gguf))
+        written, copy = (pair_path(gguf), gguf) if trainee.is_second else (gguf, pair_path(gguf))
         shutil.copyfile(trainee.other, copy)
     write_like(trainee.path, written, _changed(load_network(trainee.path), network))
     sequences = [e.sequences[0] for e in held_out][:_N_PARITY]

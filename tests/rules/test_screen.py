@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineOverloaded, EngineTimeout, VerdictError
@@ -248,6 +249,15 @@ async def test_an_earlier_guard_passes_below_its_limit_only(
     assert verdict.score == (score if passes else 0.7)
     step = Step.PASSED if passes else Step.ESCALATED
     assert verdict.earlier == (Earlier("one", step, score, limit, latency_ms=2.0),)
+
+
+async def test_a_guard_that_raises_is_told_of_in_the_log() -> None:
+    with capture_logs() as lines:
+        await screen([text_rule("a", refuse=0.5)], user("hi"), broken(RuntimeError("boom")))
+    (line,) = lines
+    assert line["event"] == "guard_broke"
+    assert (line["log_level"], line["error"]) == ("error", "RuntimeError")
+    assert line["guard"] == text_rule("a").guards[0]
 
 
 @pytest.mark.parametrize(
