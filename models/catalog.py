@@ -11,9 +11,10 @@ hash that a file must have is the one in the configuration or the one recorded b
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,7 +200,9 @@ def verify(name_or_path: str) -> list[Verified]:
     Raises:
         ModelLoadError: A file is missing, is not a GGUF or has another hash.
     """
-    return [_verify(path, recorded_sha256(path)) for path in _all_files(resolve(name_or_path))]
+    first = resolve(name_or_path)
+    named = _named_beside(first)
+    return [_verify(path, recorded_sha256(path) or named.get(path)) for path in _all_files(first, named)]
 
 
 def check(path: Path, sha256: str | None, *, verified: str | None = None) -> str:
@@ -235,7 +238,7 @@ def list_models() -> list[ModelStatus]:
             path = found if found.is_file() else None
         else:
             description, path = HUB_MODELS[name].description, _find(name)
-        files = [file for file in _all_files(path) if file.is_file()] if path is not None else []
+        files = [file for file in _all_files(path, _named_beside(path)) if file.is_file()] if path is not None else []
         size = sum(file.stat().st_size for file in files)
         statuses.append(ModelStatus(name, description, path, size, recorded_sha256(path) if path else None))
     return statuses
@@ -248,10 +251,28 @@ def pull(name: str, *, progress: bool = True) -> Path:
     return pull_from_hub(name, progress=progress)
 
 
-def _all_files(path: Path) -> list[Path]:
-    """All parts of a model, and an encoder's second file where there is one."""
+def _all_files(path: Path, named: Mapping[Path, str]) -> list[Path]:
+    """All parts of a model, and an encoder's second file where its JSON names one."""
     second = pair_path(path)
-    return [*parts(path), *([second] if second.is_file() else [])]
+    return [*parts(path), *([second] if second in named else [])]
+
+
+def _named_beside(path: Path) -> dict[Path, str]:
+    """The hashes that the JSON beside an encoder gives for its files.
+
+    Raises:
+        ModelLoadError: The JSON cannot be read: it must not count as none.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        fields = json.loads(beside.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"cannot read {beside}: {type(error).__name__}") from None
+    given = fields if isinstance(fields, dict) else {}
+    hashes = {path: given.get("sha256"), pair_path(path): given.get("pair_sha256")}
+    return {file: sha256.lower() for file, sha256 in hashes.items() if isinstance(sha256, str)}
 
 
 def _find(name: str) -> Path | None:

@@ -2,32 +2,83 @@
 
 A policy for a safeguard model has some hundred words: instructions, definitions, what violates, what is safe, examples, the
 format of the answer. An encoder has room for a fraction, and has to spend it on what violates.
+
+A line is a heading by its form (Markdown, bold, underlined, a colon at its end, capitals, a tag) or because it says just
+this: what stands below violates, or is safe. Headings nest by their form; one that says neither belongs to the one above it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from models.readable import readable
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\s*\n\s*")
-_HEADING = re.compile(
-    r"^\s*#+\s*(?P<marked>.+?)\s*#*$|^\s*\**(?P<short>[^\s*](?:\S* ){0,5}\S*?):\**\s*$|^(?P<capitals>[A-Z][A-Z /()&-]{3,50})$"
-)
-_LEAD_IN = re.compile(r"^[^\s*#-](?:\S* ){6,14}\S*:\s*$")
-"""A sentence before a list: like a heading, if it says that the list violates or is safe."""
 _MARKS = re.compile(r"^\s*(?:[-*+•>]|\d+[.)])\s+|\*\*|__|`|^\s*\|?[-|: ]+\|\s*$")
+_LIST_MARK = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s+")
+_TAG = re.compile(r"^\s*<(?P<end>/?)(?P<name>[A-Za-z][\w-]*)[^<>]*>\s*$")
+_TAGS = re.compile(r"</?[A-Za-z][^<>]*>")
+_FORMS = (
+    re.compile(r"^\s*(?P<level>#+)\s*(?P<title>.+?)\s*#*$"),
+    re.compile(r"^\s*(?:\d+[.)]\s*)?\*\*(?P<title>[^*]+)\*\*:?\s*$"),
+    re.compile(r"^\s*\[(?P<title>[^\[\]]{1,60})\]:?\s*$"),
+    re.compile(r"^(?:\d+[.)]\s+)?(?P<title>[A-Z][A-Z /()&'-]{2,50})$"),
+)
+"""Of headings; the further down, the deeper they nest: Markdown's by its marks, then each of the others."""
+_COLON = re.compile(r"^\s*(?:[-*+•]\s+)?(?P<title>[^\s*](?:\S* ){0,14}\S*?):(?:\s*[|>])?\s*$")
+_UNDERLINE = re.compile(r"^\s*(?:={3,}|-{3,})\s*$")
+_MARKDOWN_LEVELS, _SHORT_WORDS, _BARE_WORDS = 6, 6, 5
+_INLINE = re.compile(r"^(?P<title>[A-Za-z][A-Za-z' ]{1,30})(?:: +(?=\S)|\.$)")
+"""``Allowed: pears.`` or a sentence that is only ``Allowed.``"""
+_NUMBERED_LABEL = re.compile(r"\blabel\W*\d", re.IGNORECASE)
+
 _BESIDE_THE_POINT = re.compile(
-    r"\b(instruct\w*|defin\w*|goals?|purpose|overview|background|introduction|interpret\w*|terms|formats?|outputs?|examples?"
-    r"|labels?(?! \d)|ambigu\w*|escalat\w*|precedence|notes?|answers?|rationale)\b",
+    r"(?:instruct\w*|defin\w*|goals?|purpose|overview|background|introduction|interpret\w*|terms?|key|formats?|outputs?|examples?"
+    r"|labels?|ambigu\w*|escalat\w*|precedence|notes?|answers?|rationale|guidance|terminology|scope|reminders?|edge|cases?|task|role)",
     re.IGNORECASE,
 )
+_FILLERS = frozenset(
+    ("a", "an", "and", "any", "are", "content", "how", "in", "is", "it", "label", "of",
+     "on", "our", "policy", "section", "that", "the", "these", "this", "to", "we", "what", "with", "your")
+)  # fmt: skip
+"""Words that say nothing about what a heading is for."""
+_JUDGED = r"(?:flag|violat|block|refus|remov|prohibit|forbid|disallow|stop)\w*"
+_ADMITTED = r"(?:allow\w*|permi\w*|accept\w*)"
+_NOT = r"(?:not|never|no|non|\w+n't)\W+"
+_NOT_JUDGED = re.compile(rf"\b(?:must |should |may |can )?{_NOT}(?:be\W+|an?\W+|any\W+)?{_JUDGED}", re.IGNORECASE)
+_NOT_ADMITTED = re.compile(
+    rf"\b(?:{_NOT}(?:be\W+)?(?:{_ADMITTED}|safe|fine|okay|ok|compliant)\b|dis{_ADMITTED}|un(?:safe|{_ADMITTED})"
+    r"|banned|(?:should|must|can) ?not|can't)",
+    re.IGNORECASE,
+)
+_VIOLATES = re.compile(rf"\b{_JUDGED}", re.IGNORECASE)
 _SAFE = re.compile(
-    r"\b(?:(?:do(?:es)? not|don'?t|not|non|never|no)\W+(?:a\W+)?(?:flag|violat\w*|block|refuse)"
-    r"|(?<!not )(?<!n't )(?:allow\w*|permi\w*|accept\w*)|safe|exclu\w*|except\w*)\b",
-    re.IGNORECASE,
+    rf"\b(?:{_ADMITTED}|safe|exclu\w*|except\w*|(?:should|may|can|will) (?:pass|stay|remain))\b", re.IGNORECASE
 )
-_VIOLATES = re.compile(r"\b(?:violat\w*|flag|block|refuse|remove|forbid\w*|prohibit\w*|disallow\w*)\b", re.IGNORECASE)
-_BUT_VIOLATES = re.compile(r"\b(unsafe|(?:not|never|dis)\W*(?:allow\w*|permi\w*|accept\w*)|must not)\b", re.IGNORECASE)
+_SAFE_ALONE = re.compile(
+    r"^\W*(?:(?:what|this|that) (?:is|can) )?(?:fine|ok|okay|can|pass|compliant)\W*$", re.IGNORECASE
+)
+"""Words that say so only where there are no others."""
+_EXAMPLES = re.compile(r"^\W*examples?\b|\bexamples?\W*$", re.IGNORECASE)
+"""They are contents, not words about contents."""
+_SPARED = re.compile(r"^\W*(?:except|exclu|exempt)", re.IGNORECASE)
+
+
+class _Part(Enum):
+    """What a section is for."""
+
+    FORBIDS = 0
+    ALLOWS = 1
+    BESIDE = 2
+
+
+class _Heading(NamedTuple):
+    title: str
+    level: int
+    """1 is a Markdown title; the larger, the deeper."""
 
 
 def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list[int]:
@@ -45,10 +96,14 @@ def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list
     Returns:
         At most ``room`` ids.
     """
-    forbidding, allowing = _sections(policy)
-    sentences = (
-        [*forbidding, *allowing] if forbidding else [part for line in policy.splitlines() for part in _sentences(line)]
-    )
+    found: dict[_Part, list[str]] = {part: [] for part in _Part}
+    has_content = False
+    for part, sentence, is_title in _sentences_of(policy):
+        found[part].append(sentence)
+        has_content |= part is _Part.FORBIDS and not is_title
+    sentences = [*found[_Part.FORBIDS], *found[_Part.ALLOWS]]
+    if not has_content:  # what violates stands where nobody looked for it
+        sentences += found[_Part.BESIDE]
     ids: list[int] = []
     for sentence in sentences:
         ids += encode(sentence)
@@ -57,28 +112,98 @@ def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list
     return ids[:room]
 
 
-def _sections(policy: str) -> tuple[list[str], list[str]]:
-    """The sentences on what violates, with those that stand under no heading, and the ones on what is safe."""
-    forbidding: list[str] = []
-    allowing: list[str] = []
-    takes: list[str] | None = forbidding
-    for number, line in enumerate(policy.strip().splitlines()):
-        heading = _HEADING.match(line)
-        if heading is None and not _LEAD_IN.match(line):
-            if takes is not None:
-                takes += _sentences(line)
+def _sentences_of(policy: str) -> Iterator[tuple[_Part, str, bool]]:
+    """The sentences of a policy, what each is for, and whether it is a heading."""
+    lines = readable(policy.strip().replace("\u2019", "'")).splitlines()
+    open_: list[tuple[int, _Part]] = []
+    for number, line in enumerate(lines):
+        if (heading := _heading(line, lines[number + 1] if number + 1 < len(lines) else "")) is not None:
+            while open_ and open_[-1][0] >= heading.level:
+                open_.pop()
+            above = open_[-1][1] if open_ else _Part.FORBIDS
+            part = _part_of(heading.title) or above
+            if not number and part is _Part.BESIDE:  # the title, whatever it says
+                part = _Part.FORBIDS
+            open_.append((heading.level, part))
+            for sentence in _sentences(heading.title + ("" if heading.title.endswith(":") else ".")):
+                yield part, sentence, True
             continue
-        title = line.strip() if heading is None else next(text for text in heading.groups() if text is not None)
-        if _SAFE.search(title) and not _BUT_VIOLATES.search(title):
-            takes = allowing
-        elif heading is None:
-            takes = forbidding if _VIOLATES.search(title) or _BUT_VIOLATES.search(title) else takes
-        else:
-            takes = None if number and _BESIDE_THE_POINT.search(title) else forbidding
-        if takes is not None:
-            takes += _sentences(title if heading is None else title + ".")
-    return forbidding, allowing
+        here = open_[-1][1] if open_ else _Part.FORBIDS
+        if line.strip().startswith("|"):
+            yield from _row(line, here)
+            continue
+        for sentence in _sentences(line):
+            inline = _INLINE.match(sentence)
+            if inline and _is_nothing_else(inline["title"]):
+                here = _verdict_of(inline["title"]) or here
+            yield here, sentence, False
+
+
+def _row(line: str, here: _Part) -> Iterator[tuple[_Part, str, bool]]:
+    """A row of a table; a short cell that says so decides what it is for."""
+    cells = [cell for cell in line.strip().strip("|").split("|") if cell.strip()]
+    said = [_verdict_of(cell) for cell in cells if len(cell.split()) <= 2]
+    part = next((verdict for verdict in reversed(said) if verdict is not None), here)
+    for sentence in _sentences(line):
+        yield part, sentence, False
+
+
+def _heading(line: str, below: str) -> _Heading | None:
+    """A line as a heading; None: it is none."""
+    if tag := _TAG.match(line):
+        return _Heading("" if tag["end"] else tag["name"].replace("_", " ").replace("-", " "), _MARKDOWN_LEVELS + 1)
+    line = _TAGS.sub(" ", line)
+    for number, form in enumerate(_FORMS):
+        if match := form.match(line):
+            level = len(match["level"]) if number == 0 else _MARKDOWN_LEVELS + number
+            return _Heading(_MARKS.sub("", match["title"]).strip(" :"), min(level, _MARKDOWN_LEVELS + number))
+    if _UNDERLINE.match(below) and 0 < len(line.split()) <= _SHORT_WORDS and not _LIST_MARK.match(line):
+        return _Heading(line.strip(), 1 if below.strip().startswith("=") else 2)
+    bare = _LIST_MARK.sub("", line).strip()
+    deepest = _MARKDOWN_LEVELS + len(_FORMS)
+    if match := _COLON.match(line):
+        title = match["title"].strip("* ")
+        is_short = len(title.split()) <= _SHORT_WORDS and not line.lstrip().startswith(("-", "+", "•", "* "))
+        if is_short or _verdict_of(title) is not None:
+            return _Heading(title if is_short else title + ":", deepest)
+        return None
+    is_bare = 0 < len(bare.split()) <= _BARE_WORDS and bare[-1] not in ".!?;,"
+    if is_bare and _verdict_of(bare) is not None and _is_nothing_else(bare):
+        return _Heading(bare, deepest)
+    return None
+
+
+def _part_of(title: str) -> _Part | None:
+    """What a section with this heading is for; None: the heading does not say."""
+    if (verdict := _verdict_of(title)) is not None and not _EXAMPLES.search(title):
+        return verdict
+    words = [word for word in re.findall(r"[A-Za-z]+", title) if word.lower() not in _FILLERS - {"label"}]
+    if _NUMBERED_LABEL.search(title):
+        return None
+    is_beside = bool(words) and all(_BESIDE_THE_POINT.fullmatch(word) for word in words)
+    return _Part.BESIDE if is_beside or _EXAMPLES.search(title) else None
+
+
+def _verdict_of(title: str) -> _Part | None:
+    """Whether words say that what they introduce violates or is safe."""
+    if _SPARED.search(title):
+        return _Part.ALLOWS
+    rest, n_negated = _NOT_JUDGED.subn("", title)
+    if _NOT_ADMITTED.search(rest) or _VIOLATES.search(rest):
+        return _Part.FORBIDS
+    return _Part.ALLOWS if n_negated or _SAFE.search(rest) or _SAFE_ALONE.search(rest) else None
+
+
+def _is_nothing_else(title: str) -> bool:
+    """Whether a line without a heading's form is all verdict: ``What is not allowed``, ``Prohibited content``."""
+    for said in (_NOT_JUDGED, _NOT_ADMITTED, _VIOLATES, _SAFE, _SAFE_ALONE):
+        title = said.sub("", title)
+    return all(word.lower() in _FILLERS for word in re.findall(r"[A-Za-z]+", title))
 
 
 def _sentences(line: str) -> list[str]:
-    return [part for part in _SENTENCE_END.split(_MARKS.sub("", line).strip()) if any(c.isalnum() for c in part)]
+    return [
+        part
+        for part in _SENTENCE_END.split(_MARKS.sub("", _TAGS.sub(" ", line)).strip())
+        if any(c.isalnum() for c in part)
+    ]

@@ -43,7 +43,7 @@ class EncoderJudge:
 
     Args:
         path: The GGUF.
-        name: Of the model, with its revision; `model` adds that of the second file, if there is one.
+        name: Of the model, with its revision; `model` adds what else moves its scores (`models.encoder_input.name_of`).
         n_threads: Threads for inference.
         max_content_tokens: More is `ContentTooLong`.
         gpu_layers: Layers to put on the GPU; None: all of them, if there is one.
@@ -61,7 +61,7 @@ class EncoderJudge:
             self._metadata = read_metadata(path, loaded)
             self._outputs = {label: i for i, label in enumerate(self._metadata.labels)}
             self._input = EncoderInput(loaded.vocabulary, self._metadata, max_content_tokens)
-            self._name = name_of(name, self._metadata.pair_sha256)
+            self._name = name_of(name, self._metadata)
             size = self._metadata.max_tokens
             self._alone = self._pairs = _Passes(loaded, size, n_threads, self._metadata.joined, stack)
             if self._metadata.pair_sha256 is not None:

@@ -1,7 +1,8 @@
 """What the encoder reads: contents and policies as sequences of token ids. One place, for judging and for tuning.
 
 One sequence is ``[CLS] content [SEP]``, or ``[CLS] policy [SEP] content [SEP]`` for a policy without category. Text and policy
-are tokenised apart and put together as ids, so a literal ``[SEP]`` in a content stays text.
+are tokenised apart and put together as ids, so a literal ``[SEP]`` in a content stays text. Words that would be unknown for
+what is glued to them are read (`models.readable`).
 
 What the file's outputs mean stands in ``<stem>.json`` beside it (`Metadata`); without that file, in the GGUF itself. The
 output for policies without category may have a file of its own, ``<stem>-pair.gguf``: what serves to read a content alone is
@@ -10,6 +11,8 @@ not what serves to hold it against a policy, and a small network has no room for
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -24,10 +27,15 @@ from models.errors import ContentTooLong, EngineError, ModelLoadError
 from models.labels import Float32Array
 from models.llama.model import Model
 from models.llama.vocabulary import Vocabulary
+from models.readable import known, readable
 from models.windows import windows
 
 PAIR = "pair"
 """Name of the output that judges a policy and a content together."""
+
+READING = 2
+"""How texts and policies become sequences (this module, `models.condensing`, `models.readable`); counts up where a change moves
+scores."""
 
 _OVERLAP = 4
 """Windows share one part in so many, where the metadata does not say."""
@@ -68,6 +76,12 @@ class Metadata(BaseModel):
         """Those of both files."""
         return self.labels if self.pair_sha256 is None else (*self.labels, PAIR)
 
+    @property
+    def digest(self) -> str:
+        """Six hexadecimal digits over what moves a score besides the weights."""
+        moves = self.model_dump(include={"labels", "unions", "max_tokens", "stride_tokens", "calibration"})
+        return hashlib.sha256(json.dumps([READING, moves], sort_keys=True).encode()).hexdigest()[:6]
+
     def joined(self, logits: Float32Array) -> Float32Array:
         """Logits as they count: to a union's own the highest of its categories' is added.
 
@@ -87,9 +101,18 @@ class Metadata(BaseModel):
         return result
 
 
-def name_of(first: str, pair_sha256: str | None) -> str:
-    """What a guard is called on record: name and revision of its file, and the revision of the second one, if it has one."""
-    return first if pair_sha256 is None else f"{first}+{PAIR}@{revision(pair_sha256)}"
+def name_of(first: str, metadata: Metadata) -> str:
+    """What a guard is called on record: whatever moves a score is in it.
+
+    Args:
+        first: Name and revision of its file.
+        metadata: What stands beside it.
+
+    Returns:
+        ``NAME@REVISION``, ``+pair@REVISION`` if it has a second file, and ``~`` with `Metadata.digest`.
+    """
+    second = "" if metadata.pair_sha256 is None else f"+{PAIR}@{revision(metadata.pair_sha256)}"
+    return f"{first}{second}~{metadata.digest}"
 
 
 def policy_room(max_tokens: int) -> int:
@@ -114,6 +137,7 @@ class EncoderInput:
         self._metadata = metadata
         self._max_content_tokens = max_content_tokens
         self._begin, self._end = vocabulary.control("[CLS]"), vocabulary.control("[SEP]")
+        self._unknown = vocabulary.control("[UNK]")
 
     def output(self, policy: GuardPolicy, model: str) -> str:
         """The label of the output that judges a policy.
@@ -140,7 +164,7 @@ class EncoderInput:
         encoded, room = [], self._max_content_tokens
         for text in texts:
             try:
-                encoded.append(self._vocabulary.encode_text(text, max_tokens=room, stop=stop))
+                encoded.append(self._ids(text, room, stop))
             except ContentTooLong:
                 most = self._max_content_tokens
                 raise ContentTooLong(
@@ -158,8 +182,11 @@ class EncoderInput:
             return None
         room = policy_room(self._metadata.max_tokens)
         if policy.summary is not None:
-            return self._vocabulary.encode_text(policy.summary)[:room]
-        return condense(policy.text, room, self._vocabulary.encode_text)
+            return self._ids(policy.summary)[:room]
+        return condense(policy.text, room, self._ids)
+
+    def _ids(self, text: str, max_tokens: int | None = None, stop: Callable[[], bool] | None = None) -> list[int]:
+        return known(self._vocabulary.encode_text(readable(text), max_tokens=max_tokens, stop=stop), self._unknown)
 
     def sequences(self, texts: Sequence[list[int]], policy: list[int] | None) -> list[Window]:
         """All that is read of a content.
@@ -200,6 +227,11 @@ def read_metadata(path: Path, model: Model) -> Metadata:
     try:
         raw = beside.read_bytes()
     except FileNotFoundError:
+        if pair_path(path).is_file():
+            raise ModelLoadError(
+                f"cannot read {beside}: there is none, though {pair_path(path).name} lies beside {path.name}: it says what "
+                "their outputs mean"
+            ) from None
         longest = model.n_ctx_train
         return Metadata(labels=model.labels, max_tokens=longest, stride_tokens=longest - longest // _OVERLAP)
     except OSError as error:
@@ -223,8 +255,9 @@ def read_metadata(path: Path, model: Model) -> Metadata:
             raise ModelLoadError(f"{beside}: unions.{union}: {min(unknown)} is none of its categories")
         if not metadata.unions.keys().isdisjoint(parts):
             raise ModelLoadError(f"{beside}: unions.{union}: its categories are no unions themselves")
-    if unknown := metadata.pass_below.keys() - set(metadata.outputs):
-        raise ModelLoadError(f"{beside}: pass_below.{min(unknown)}: is none of its labels")
+    for section in ("calibration", "pass_below"):
+        if unknown := getattr(metadata, section).keys() - set(metadata.outputs):
+            raise ModelLoadError(f"{beside}: {section}.{min(unknown)}: is none of its labels")
     if metadata.pair_sha256 is not None:
         _check_second(beside, metadata.labels, pair_path(path), metadata.pair_sha256)
     return metadata

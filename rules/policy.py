@@ -141,6 +141,7 @@ def split_front_matter(source: str) -> tuple[FrontMatter, str]:
     Raises:
         PolicyError: The front matter is not closed, is not YAML, or has unknown keys.
     """
+    source = source.removeprefix("\ufeff")  # some editors begin a file with it
     if not source.startswith("---\n"):
         return FrontMatter(), source
     head, closed, text = source[4:].partition("\n---\n")

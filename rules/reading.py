@@ -29,6 +29,9 @@ _STYLED = "\uff21-\uff3a\uff41-\uff5a\u24b6-\u24e9\U0001d400-\U0001d7ff\U0001f13
 _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 
 _ANY_INVISIBLE = re.compile(f"[{_INVISIBLE}]+")
+_BLANK_LOOKING = "\u115f\u1160\u2800\u3164\uffa0"
+"""Of these, the ones that have the width of a letter: they stand between words as often as within one."""
+_CHAIN = re.compile(f"[{_LETTERS}]+(?:[{_BLANK_LOOKING}]+[{_LETTERS}]+)+")
 _BROKEN_UP = re.compile(f"[{_LETTERS}][{_INVISIBLE}]+[{_LETTERS}]")
 _CARRIED = re.compile("[\U000e0020-\U000e007e]|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}|\u202e")
 _FLAGS = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f")
@@ -77,10 +80,18 @@ def _undisguised(text: str) -> str:
         return text
     honest = _FLAGS.sub("\U0001f3f4", text)
     carried = [view.text for view in folded_views(honest)[2:]] if _CARRIED.search(honest) else []
-    plain = _ANY_INVISIBLE.sub("", honest) if carried or _BROKEN_UP.search(honest) else honest
+    plain = honest
+    if carried or _BROKEN_UP.search(honest):
+        plain = _ANY_INVISIBLE.sub("", _CHAIN.sub(_without_blank_looking, honest))
     if _is_disguised(plain):
         plain = fold(plain)
     return "\n".join([plain, *carried]) if carried or plain != honest else text
+
+
+def _without_blank_looking(chain: re.Match[str]) -> str:
+    """What characters that look blank stand between: words, or single letters of one."""
+    parts = re.split(f"[{_BLANK_LOOKING}]+", chain[0])
+    return (" " if sum(map(len, parts)) >= 2 * len(parts) else "").join(parts)
 
 
 def _is_disguised(text: str) -> bool:

@@ -108,7 +108,7 @@ def made_apart(folder: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable[str]) -> tuple[str, str | None]:
+def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable[str]) -> Metadata:
     """Write what must stand beside the new weights.
 
     What the base's says stays, but for the outputs that were trained: their old maps, thresholds and limits mean nothing any
@@ -122,7 +122,7 @@ def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable
         trained: Labels of the trained outputs but for the pair output.
 
     Returns:
-        Hashes of the new GGUF and of its second file.
+        The same, as a guard reads it.
     """
     sha256 = catalog.sha256_of(gguf)
     pair_sha256 = None if metadata.pair_sha256 is None else catalog.sha256_of(catalog.pair_path(gguf))
@@ -147,7 +147,7 @@ def write_metadata(base: Path, gguf: Path, metadata: Metadata, trained: Iterable
     }
     gguf.with_suffix(".json").write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     catalog.record_sha256(gguf, sha256)
-    return sha256, pair_sha256
+    return Metadata.model_validate(fields)
 
 
 def _json_beside(base: Path) -> dict[str, Any]:

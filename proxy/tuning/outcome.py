@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.catalog import revision
-from models.encoder_input import name_of
+from models.encoder_input import Metadata, name_of
 from models.tuning.records import Parity, Settings, Trained
 from proxy.evaluation.judging import Subject
 from proxy.evaluation.metrics import known
@@ -69,8 +69,7 @@ class Tuned:
     Attributes:
         name: Of the new model.
         folder: Where it lies, as the configuration would say it.
-        sha256: Of the new GGUF.
-        pair_sha256: Of its second file; None: it has none.
+        metadata: What stands beside the new GGUF, its hash and that of its second file among it.
         base: What it was made of.
         data: Files of rows.
         subjects: The policies.
@@ -84,8 +83,7 @@ class Tuned:
 
     name: str
     folder: Path
-    sha256: str
-    pair_sha256: str | None
+    metadata: Metadata
     base: Base
     data: Sequence[Path]
     subjects: Sequence[Subject]
@@ -97,9 +95,15 @@ class Tuned:
     options: Options
 
     @property
+    def sha256(self) -> str:
+        """Of the new GGUF."""
+        assert self.metadata.sha256 is not None
+        return self.metadata.sha256
+
+    @property
     def model(self) -> str:
         """What verdicts call it (`models.encoder.EncoderJudge.model`)."""
-        return name_of(f"{self.name}@{revision(self.sha256)}", self.pair_sha256)
+        return name_of(f"{self.name}@{revision(self.sha256)}", self.metadata)
 
     @property
     def is_better(self) -> bool:
@@ -115,8 +119,9 @@ class Tuned:
         fit = self.fit
         return {
             "name": self.name,
+            "model": self.model,
             "sha256": self.sha256,
-            "pair_sha256": self.pair_sha256,
+            "pair_sha256": self.metadata.pair_sha256,
             "base": {"guard": self.base.guard, "file": self.base.path.name, "sha256": self.base.sha256},
             "data": [path.name for path in self.data],
             "contents": {

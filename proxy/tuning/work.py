@@ -75,14 +75,13 @@ def run(path: Path, args: argparse.Namespace) -> Tuned:
             files.check_free(args.output, args.name, subjects, force=args.force)  # now that nobody else can write there
             gguf = folder / f"{args.name}.gguf"
             fit = _fit(args, trainee, reader, subjects, other_policies(policies, subjects), parts, gguf)
-            hashes = files.write_metadata(base.path, gguf, reader.metadata, trained_labels - {PAIR})
+            metadata = files.write_metadata(base.path, gguf, reader.metadata, trained_labels - {PAIR})
             options = Options(args.threshold, args.bootstrap, args.seed, args.timeout_s)
             comparisons = asyncio.run(_measure(path, base, gguf, subjects, parts, options))
             tuned = Tuned(
                 name=args.name,
                 folder=_beside(path, args.output),
-                sha256=hashes[0],
-                pair_sha256=hashes[1],
+                metadata=metadata,
                 base=base,
                 data=args.data,
                 subjects=subjects,

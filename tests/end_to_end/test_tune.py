@@ -103,7 +103,8 @@ async def test_a_guard_learns_a_mark_is_measured_against_its_base_and_serves(tmp
         line = proxy.wait_log(lambda line: line.get("event") == "request" and line.get("status") == marked.status)
     assert (marked.decision, honest.decision) == ("refuse", "forward"), (marked, honest)
     (verdict,) = line["input"]["verdicts"]
-    assert verdict["model"] == f"tuned@{record['sha256'][:12]}+pair@{record['pair_sha256'][:12]}"
+    assert verdict["model"] == record["model"]
+    assert verdict["model"].startswith(f"tuned@{record['sha256'][:12]}+pair@{record['pair_sha256'][:12]}~")
     assert verdict.get("calibrated", True)  # it says so only where it is not
 
 

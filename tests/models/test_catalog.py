@@ -124,9 +124,15 @@ class TestHashes:
 
     def test_an_encoders_second_file_is_verified_too(self, tmp_path: Path) -> None:
         path, second = write(tmp_path / "m.gguf"), write(tmp_path / "m-pair.gguf", WEIGHTS + b"more")
-        assert [verified.path for verified in catalog.verify(str(path))] == [path, second]
-        catalog.record_sha256(second, sha256(WEIGHTS))
+        assert [verified.path for verified in catalog.verify(str(path))] == [path], "nothing names the other one"
+        named = {"sha256": sha256(WEIGHTS), "pair_sha256": sha256(WEIGHTS + b"more")}
+        (tmp_path / "m.json").write_text(json.dumps(named))
+        assert [(v.path, v.recorded) for v in catalog.verify(str(path))] == [(path, True), (second, True)]
+        write(second, WEIGHTS + b"mord")
         with pytest.raises(ModelLoadError, match="m-pair"):
+            catalog.verify(str(path))
+        (tmp_path / "m.json").write_text("{")
+        with pytest.raises(ModelLoadError, match=r"m\.json"):
             catalog.verify(str(path))
 
     def test_one_flipped_bit_is_noticed(self, models_dir: Path) -> None:

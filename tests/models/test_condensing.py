@@ -100,6 +100,62 @@ def test_a_policy_of_which_nothing_would_be_left_is_read_as_it_is(policy: str) -
     assert read(policy)
 
 
+ALLOWED = "".join(f"- Harmless matter number {n}, with some words more.\n" for n in range(9))
+FORBIDDEN = "- ZQ-ONE of this.\n- ZQ-TWO of that.\n"
+
+
+def sections(title: str, allowed: str, forbidden: str) -> str:
+    return f"{title}\n\n{allowed}\n{ALLOWED}\n{forbidden}\n{FORBIDDEN}"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        sections("# Pears", "## Allowed", "## Prohibited"),
+        sections("# Pears", "## Allowed:", "## Prohibited:"),
+        sections("Pears\n=====", "Allowed\n-------", "Prohibited\n----------"),
+        sections("**Pears**", "**Allowed**", "**Prohibited**"),
+        sections("**Pears**", "**Allowed:**", "**Prohibited**:"),
+        sections("Pears", "Allowed", "Prohibited"),
+        sections("Pears", "1. Allowed", "2. Prohibited"),
+        sections("PEARS", "1. ALLOWED", "2. PROHIBITED"),
+        sections("PEARS", "SAFE", "BAD"),
+        sections("[Pears]", "[Allowed]", "[Prohibited]"),
+        sections("# Pears", "✅ Allowed", "❌ Prohibited"),
+        sections("P1: Pears.", "Can", "Should not"),
+        sections("# Pears", "## OK", "## Not OK"),
+        sections("# Pears", "## What is fine", "## What is not fine"),
+        sections("# Pears", "## What we allow", "## What we don’t allow"),
+        sections("# Pears", "## Allowed", "## Prohibited without exception"),
+        sections("# Pears", "## Safe", "## Not safe"),
+        sections("# Pears", "## Safe", "## Violations of safe eating"),
+        sections("# Pears", "Content that must not be flagged:", "Content that must be flagged:"),
+        sections("# Pears", "The following content should pass:", "The following content should be stopped:"),
+        sections("# Pears", "### DOES NOT VIOLATE Policy (Label: 0)", "### VIOLATES Policy (Label: 1)"),
+        sections("# Pears", "## Allowed", "## Pear-throwing instructions"),
+        sections("# Pears", "## Allowed", "## Escalation of pear wars"),
+        sections("# Pears", "## Allowed\n### In the news", "## Prohibited\n### In the garden"),
+        sections("# Pears", "### Not a violation (0)\nContent that is:", "### Violation (1)\nContent that is:"),
+        sections("# Pears", "## Allowed", "## Prohibited").replace("\n", "\r\n"),
+        sections("#\tPears", "##\tAllowed", "##\tProhibited"),
+        sections("policy: pears", "allowed:", "prohibited:"),
+        sections("name: pears", "safe: |", "violation: |"),
+        sections("<policy name='pears'>", "<allowed>", "</allowed>\n<prohibited>"),
+        "| What | Verdict |\n|---|---|\n" + ALLOWED.replace("- ", "| ").replace(".\n", " | allowed |\n")
+        + FORBIDDEN.replace("- ", "| ").replace(".\n", " | prohibited |\n"),
+        "Pears. Allowed: " + ALLOWED.replace("- ", "").replace("\n", " ") + "Prohibited: " + FORBIDDEN.replace("\n", " "),
+    ],
+)  # fmt: skip
+def test_what_violates_is_read_first_in_every_usual_form(policy: str) -> None:
+    words = read(policy, 24)
+    assert "ZQ-ONE" in words
+    assert "ZQ-TWO" in words
+
+
+def test_definitions_are_read_where_nothing_else_says_what_violates() -> None:
+    assert "ZQ-MARK" in read("# Pears\n\n## Definitions\n\nA ZQ-MARK is a pear.\n\n## Output\n\nOne digit.")
+
+
 def test_a_sentence_that_says_what_violates_ends_a_section_beside_the_point() -> None:
     text = "Title\n\n## Goal\nGood talk.\nA text is a violation when it has one of these:\n- pears\n"
     assert read(text) == "Title A text is a violation when it has one of these: pears"

@@ -168,6 +168,7 @@ def test_a_model_without_pair_output_says_that_it_cannot_judge_custom_policies(t
         ({"calibration": {"hate": {"a": -1, "b": 0}}}, "calibration"),
         ({"pass_below": {"hate": 1.5}}, "pass_below.hate"),
         ({"pass_below": {"spam": 0.5}}, "pass_below.spam"),
+        ({"calibration": {"spam": {"a": 1, "b": 0}}}, "calibration.spam"),
         ({"unions": {"hate": ["spam"]}}, "unions.hate: spam"),
         ({"unions": {"spam": ["hate"]}}, "unions.spam: spam"),
         ({"unions": {"hate": ["pair"]}}, "unions.hate: pair"),
@@ -176,7 +177,14 @@ def test_a_model_without_pair_output_says_that_it_cannot_judge_custom_policies(t
     ],
     ids=[
         *("labels", "hash", "stride", "falling-map", "limit-above-1", "limit-of-nothing"),
-        *("union-of-unknown", "unknown-union", "union-of-pair", "union-of-nothing", "union-of-unions"),
+        *(
+            "map-of-nothing",
+            "union-of-unknown",
+            "unknown-union",
+            "union-of-pair",
+            "union-of-nothing",
+            "union-of-unions",
+        ),
     ],
 )
 def test_metadata_that_does_not_fit_is_a_load_error(tmp_path: Path, change: dict[str, object], word: str) -> None:
@@ -269,7 +277,7 @@ def test_a_guard_of_two_files_counts_both_and_is_named_by_both(tmp_path: Path) -
         judge.judge(user("the cat"), [VIOLENCE, MINE], later())
         assert judge.usage.n_calls == 2
         sha256 = hashlib.sha256((tmp_path / "random-pair.gguf").read_bytes()).hexdigest()
-        assert judge.model == f"random@test+pair@{sha256[:12]}"
+        assert judge.model.startswith(f"random@test+pair@{sha256[:12]}~")
     finally:
         judge.close()
 
@@ -296,6 +304,52 @@ def test_a_second_file_that_does_not_fit_is_a_load_error(
     spoil(tmp_path / "random-pair.gguf")
     with pytest.raises(ModelLoadError, match=word):
         load(path)
+
+
+def test_a_guard_of_two_files_without_its_json_is_a_load_error(tmp_path: Path) -> None:
+    path = both(tmp_path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(ModelLoadError, match=r"random\.json.*random-pair\.gguf"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "moves"),
+    [
+        ({"calibration": {"hate": {"a": 2.0, "b": 0.0}}}, True),
+        ({"unions": {"violence": ["hate"]}}, True),
+        ({"stride_tokens": 12}, True),
+        ({"pass_below": {"hate": 0.1}}, False),
+        ({"license": "MIT"}, False),
+    ],
+)
+def test_a_guard_has_another_name_where_its_json_moves_a_score(
+    tmp_path: Path, change: dict[str, object], moves: bool
+) -> None:
+    path = write_bert(tmp_path / "random.gguf")
+
+    def name(**fields: object) -> str:
+        write_metadata(path, **fields)
+        judge = load(path)
+        judge.close()
+        return judge.model
+
+    assert (name(**change) != name()) is moves
+
+
+GLUED = ("\U0001f44d", "\U0001f44d\ufe0f", "\u2605", "\u2502", "\u2192", "\u0628", "\u2461", "\U000f0000", "\u2e3b")
+
+
+@pytest.mark.parametrize("glued", GLUED, ids=[f"U+{ord(mark[0]):04X}-{len(mark)}" for mark in GLUED])
+def test_what_is_glued_to_words_does_not_hide_them(judge: EncoderJudge, glued: str) -> None:
+    assert score_of(judge, user(ATTACK.replace(" ", glued + " ") + glued), INJECTION) > 0.9
+    assert score_of(judge, user(ATTACK.replace(" ", glued)), INJECTION) > 0.9
+
+
+def test_a_friendly_emoji_is_no_harassment(judge: EncoderJudge) -> None:
+    harassment = GuardPolicy("harassment", "r", "…", category="harassment")
+    for text in ("Thanks\U0001f60a", "Great job team\U0001f44f\U0001f44f", "\U0001f600"):
+        assert score_of(judge, user(text), harassment) < 0.1
 
 
 def test_a_second_file_that_the_json_does_not_name_is_not_used(tmp_path: Path) -> None:

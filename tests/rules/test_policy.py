@@ -50,6 +50,12 @@ def test_a_policy_that_cannot_be_built_says_why(source: str, reason: str) -> Non
         text_policy("p", source)
 
 
+def test_a_byte_order_mark_hides_no_front_matter() -> None:
+    source = "---\ncategory: hate\n---\nNo marks.\n"
+    assert text_policy("p", "\ufeff" + source) == text_policy("p", source)
+    assert text_policy("p", "\ufeffNo marks.").text == "No marks."
+
+
 def test_dashes_within_the_text_are_text() -> None:
     assert split_front_matter("One.\n\n---\n\nTwo.\n")[1] == "One.\n\n---\n\nTwo.\n"
 

@@ -11,12 +11,13 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers import models as tokenizer_models
 from transformers import BertConfig, BertModel
 
+from models.readable import known, readable
 from models.tuning.network import Network, Shape, logits, pad
 from tools.train_guard.labels import LABELS
 
 __all__ = ["CLS", "SEP", "WordPiece", "base_folder", "from_base", "load", "logits", "pad"]
 
-CLS, SEP = 101, 102
+UNKNOWN, CLS, SEP = 100, 101, 102
 _RENAMES = {
     "embeddings.word_embeddings": "token_embd",
     "embeddings.position_embeddings": "position_embd",
@@ -52,8 +53,9 @@ class WordPiece:
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
     def encode(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, without ``[CLS]`` and ``[SEP]``."""
-        return [item.ids for item in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+        """Token ids of each text, without ``[CLS]`` and ``[SEP]``, as the guard reads it."""
+        read = self._tokenizer.encode_batch([readable(text) for text in texts], add_special_tokens=False)
+        return [known(item.ids, UNKNOWN) for item in read]
 
 
 def tensor_name(name: str) -> str:

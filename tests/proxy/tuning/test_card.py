@@ -84,8 +84,7 @@ def tuned(comparison: Comparison, other: Drift | None = None, contradicting: tup
     return Tuned(
         name="shop-1",
         folder=Path("tuned"),
-        sha256="ab" * 32,
-        pair_sha256=None,
+        metadata=Metadata(labels=("pair",), max_tokens=64, stride_tokens=32, sha256="ab" * 32),
         base=Base("embedded", Path("/somewhere/embedded.gguf"), "cd" * 32, 100),
         data=[Path("/somewhere/rows.jsonl")],
         subjects=[MARKS],

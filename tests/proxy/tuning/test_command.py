@@ -82,9 +82,9 @@ def test_what_stands_beside_the_weights_drops_what_held_for_the_old_output_only(
     halves = dict.fromkeys(LABELS, 0.5)
     beside = write_metadata(base, calibration=maps, thresholds=halves, pass_below=halves)
     metadata = Metadata.model_validate_json(beside.read_bytes())
-    sha256, _ = files.write_metadata(base, new, metadata, {"hate"})
+    written = files.write_metadata(base, new, metadata, {"hate"})
     fields = json.loads(new.with_suffix(".json").read_bytes())
-    assert sha256 == fields["sha256"] == hashlib.sha256(new.read_bytes()).hexdigest()
+    assert written.sha256 == fields["sha256"] == hashlib.sha256(new.read_bytes()).hexdigest()
     assert sorted(fields["calibration"]) == sorted(fields["thresholds"]) == ["pair", "violence"]
     assert sorted(fields["pass_below"]) == ["pair", "violence"], "a limit of another scale would let violations pass"
     assert fields["labels"] == list(LABELS)
