@@ -446,10 +446,6 @@ class RuleEntry(Section):
         given = [t for t in (self.flag, self.rewrite, self.refuse) if t is not None]
         if not given:
             raise ValueError("needs at least one threshold: flag, rewrite or refuse")
-        if isinstance(self.guard, tuple) and not self.guard:
-            raise ValueError("guard: names none; leave it out for `default_guard`")
-        if isinstance(self.guard, tuple) and len(set(self.guard)) < len(self.guard):
-            raise ValueError("guard: a cascade asks each guard once, so no name may stand twice")
         if self.pass_below is not None and not self._earlier:
             raise ValueError("pass_below: is for a cascade, so `guard` must be a list of at least two guards")
         for name, limit in self.passes_below.items():
@@ -461,6 +457,10 @@ class RuleEntry(Section):
                     f"pass_below: {limit:g} is above the lowest threshold: what asks for an action may not pass; "
                     f"use {min(given):g} or less"
                 )
+        if isinstance(self.guard, tuple) and not self.guard:
+            raise ValueError("guard: names none; leave it out for `default_guard`")
+        if isinstance(self.guard, tuple) and len(set(self.guard)) < len(self.guard):
+            raise ValueError("guard: a cascade asks each guard once, so no name may stand twice")
         if self.hold and self.flag is None:
             raise ValueError("hold: what is flagged waits, so the rule needs a threshold `flag`")
         if self.hold_s is not None and not self.hold:
