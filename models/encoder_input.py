@@ -37,6 +37,7 @@ READING = 2
 """How texts and policies become sequences (this module, `models.condensing`, `models.readable`); counts up where a change moves
 scores."""
 
+_KNOWN_POLICIES = 256
 _OVERLAP = 4
 """Windows share one part in so many, where the metadata does not say."""
 
@@ -138,6 +139,7 @@ class EncoderInput:
         self._max_content_tokens = max_content_tokens
         self._begin, self._end = vocabulary.control("[CLS]"), vocabulary.control("[SEP]")
         self._unknown = vocabulary.control("[UNK]")
+        self._policies: dict[tuple[str, str | None], list[int]] = {}
 
     def output(self, policy: GuardPolicy, model: str) -> str:
         """The label of the output that judges a policy.
@@ -180,10 +182,15 @@ class EncoderInput:
         """
         if policy.category is not None:
             return None
-        room = policy_room(self._metadata.max_tokens)
-        if policy.summary is not None:
-            return self._ids(policy.summary)[:room]
-        return condense(policy.text, room, self._ids)
+        key = (policy.text, policy.summary)
+        if key not in self._policies:
+            if len(self._policies) >= _KNOWN_POLICIES:
+                self._policies.clear()
+            room = policy_room(self._metadata.max_tokens)
+            self._policies[key] = (
+                condense(policy.text, room, self._ids) if policy.summary is None else self._ids(policy.summary)[:room]
+            )
+        return self._policies[key]
 
     def _ids(self, text: str, max_tokens: int | None = None, stop: Callable[[], bool] | None = None) -> list[int]:
         return known(self._vocabulary.encode_text(readable(text), max_tokens=max_tokens, stop=stop), self._unknown)
