@@ -68,7 +68,6 @@ def told(run: dict[str, Any]) -> str:
     """How weights were trained, from the record of the run."""
     settings, before = run["settings"], run.get("before")
     rows = "pairs" if settings.get("pairs_only") else "contents and pairs"
-    rows += f", topics {settings['topics']} times" if settings.get("topics", 1) > 1 else ""
     return (
         f"{run['rows']} rows ({rows}) in {run['steps']} steps of at most {settings['tokens']} tokens, {run['minutes']:.0f} minutes, "
         f"rate {settings['rate']:g} (head {settings['head_rate']:g}), seed {settings['seed']}; begun with "

@@ -71,16 +71,9 @@ def content_rows(path: Path, pieces: model.WordPiece) -> list[Example]:
     return found
 
 
-def pair_rows(path: Path, pieces: model.WordPiece, topics: int) -> list[Example]:
-    """The rows of ``pairs_train.jsonl``: a policy, condensed as for judging, a content, and whether it violates.
-
-    Args:
-        path: The file.
-        pieces: The tokenizer.
-        topics: How often a row on a topic comes. Most policies of one's own are short ones on a topic; where pairs of the other
-            kinds prevail, a network comes to take anything for a violation of those.
-    """
-    rows = [row for row in read_lines(path) for _ in range(topics if row["kind"] == "topic" else 1)]
+def pair_rows(path: Path, pieces: model.WordPiece) -> list[Example]:
+    """The rows of ``pairs_train.jsonl``: a policy, condensed as for judging, a content, and whether it violates."""
+    rows = read_lines(path)
     texts = sorted({row["policy"] for row in rows})
     policies = {text: condense(text, policy_room(MAX_TOKENS), lambda part: pieces.encode([part])[0]) for text in texts}
     found = []
@@ -116,7 +109,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--pairs-only", action="store_true", help="train on no content rows")
-    parser.add_argument("--topics", type=int, default=1, help="how often pairs on topics come for once that others do")
     parser.add_argument("--name", default="guard", help="of the checkpoint and the record: NAME.pt, NAME.json")
     parser.add_argument("--start", type=Path, help="checkpoint to go on from; the record beside it is kept in ours")
     args = parser.parse_args()
@@ -125,7 +117,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
     pieces = model.WordPiece(model.base_folder() / "vocab.txt")
-    rows = pair_rows(args.work / "pairs_train.jsonl", pieces, args.topics)
+    rows = pair_rows(args.work / "pairs_train.jsonl", pieces)
     if not args.pairs_only:
         rows = content_rows(args.work / "train.jsonl", pieces) + rows
     guard = model.from_base()
