@@ -24,8 +24,7 @@ from models.calibration import Calibration, Unmappable
 from models.engine import Engine, GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError
 from models.evidence import Evidence
-from models.odds import sigmoid
-from models.trace import length_score
+from models.trace import prior_score
 from models.wrapper import EngineWrapper
 
 log = structlog.get_logger()
@@ -163,6 +162,8 @@ def find(
 def calibrated(score: Score, fitted: Calibration | None, model: str, second: Evidence | None = None) -> Score:
     """A score as a probability: by the map, or by the guard's prior, or as it is.
 
+    What was cut short for want of time stays as it is: maps and prior go by what a whole trace says.
+
     ``pass_below`` is of the same scale as the value: what the guard says of its own holds for nothing that was mapped.
 
     Args:
@@ -171,7 +172,7 @@ def calibrated(score: Score, fitted: Calibration | None, model: str, second: Evi
         model: The guard's model; its name tells the family.
         second: The second opinion, for a map that weighs one.
     """
-    if score.evidence is None:
+    if score.evidence is None or score.evidence.cut:
         return score
     if fitted is not None:
         try:
@@ -182,16 +183,5 @@ def calibrated(score: Score, fitted: Calibration | None, model: str, second: Evi
             pass
     has_prior = score.tier is Tier.REASONED or (score.tier is Tier.REMOTE and _FAMILY in model.lower())
     if has_prior and score.evidence.n_chars:
-        return replace(score, value=_prior(score.evidence), calibrated=False, pass_below=None)
+        return replace(score, value=prior_score(score.evidence), calibrated=False, pass_below=None)
     return score
-
-
-def _prior(evidence: Evidence) -> float:
-    """The length score, or what the logit says where that is in more doubt about the verdict."""
-    by_length = length_score(evidence.leans_to_violation, evidence.n_chars)
-    if evidence.logit is None:
-        return by_length
-    said = sigmoid(evidence.logit)
-    if evidence.leans_to_violation:
-        return min(by_length, max(said, 0.5))
-    return max(by_length, min(said, 0.5))

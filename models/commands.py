@@ -190,6 +190,7 @@ class Verdict(Generic[V]):
         value: What was read, or why nothing could be; None: the model answered with no label, but ``answer``.
         trace: What the model thought.
         answer: The beginning of an answer that is no label.
+        cut: Whether time ran out before the trace was over.
     """
 
     job: int
@@ -197,3 +198,4 @@ class Verdict(Generic[V]):
     value: V | EngineError | None
     trace: Sequence[int] = field(default_factory=list, repr=False)
     answer: Sequence[int] = field(default_factory=list, repr=False)
+    cut: bool = False

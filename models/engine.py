@@ -88,6 +88,8 @@ class Score:
         evidence: What the guard saw, from which a fitted map makes a better ``value``; None where it does not say.
         pass_below: The value under which hardly a violation was seen on labelled data, on the scale of ``value``: where an
             earlier guard of a cascade may let content pass. None: nobody measured it.
+        unjudged: Code of the error that stands for a part of the content that could not be judged; None: all of it was. Such a
+            score settles a rule only by asking for something graver than the error does.
     """
 
     value: float
@@ -99,6 +101,7 @@ class Score:
     cached: bool = False
     evidence: Evidence | None = None
     pass_below: float | None = None
+    unjudged: str | None = None
 
 
 class Engine(Protocol):

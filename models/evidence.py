@@ -41,6 +41,7 @@ class Evidence:
         runaway: The trace is over-long or goes round in circles. With a verdict: one that is worth little.
         n_drift_words: How often the trace speaks of OpenAI's policy, of refusing or complying.
         names_label: Whether the trace names one of the labels that it was to choose from.
+        cut: Whether time ran out before the trace was over: neither its length nor its end says what it would have said.
 
     Raises:
         ValueError: A number is negative or not finite.
@@ -54,6 +55,7 @@ class Evidence:
     runaway: bool = False
     n_drift_words: int = 0
     names_label: bool = False
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if self.logit is not None and not math.isfinite(self.logit):

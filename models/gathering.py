@@ -12,7 +12,7 @@ from models.evidence import Evidence
 from models.judge import Stop
 from models.odds import sigmoid
 from models.prompt import SAFE, VIOLATES
-from models.trace import read_trace
+from models.trace import prior_score, read_trace
 
 
 @dataclass(slots=True)
@@ -35,14 +35,41 @@ class Finding:
     """The verdict about one window.
 
     Attributes:
-        margin: Log-odds of a violation, as the model gives them.
-        thought: Whether the model reasoned.
+        evidence: What was seen; its logit is the log-odds of a violation, as the model gives them.
+        tier: *Reasoned*, if the model reasoned.
         trace: Its reasoning.
     """
 
-    margin: float
-    thought: bool
-    trace: Sequence[int] = field(repr=False)
+    evidence: Evidence
+    tier: Tier
+    trace: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, margin: float, trace: str | None, n_tokens: int, *, cut: bool) -> Finding:
+        """Make a finding.
+
+        Args:
+            margin: Log-odds of a violation.
+            trace: What the model thought; None: it didn't.
+            n_tokens: Of the trace.
+            cut: Whether time ran out before the trace was over.
+        """
+        if trace is None:
+            return cls(Evidence(logit=margin), Tier.DIRECT)
+        said = read_trace(trace, VIOLATES if margin >= 0 else SAFE, n_tokens=n_tokens)
+        return cls(replace(said, logit=margin, cut=cut), Tier.REASONED, trace)
+
+    @property
+    def said(self) -> float:
+        """Probability of a violation, as the model gives it."""
+        assert self.evidence.logit is not None
+        return sigmoid(self.evidence.logit)
+
+    @property
+    def counts(self) -> float:
+        """The same as it will count where no map was fitted (`models.calibrated`)."""
+        has_length = self.tier is Tier.REASONED and self.evidence.n_chars and not self.evidence.cut
+        return prior_score(self.evidence) if has_length else self.said
 
 
 class Part:
@@ -66,20 +93,31 @@ class Part:
         self._n_left -= 1
         if isinstance(verdict, EngineError):
             self._failure = verdict
-        elif self.best is None or verdict.margin > self.best.margin:
+        elif self.best is None or (verdict.counts, verdict.said) > (self.best.counts, self.best.said):
             self.best = verdict
         return self._n_left == 0
 
-    @property
-    def failure(self) -> EngineError | None:
-        """Why there is no verdict.
+    def entry(self, latency_ms: float) -> Score | EngineError:
+        """What is known once all windows were judged.
 
         A window without verdict makes the answer "no verdict", unless another window is against the policy anyway: otherwise
-        a provoked refusal at the end could hide the violation before it.
+        a provoked refusal at the end could hide the violation before it. Such a score says what was not judged.
         """
-        if self.best is None:
-            return self._failure or VerdictError("nothing was judged")
-        return self._failure if self.best.margin < 0.0 else None
+        best, failure = self.best, self._failure
+        if best is None:
+            return failure or VerdictError("nothing was judged")
+        if failure is not None and best.counts < 0.5:
+            return failure
+        return Score(
+            value=best.said,
+            tier=best.tier,
+            calibrated=False,
+            rationale=best.trace,
+            n_tokens=self.n_read if best.trace is None else best.evidence.n_tokens or 0,
+            latency_ms=latency_ms,
+            evidence=best.evidence,
+            unjudged=None if failure is None else failure.code,
+        )
 
 
 class Call:
@@ -89,6 +127,7 @@ class Call:
         self.policies = policies
         self.stop = stop
         self.started = time.perf_counter()
+        self.began = time.monotonic()
         self.entries: list[Score | EngineError | None] = [None] * len(policies)
         self.windows: list[Window] = []
         """By index of the reading."""
@@ -102,22 +141,6 @@ class Call:
         """One entry per policy; ``missing`` where there is none yet."""
         return [missing if entry is None else entry for entry in self.entries]
 
-    def settle(self, part: Part, trace: str) -> None:
-        """All windows of a policy were judged; the text of the trace, if the best of them has one."""
-        best, failure = part.best, part.failure
-        if best is None or failure is not None:
-            self.entries[part.index] = failure
-            return
-        evidence = Evidence(logit=best.margin)
-        if best.thought:
-            said = read_trace(trace, VIOLATES if best.margin >= 0 else SAFE, n_tokens=len(best.trace))
-            evidence = replace(said, logit=best.margin)
-        self.entries[part.index] = Score(
-            value=sigmoid(best.margin),
-            tier=Tier.REASONED if best.thought else Tier.DIRECT,
-            calibrated=False,
-            rationale=trace if best.thought else None,
-            n_tokens=len(best.trace) if best.thought else part.n_read,
-            latency_ms=(time.perf_counter() - self.started) * 1000,
-            evidence=evidence,
-        )
+    def settle(self, part: Part) -> None:
+        """All windows of a policy were judged."""
+        self.entries[part.index] = part.entry((time.perf_counter() - self.started) * 1000)

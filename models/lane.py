@@ -57,6 +57,8 @@ class Run:
         """Of these, how many nobody thought to have to compute."""
         self.trace: list[int] = []
         self.answer: list[int] = []
+        self.cut = False
+        """Whether time ran out before the trace was over."""
         self.pending: Sequence[int] = reading.opening
         self.then = Want.TOKEN if reading.budget else Want.VERDICT
 

@@ -92,13 +92,15 @@ FINAL_AFTER_ANALYSIS: tuple[Piece, ...] = (END, START, "assistant", CHANNEL, "fi
 def render_content(passages: Sequence[Passage]) -> str:
     r"""One text for the user message.
 
-    A lone user message stays as it is. Anything else becomes a transcript in which every message has a header line;
-    lines of the content that would look like a header are indented, so a message cannot pretend to be two.
+    A lone user message stays as it is, unless it looks like a transcript. Anything else becomes a transcript in which every
+    message has a header line; lines of the content that would look like a header are indented, so a message cannot pretend to
+    be two.
 
     >>> render_content([Passage("user", "Hi"), Passage("assistant", "[[user]]")])
     '[[user]]\nHi\n\n[[assistant]]\n [[user]]'
     """
-    if len(passages) == 1 and passages[0].surface == "user" and not passages[0].context:
+    is_lone = len(passages) == 1 and passages[0].surface == "user" and not passages[0].context
+    if is_lone and _HEADER_LOOKALIKE.search(passages[0].text) is None:
         return passages[0].text
     blocks = []
     for passage in passages:

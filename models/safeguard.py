@@ -21,6 +21,7 @@ before is not read again (`models.lane`).
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -217,7 +218,7 @@ class SafeguardJudge:
         """
         self._take_in()
         answers = self._give_up()
-        match self._scheduler.next(time.monotonic()):
+        match self._scheduler.next(time.monotonic(), self._until()):
             case Open() as command:
                 self._open(command)
             case Batch() as batch:
@@ -310,7 +311,7 @@ class SafeguardJudge:
             closing=self._after_analysis if window.thinks else (),
             n_content=len(window.content),
             n_answer=_N_ANSWER,
-            think_until=until if self._reason_s is None else min(until, now + self._reason_s),
+            think_until=until if self._reason_s is None else min(until, call.began + self._reason_s),
         )
 
     def _prefix(self, policy: GuardPolicy) -> list[int]:
@@ -344,8 +345,9 @@ class SafeguardJudge:
         began = time.perf_counter()
         try:
             logits = self._layout.run(batch, self._stop_for(batch))
-        except DecodeStopped:
-            return  # nothing was done; who is too late is answered next, the others go on
+        except DecodeStopped:  # nothing was done; who is too late is answered next, the others go on
+            self._scheduler.stopped(batch, time.perf_counter() - began)
+            return
         except EngineError as error:
             verdicts = self._scheduler.fail(batch, error)
         else:
@@ -355,10 +357,14 @@ class SafeguardJudge:
         for verdict in verdicts:
             self._note(verdict)
 
+    def _until(self) -> float:
+        """When somebody would have waited too long for being told that it is too late."""
+        return min((call.stop.deadline for call in self._calls.values()), default=math.inf) + _OVERTIME_S
+
     def _stop_for(self, batch: Batch) -> Callable[[], bool]:
         """Stops a batch that is for nobody any more, or makes somebody wait too long for being told that it is too late."""
         stops = [self._calls[job_id].stop for job_id in batch.jobs]
-        latest = min(call.stop.deadline for call in self._calls.values()) + _OVERTIME_S
+        latest = self._until()
         return lambda: time.monotonic() >= latest or all(stop() for stop in stops)
 
     def _read(self, row: Row, logits: Float32Array) -> float | int | EngineError | Says | Reading | None:
@@ -389,15 +395,14 @@ class SafeguardJudge:
         call = self._calls[verdict.job]
         window = call.windows[verdict.index]
         if window.part.note(self._finding(verdict, window)):
-            best = window.part.best
-            trace = best.trace if best is not None else ()
-            call.settle(window.part, self._vocabulary.text(trace).strip() if trace else "")
+            call.settle(window.part)
 
     def _finding(self, verdict: Verdict[float], window: Window) -> Finding | EngineError:
         if isinstance(verdict.value, EngineError):
             return verdict.value
         if verdict.value is not None:
-            return Finding(verdict.value, window.thinks, verdict.trace)
+            trace = self._vocabulary.text(verdict.trace).strip() if window.thinks else None
+            return Finding.read(verdict.value, trace, len(verdict.trace), cut=verdict.cut)
         said = read_trace(self._vocabulary.text(verdict.trace), self._vocabulary.text(verdict.answer))
         if said.kind is Kind.VERDICT:  # a label in another spelling, of which the logits say nothing
             return verdict_error(Kind.MALFORMED)

@@ -69,7 +69,7 @@ class Speed:
         return self._n_tokens / self._seconds if self._seconds > 0 else None
 
 
-def _length_of_row(n_pending: int, room: int, most: int, *, first: bool) -> int:
+def _length_of_row(n_pending: int, room: int, least: int, most: int, *, first: bool) -> int:
     """How much of a row goes into a batch; 0: it waits for the next one.
 
     Only the first row is read in pieces, and only if it is much longer than a batch should be: a piece of another would leave a
@@ -78,6 +78,7 @@ def _length_of_row(n_pending: int, room: int, most: int, *, first: bool) -> int:
     Args:
         n_pending: Length of the row.
         room: Tokens for which there is time.
+        least: Tokens that a batch has at least, if there are so many.
         most: Tokens that the call may still have.
         first: Whether all rows before it are short.
     """
@@ -85,8 +86,14 @@ def _length_of_row(n_pending: int, room: int, most: int, *, first: bool) -> int:
         return n_pending
     if not first:
         return 0
-    room = max(room, _LEAST_BATCH)  # however many short ones there are, it gets on
+    room = max(room, least)  # however many short ones there are, it gets on
     return n_pending if n_pending <= min(room + room // 2, most) else min(room, most)
+
+
+def _waits_for_short_ones(run: Run) -> bool:
+    """Whether a reading's next row is long; of one whose prefix is being read it isn't: no number of short ones holds it up."""
+    assert run.lane is not None
+    return run.lane.whole and len(run.pending) > _SHORT
 
 
 class Scheduler(Generic[V]):
@@ -167,17 +174,20 @@ class Scheduler(Generic[V]):
         if not any(other.key == job.key for other in self._jobs.values()):
             del self._served[job.key]
 
-    def next(self, now: float = 0.0) -> Open | Batch | None:
+    def next(self, now: float = 0.0, until: float = math.inf) -> Open | Batch | None:
         """The next command; None: there is nothing to do.
 
         Args:
             now: On the clock of `Reading.think_until`.
+            until: When a batch should be over at the latest, on the same clock: it has fewer tokens then. A portion of a prefix
+                has its size nevertheless.
         """
         self._n_commands += 1
         order = sorted(self._jobs.values(), key=lambda job: (self._served[job.key], job.deadline, job.job_id))
         self._place(order)
         for run in (run for job in order for run in job.runs):
             if run.then is Want.TOKEN and now >= run.reading.think_until:
+                run.cut = True
                 run.conclude()
         for lane in self._lanes:
             if lane.opening and lane.runs:
@@ -189,7 +199,7 @@ class Scheduler(Generic[V]):
         for lane in lanes:
             if lane.runs:
                 lane.last_used = self._n_commands
-        return self._batch(lanes, [run for job in order for run in job.runs if run.lane in lanes])
+        return self._batch(lanes, [run for job in order for run in job.runs if run.lane in lanes], until - now)
 
     def opened(self, lane: int, n_read: int) -> None:
         """A lane is ready.
@@ -268,6 +278,12 @@ class Scheduler(Generic[V]):
                     run.think(value, enough=enough)  # type: ignore[arg-type]  # as `values` says
         return verdicts
 
+    def stopped(self, batch: Batch, seconds: float) -> None:
+        """A batch was stopped and nothing of it was done. If it took longer than foretold, so will the next ones."""
+        speed = self.reading_speed.tokens_per_s
+        if seconds > 0 and (speed is None or batch.n_tokens < speed * seconds):
+            self._measure(batch, seconds)
+
     def fail(self, batch: Batch, error: EngineError) -> list[Verdict[V]]:
         """A batch could not be computed: its readings are over, and those whose prefix was in it."""
         runs: list[Run] = []
@@ -313,9 +329,14 @@ class Scheduler(Generic[V]):
         return min(own + others, own * len({job.key, *self._served}))
 
     def _place(self, order: Iterable[Job]) -> None:
-        """Give slots to readings that wait, in order."""
+        """Give slots to readings that wait, in order; of a job first to those whose policy is here.
+
+        Where there are more policies than lanes, the first of them would else take the lane of the last, and each content would
+        have every policy read anew.
+        """
         full: set[Hashable] = set()
-        for run in (run for job in order for run in job.runs):
+        here = {lane.policy for lane in self._lanes}
+        for run in (run for job in order for run in sorted(job.runs, key=lambda run: run.reading.policy not in here)):
             policy = run.reading.policy
             if run.lane is not None or policy in full:
                 continue
@@ -350,11 +371,14 @@ class Scheduler(Generic[V]):
         )
         return min(idle, key=lambda lane: (lane.policy is not None, lane.last_used), default=None)
 
-    def _batch(self, lanes: Sequence[Lane], runs: Sequence[Run]) -> Batch:
+    def _batch(self, lanes: Sequence[Lane], runs: Sequence[Run], seconds: float) -> Batch:
         speed = self.reading_speed.tokens_per_s
         foretold = PREFIX_CHUNK if speed is None else int(speed * _BATCH_S)
         n_left = self._shape.n_batch
-        room = min(n_left, max(_LEAST_BATCH, foretold))
+        most = math.inf if speed is None else max(_SHORT, speed * seconds)
+        in_time = int(min(n_left, most))
+        least = min(_LEAST_BATCH, in_time)
+        room = min(in_time, max(least, foretold))
         edits: list[Edit] = []
         rows: list[Row] = []
         jobs: set[int] = set()
@@ -363,7 +387,7 @@ class Scheduler(Generic[V]):
                 edits += lane.edits
                 lane.edits.clear()
         is_first = True
-        for run in sorted(runs, key=lambda run: len(run.pending) > _SHORT):
+        for run in sorted(runs, key=_waits_for_short_ones):
             assert run.lane is not None
             assert run.slot is not None
             lane = run.lane
@@ -372,7 +396,7 @@ class Scheduler(Generic[V]):
                 if len(chunk) > n_left or any(row.lane == lane.number for row in rows):
                     continue
                 row = Row(lane.number, 0, chunk, lane.n_read, Want.NOTHING)
-            elif n_row := _length_of_row(len(run.pending), room, n_left, first=is_first):
+            elif n_row := _length_of_row(len(run.pending), room, least, max(0, min(n_left, in_time)), first=is_first):
                 tokens = run.pending[:n_row]
                 want = run.then if len(tokens) == len(run.pending) else Want.NOTHING
                 reader = (run.job.job_id, run.index)
@@ -384,6 +408,7 @@ class Scheduler(Generic[V]):
             is_first = is_first and len(row.tokens) <= _SHORT
             jobs.add(run.job.job_id)
             n_left -= len(row.tokens)
+            in_time -= len(row.tokens)
             room -= len(row.tokens)
         return Batch(tuple(edits), tuple(rows), frozenset(jobs))
 
@@ -407,4 +432,4 @@ class Scheduler(Generic[V]):
         self._mean_trace = _FORGET * self._mean_trace + (1 - _FORGET) * len(run.trace)
         if not job.runs:
             self.cancel(job.job_id)
-        return Verdict(job.job_id, run.index, value, run.trace, run.answer)
+        return Verdict(job.job_id, run.index, value, run.trace, run.answer, run.cut)

@@ -32,6 +32,7 @@ from collections.abc import Sequence
 
 from models.errors import GuardEmpty, GuardRanTask, GuardRefused, GuardRunaway, VerdictError
 from models.evidence import Evidence, Kind
+from models.odds import sigmoid
 from models.prompt import SAFE, VIOLATES
 
 LONG_TRACE_CHARS = 4_000
@@ -136,6 +137,17 @@ def length_score(violates: bool, n_chars: int) -> float:
     span = math.log(_LONGEST_CHARS / _SHORTEST_CHARS)
     doubt = min(1.0, max(0.0, math.log(max(n_chars, 1) / _SHORTEST_CHARS) / span))
     return 1.0 - doubt / 2 if violates else doubt / 2
+
+
+def prior_score(evidence: Evidence) -> float:
+    """The length score, or what the logit says where that is in more doubt about the verdict."""
+    by_length = length_score(evidence.leans_to_violation, evidence.n_chars)
+    if evidence.logit is None:
+        return by_length
+    said = sigmoid(evidence.logit)
+    if evidence.leans_to_violation:
+        return min(by_length, max(said, 0.5))
+    return max(by_length, min(said, 0.5))
 
 
 def goes_in_circles(trace: str) -> bool:

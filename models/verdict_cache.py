@@ -281,8 +281,10 @@ class CachedEngine(EngineWrapper[Cacheable]):
 
 
 def _is_real(entry: Score | EngineError | None) -> TypeGuard[Score]:
-    """Whether it is a verdict: a score in [0, 1], so neither an error nor a NaN."""
-    return isinstance(entry, Score) and 0.0 <= entry.value <= 1.0
+    """Whether it is a verdict: a score in [0, 1], neither an error nor a NaN, about all of the content, with time enough."""
+    if not isinstance(entry, Score) or not 0.0 <= entry.value <= 1.0 or entry.unjudged is not None:
+        return False
+    return entry.evidence is None or not entry.evidence.cut
 
 
 def _again(score: Score) -> Score:

@@ -230,6 +230,8 @@ def _read_entry(fields: Any) -> Entry:
     # NaN becomes null in JSON and fails above; infinities and anything outside fail here
     if isinstance(fields["value"], bool) or not math.isfinite(score.value) or not 0.0 <= score.value <= 1.0:
         return EngineError("the guard process gave a score outside [0, 1]")
+    if score.unjudged is not None and score.unjudged not in ERRORS_BY_CODE:
+        return EngineError("the guard process gave an unknown error for a part that it could not judge")
     if score.pass_below is not None and not (type(score.pass_below) is float and 0.0 <= score.pass_below <= 1.0):
         return EngineError("the guard process gave a pass_below outside [0, 1]")
     return score
@@ -244,7 +246,7 @@ def read_evidence(fields: Any) -> Evidence | None:
     if fields is None:
         return None
     optional = {"logit": (float, int), "violates": (bool,), "n_tokens": (int,)}
-    given = {"n_chars": (int,), "n_drift_words": (int,), "runaway": (bool,), "names_label": (bool,)}
+    given = {"n_chars": (int,), "n_drift_words": (int,), "runaway": (bool,), "names_label": (bool,), "cut": (bool,)}
     for name, types in (optional | given).items():
         if type(fields[name]) not in types and not (fields[name] is None and name in optional):
             raise TypeError(f"{name} is of another type")

@@ -241,7 +241,7 @@ def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
         return Verdict(rule, error=score.code, model=engine.model, calibrated=False)
     if not 0.0 <= score.value <= 1.0:  # also catches NaN: a broken model must not pass by failing every comparison
         return Verdict(rule, error=EngineError.code, model=engine.model, calibrated=False)
-    return Verdict(
+    verdict = Verdict(
         rule,
         score=score.value,
         tier=score.tier,
@@ -251,6 +251,10 @@ def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
         latency_ms=score.latency_ms,
         cached=score.cached,
     )
+    if score.unjudged is None:
+        return verdict
+    failed = Verdict(rule, error=score.unjudged, model=engine.model, calibrated=False)
+    return verdict if verdict.action > failed.action else failed
 
 
 def _earlier(guard: str, verdict: Verdict, said: Score | EngineError) -> Earlier:

@@ -169,6 +169,7 @@ def _read(fields: Mapping[str, Any]) -> Outcome:
     value, n_tokens, ms, calibrated = (fields[name] for name in ("score", "n_tokens", "ms", "calibrated"))
     if type(value) not in (float, int) or not 0.0 <= value <= 1.0 or type(calibrated) is not bool:
         raise ValueError
+    evidence = fields["evidence"]
     limit = fields.get("pass_below")
     if limit is not None and (type(limit) is not float or not 0.0 <= limit <= 1.0):
         raise ValueError
@@ -180,7 +181,7 @@ def _read(fields: Mapping[str, Any]) -> Outcome:
             None,
             int(n_tokens),
             float(ms),
-            evidence=read_evidence(fields["evidence"]),
+            evidence=read_evidence(evidence and {"cut": False, **evidence}),  # files that are older than `cut` lack it
             pass_below=limit,
         )
     )

@@ -16,7 +16,7 @@ from models.commands import Batch, Branch, Cut, Open, Reading, Row, Says, Shape,
 from models.errors import EngineError, EngineOverloaded, VerdictError
 from models.lane import LEAST_KEPT
 from models.ledger import KvLedger
-from models.scheduler import PREFIX_CHUNK, Scheduler, _length_of_row
+from models.scheduler import PREFIX_CHUNK, Scheduler, Speed, _length_of_row
 
 SHAPE = Shape(n_lanes=2, n_slots=2, n_cells=100, n_batch=64)
 IN_PLACE = Shape(n_lanes=3, n_slots=1, n_cells=100, n_batch=64, in_place=True)
@@ -163,7 +163,7 @@ def test_a_long_content_is_read_in_several_batches_while_traces_go_on() -> None:
     ],
 )
 def test_batches_are_cut_where_it_pays(n_pending: int, room: int, most: int, first: bool, expected: int) -> None:
-    assert _length_of_row(n_pending, room, most, first=first) == expected
+    assert _length_of_row(n_pending, room, 288, most, first=first) == expected
 
 
 def test_the_earliest_deadline_goes_first() -> None:
@@ -537,7 +537,74 @@ def test_a_trace_whose_time_is_over_is_closed_and_asked_for_its_verdict() -> Non
     command = s.next(now=5.0)
     assert isinstance(command, Batch)
     assert rows(command) == [(0, 1, [12, 9], 6, Want.VERDICT)]
-    assert s.take(command, ["yes"], QUICK) == [Verdict(1, 0, "yes", [11, 12])]
+    assert s.take(command, ["yes"], QUICK) == [Verdict(1, 0, "yes", [11, 12], cut=True)]
+
+
+def test_a_batch_is_over_when_somebody_has_to_be_told_that_it_is_too_late() -> None:
+    s = scheduler(Shape(1, 4, 2000, 512))
+    for job_id in range(3):
+        submit(s, job_id, direct("a", *range(200)))
+    assert batch(s).n_tokens > 288
+    s.reading_speed = Speed()
+    s.reading_speed.measured(100, 1.0)
+    command = s.next(now=5.0, until=6.5)
+    assert isinstance(command, Batch)
+    assert command.n_tokens == 150
+    command = s.next(now=5.0, until=4.0)
+    assert isinstance(command, Batch)
+    assert command.n_tokens == 16, "it gets on"
+
+
+def test_a_batch_that_was_stopped_late_makes_the_next_ones_smaller() -> None:
+    s = scheduler(Shape(1, 4, 2000, 512))
+    submit(s, 1, direct("a", *range(400)))
+    command = batch(s)
+    s.reading_speed = Speed()
+    s.reading_speed.measured(command.n_tokens, 0.1)
+    before = s.reading_speed.tokens_per_s
+    s.stopped(command, 0.01)
+    assert s.reading_speed.tokens_per_s == before, "stopped before its time, it says nothing"
+    s.stopped(command, 5.0)
+    assert before is not None
+    assert s.reading_speed.tokens_per_s is not None
+    assert s.reading_speed.tokens_per_s < before / 2
+
+
+def test_policies_that_are_read_already_are_asked_first_where_there_are_more_than_lanes() -> None:
+    s = scheduler(Shape(2, 1, 100, 64))
+    opened = []
+
+    def judged(job_id: int) -> None:
+        submit(s, job_id, *(direct(policy) for policy in "abc"))
+        while (command := s.next()) is not None:
+            if isinstance(command, Open):
+                opened.append(command.policy)
+                s.opened(command.lane, 3)
+            else:
+                s.take(command, ["yes"] * sum(row.want is not Want.NOTHING for row in command.rows), QUICK)
+
+    for job_id in range(5):
+        judged(job_id)
+    assert len(opened) == 3 + 4, "one policy of three anew for each content"
+
+
+def test_a_prefix_is_read_while_others_think() -> None:
+    s = scheduler(Shape(2, 1, 400, 32, in_place=True))
+    submit(s, 1, Reading("a", (1,) * 64, (7, 8), 300, (9,)))
+    over: list[int] = []
+    for n in range(120):
+        if n == 10:
+            submit(s, 2, direct("b", prefix=(2,) * 64), key="other")
+        match s.next():
+            case Open() as command:
+                s.opened(command.lane, 0)
+            case Batch() as command:
+                wants = [row.want for row in command.rows if row.want is not Want.NOTHING]
+                values = ["yes" if want is Want.VERDICT else 12 for want in wants]
+                over += [verdict.job for verdict in s.take(command, values, QUICK)]
+            case None:
+                raise AssertionError("there is something to do")
+    assert over == [2]
 
 
 def test_a_reading_that_began_too_late_to_think_gives_its_verdict_at_once() -> None:

@@ -251,6 +251,33 @@ async def test_an_earlier_guard_passes_below_its_limit_only(
     assert verdict.earlier == (Earlier("one", step, score, limit, latency_ms=2.0),)
 
 
+@pytest.mark.parametrize(
+    ("score", "on_error", "error", "action"),
+    [
+        (0.95, OnError.REFUSE, "no_verdict", Action.REFUSE),
+        (0.55, OnError.REFUSE, "no_verdict", Action.REFUSE),
+        (0.95, OnError.FLAG, None, Action.REFUSE),
+        (0.55, OnError.FLAG, "no_verdict", Action.FLAG),
+        (0.55, OnError.FORWARD, None, Action.FLAG),
+        (0.30, OnError.FORWARD, "no_verdict", Action.FORWARD),
+    ],
+)
+async def test_what_was_judged_in_part_counts_as_its_score_or_as_a_failure_whichever_is_graver(
+    score: float, on_error: OnError, error: str | None, action: Action
+) -> None:
+    engine = FakeEngine(answer=lambda _, __: [Score(score, Tier.DIRECT, unjudged="no_verdict")])
+    (verdict,) = (await screen([text_rule("a", flag=0.5, refuse=0.8, on_error=on_error)], user("hi"), engine)).verdicts
+    assert (verdict.error, verdict.action) == (error, action)
+
+
+async def test_an_earlier_guard_passes_nothing_that_it_judged_in_part() -> None:
+    one = FakeEngine(answer=lambda _, __: [Score(0.01, Tier.DIRECT, unjudged="no_verdict")])
+    rule = replace(text_rule("a", "one", "two", refuse=0.5, on_error=OnError.FORWARD), pass_below={"one": 0.5})
+    (verdict,) = (await screen([rule], user("hi"), one=one, two=FakeEngine({"a": 0.9}))).verdicts
+    assert (verdict.score, verdict.action) == (0.9, Action.REFUSE)
+    assert [e.step for e in verdict.earlier] == [Step.FAILED]
+
+
 async def test_a_guard_that_raises_is_told_of_in_the_log() -> None:
     with capture_logs() as lines:
         await screen([text_rule("a", refuse=0.5)], user("hi"), broken(RuntimeError("boom")))
