@@ -84,16 +84,38 @@ def test_a_custom_policy_is_judged_as_a_pair(judge: EncoderJudge) -> None:
     assert score_of(judge, user(about), cooking) > score_of(judge, user(about), sports) + 0.2
 
 
-def test_under_a_short_policy_on_a_topic_what_is_about_it_ranks_first(judge: EncoderJudge) -> None:
-    fruit = GuardPolicy("fruit", "r", "Content about fruit.")
-    about = ("The pears at the market were cheap today.", "How do you keep oranges fresh?", "A bowl of plums, please.")
-    others = (
-        "My coffee grinder is broken.",
-        "The wall in the hall is pale yellow.",
-        "I always choose this lawn mower.",
-    )
-    lowest = min(score_of(judge, user(text), fruit) for text in about)
-    assert lowest > 2 * max(score_of(judge, user(text), fruit) for text in others)
+ABOUT_FRUIT = (
+    "The pears at the market were cheap today.",
+    "How do you keep oranges fresh?",
+    "A bowl of plums, please.",
+    "I ate two melons for lunch.",
+    "Are these cherries ripe?",
+    "Grapes without seeds are easier to eat.",
+    "She peeled an apple for the child.",
+    "Our blackberries taste sour this year.",
+)
+NOT_ABOUT_FRUIT = (
+    "My coffee grinder is broken.",
+    "The wall in the hall is pale yellow.",
+    "I always choose this lawn mower.",
+    "When does the train to the coast leave?",
+    "Can I return these shoes?",
+    "The teacher praised her essay.",
+    "How do I reset my password?",
+    "It rained all night.",
+    "Two tickets for the late show, please.",
+    "The kettle takes four minutes.",
+)
+
+
+@pytest.mark.parametrize("text", ["Content about fruit.", "No fruit", "No questions about fruit, please."])
+def test_under_a_short_policy_on_a_topic_what_is_about_it_ranks_first(judge: EncoderJudge, text: str) -> None:
+    policy = GuardPolicy("fruit", "r", text)
+    about, others = ([score_of(judge, user(t), policy) for t in texts] for texts in (ABOUT_FRUIT, NOT_ABOUT_FRUIT))
+    n_right = sum(a > o for a in about for o in others)
+    assert n_right >= 0.85 * len(about) * len(others)
+    assert sum(score > 0.5 for score in about) >= 6, "half is the middle of the scale for policies of one's own"
+    assert sum(score > 0.5 for score in others) <= 2
 
 
 def test_a_literal_separator_in_the_content_stays_text(judge: EncoderJudge) -> None:

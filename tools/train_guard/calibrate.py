@@ -27,27 +27,28 @@ def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
 
 
-def fit(logits: Array, labels: Array, weights: Array) -> dict[str, float]:
+def fit(logits: Array, labels: Array, weights: Array, base_rate: float = BASE_RATE) -> dict[str, float]:
     """Fit one output.
 
     Args:
         logits: Raw logits of the rows with a known label.
         labels: 0 or 1.
         weights: Weight of each row before the classes are brought to the base rate.
+        base_rate: Share of violations for which the scores are probabilities.
 
     Returns:
         ``a`` (positive), ``b``, ``n``, ``positives`` and ``base_rate``.
     """
     scaled = weights.astype(float).copy()
-    scaled[labels == 1] *= BASE_RATE / scaled[labels == 1].sum()
-    scaled[labels == 0] *= (1 - BASE_RATE) / scaled[labels == 0].sum()
+    scaled[labels == 1] *= base_rate / scaled[labels == 1].sum()
+    scaled[labels == 0] *= (1 - base_rate) / scaled[labels == 0].sum()
     line = LogisticRegression(C=1e3).fit(logits[:, None], labels, sample_weight=scaled * len(labels))
     return {
         "a": round(max(float(line.coef_[0, 0]), 0.05), 5),
         "b": round(float(line.intercept_[0]), 5),
         "n": len(labels),
         "positives": int(labels.sum()),
-        "base_rate": BASE_RATE,
+        "base_rate": base_rate,
     }
 
 

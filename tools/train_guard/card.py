@@ -101,7 +101,7 @@ def card(
         "The head is what llama.cpp computes with rank pooling. `embedded.json` holds calibration and thresholds:",
         "`any` stands for the twelve categories that may block: the highest of their logits is added to its own (`unions`). On validation rows, of the kind that it was trained on,",
         "its own logit alone ranks as well or a little better; on ToxicChat, which nobody trained on, the sum does (torch: AUPRC 0.587, alone 0.544). The sum was chosen after both were seen.",
-        f"`score = sigmoid(a * logit + b)`, fitted on validation rows re-weighted to a base rate of {BASE_RATE:.0%} per category.", "",
+        f"`score = sigmoid(a * logit + b)`, fitted on validation rows re-weighted to a base rate of {BASE_RATE:.0%} per category, of `pair` to even odds.", "",
         "The spread between training runs is not in the intervals.", "",
         "## What it is not good for", "", NOT_FOR, "", "## Test sets (never trained or selected on)", "",
         "Measured with the product's own `safeguard evaluate` and `safeguard screen` on the file that ships, 95 % intervals by bootstrap: `make evaluate DATA=… EXTRA=… WORK=…`.",

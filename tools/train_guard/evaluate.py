@@ -28,6 +28,7 @@ from tools.train_guard.labels import (
     CONTENT_LABELS,
     LABELS,
     MAX_TOKENS,
+    PAIR_BASE_RATE,
     REFUSING,
     STRIDE_TOKENS,
     UNIONS,
@@ -156,7 +157,7 @@ def fit_all(
         calibration[name] = calibrate.fit(logits[at, LABELS.index(name)], labels, weight[at])
     labels = np.array([row["label"] for row in pairs])
     used["pair"] = (np.arange(len(pairs)), labels, np.ones(len(pairs)))
-    calibration["pair"] = calibrate.fit(pair_logits[:, 0], labels, used["pair"][2])
+    calibration["pair"] = calibrate.fit(pair_logits[:, 0], labels, used["pair"][2], PAIR_BASE_RATE)
     return calibration, used
 
 
@@ -211,7 +212,7 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder with checkpoints, GGUF files and validation.jsonl"
     )
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
-    parser.add_argument("--version", default="3")
+    parser.add_argument("--version", default="4")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -31,6 +31,8 @@ UNIONS: dict[str, tuple[str, ...]] = {"any": BLOCKING}
 MAX_TOKENS = 256
 STRIDE_TOKENS = 192
 BASE_RATE = 0.05
+PAIR_BASE_RATE = 0.5
+"""Of policies of one's own nobody knows how often they are violated: above 0.5, a violation is likelier than not."""
 
 BENIGN: dict[str, int] = dict.fromkeys(CONTENT_LABELS, 0)
 
