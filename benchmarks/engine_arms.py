@@ -24,7 +24,7 @@ from load import BenchError, Target, cpu_s
 
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.judge import Stop
-from models.llama.vocabulary import Vocabulary
+from models.llama.vocabulary import Tokenising
 from models.safeguard import SafeguardJudge
 
 N_CTX = 1024
@@ -189,15 +189,15 @@ class _Inside:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._decode, self._encode_text = native.llama_decode, Vocabulary.encode_text
+        self._decode, self._go_on = native.llama_decode, Tokenising.go_on
 
     def __enter__(self) -> _Inside:
         native.llama_decode = self._measured(self._decode)
-        Vocabulary.encode_text = self._measured(self._encode_text)
+        Tokenising.go_on = self._measured(self._go_on)
         return self
 
     def __exit__(self, *_: object) -> None:
-        native.llama_decode, Vocabulary.encode_text = self._decode, self._encode_text
+        native.llama_decode, Tokenising.go_on = self._decode, self._go_on
 
     def _measured(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def measured(*args: Any, **more: Any) -> Any:

@@ -23,10 +23,11 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from models.arrivals import Arrival, Arrivals
 from models.attention import DEFAULT_ATTENTION, Attention
 from models.commands import Batch, Open, Reading, Row, Says, Verdict, Want
 from models.engine import Effort, GuardPolicy, Passage, Score
@@ -39,6 +40,7 @@ from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
 from models.llama.errors import DecodeStopped
 from models.llama.library import has_gpu, library
 from models.llama.model import Model
+from models.llama.vocabulary import Tokenising
 from models.odds import sigmoid
 from models.prefix_store import PrefixStore
 from models.prompt import (
@@ -77,7 +79,9 @@ _LAST_WORD = 0.15
 _OVERTIME_S = 0.5
 """A batch that still runs so long after somebody's deadline is stopped: the proxy takes silence for a hang."""
 _TOKENISE_S = 0.1
-"""Longest time for new contents between two batches, one content being the least."""
+"""Longest time for new contents between two batches, all together."""
+_TURN_S = 0.005
+"""Longest time for the contents of one key before it is another's turn. A piece of a text is the least: about 0.7 ms."""
 
 
 class SafeguardJudge:
@@ -185,7 +189,7 @@ class SafeguardJudge:
             self._layout.shape, max_jobs, is_enough=lambda trace: goes_in_circles(self._vocabulary.text(trace))
         )
         self._prefixes: OrderedDict[tuple[str, str], list[int]] = OrderedDict()
-        self._arrived: deque[tuple[int, Sequence[Passage], Call, str]] = deque()
+        self._arrived = Arrivals()
         self._calls: dict[int, Call] = {}
         self._lone_ids = itertools.count(-1, -1)
 
@@ -209,7 +213,7 @@ class SafeguardJudge:
     ) -> None:
         """Take a call; see `models.judge.SteppedJudge.submit`."""
         call = self._calls[job_id] = Call(policies, stop)
-        self._arrived.append((job_id, passages, call, key))
+        self._arrived.add(Arrival(job_id, key, passages, call))
 
     def step(self) -> list[Answer]:
         """Take in what is new, give up what is too late, and compute one batch.
@@ -248,26 +252,29 @@ class SafeguardJudge:
         self._loaded.close()
 
     def _take_in(self) -> None:
-        """Tokenise what is new. It waits where that would make the others late."""
-        began = time.monotonic()
-        while self._arrived and time.monotonic() - began < _TOKENISE_S:
-            job_id, passages, call, key = self._arrived.popleft()
-            if call.stop():
-                continue  # it is given up in a moment
-            others = min((c.stop.deadline for c in self._calls.values() if c is not call), default=call.stop.deadline)
-            patience = Stop(max(others + _OVERTIME_S, began + _TOKENISE_S), call.stop.cancelled)
-            try:
-                content = self._vocabulary.encode_text(
-                    render_content(passages),
-                    max_tokens=self._max_content_tokens,
-                    stop=lambda call=call, patience=patience: call.stop() or patience(),  # type: ignore[misc]
-                )
-                self._plan(job_id, content, call, key)
-            except DecodeStopped:
-                if not call.stop():
-                    self._arrived.append((job_id, passages, call, key))
-            except EngineError as error:
-                call.entries = [error] * len(call.policies)
+        """Tokenise what is new, for a moment and in turns; what is not done by then goes on at the next step."""
+        end = time.monotonic() + _TOKENISE_S
+        while self._arrived and (began := time.monotonic()) < end:
+            arrival = self._arrived.next()
+            over = self._tokenise(arrival, min(began + _TURN_S, end))
+            self._arrived.had(arrival, time.monotonic() - began, over=over)
+
+    def _tokenise(self, arrival: Arrival, until: float) -> bool:
+        """Go on with a content, and hand it to the scheduler at its end; whether there is nothing left to do."""
+        call = arrival.call
+        if call.stop():
+            return True  # it is given up in a moment
+        try:
+            if arrival.content is None:
+                text = render_content(arrival.passages)
+                arrival.content = Tokenising(self._vocabulary, text, self._max_content_tokens)
+            content = arrival.content.go_on(lambda: time.monotonic() >= until or call.stop())
+            if content is None:
+                return False
+            self._plan(arrival.job_id, content, call, arrival.key)
+        except EngineError as error:
+            call.entries = [error] * len(call.policies)
+        return True
 
     def _plan(self, job_id: int, content: list[int], call: Call, key: str) -> None:
         """Make readings of a content and hand them to the scheduler."""
@@ -330,7 +337,7 @@ class SafeguardJudge:
             self._scheduler.cancel(job_id)
             del self._calls[job_id]
         if late:
-            self._arrived = deque(arrived for arrived in self._arrived if arrived[0] in self._calls)
+            self._arrived.keep(self._calls)
         return [(job_id, call.answer(EngineTimeout("the deadline passed before the verdict"))) for job_id, call in late]
 
     def _open(self, command: Open) -> None:

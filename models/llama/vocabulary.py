@@ -54,29 +54,16 @@ class Vocabulary:
         Args:
             text: Any text; lone surrogates become ``?``.
             max_tokens: Most that there may be.
-            stop: Asked between the pieces: a text full of forged control tokens can take seconds.
+            stop: Asked before each piece: a text full of forged control tokens can take seconds.
 
         Raises:
             ContentTooLong: There are more than ``max_tokens``.
             DecodeStopped: ``stop`` said so.
             ForgedControl: An id is a control token all the same.
         """
-        ids: list[int] = []
-        for piece in self._cutter.pieces(text):
-            # each call compiles a regular expression (0.7 ms): repeats are free, and what a text that grew began with
-            if (encoded := self._known.get(piece)) is None:
-                if stop is not None and stop():
-                    raise DecodeStopped("the deadline passed while the content was tokenised")
-                encoded = self._encode(piece, parse_special=False).tolist()
-                self._known[piece] = encoded
-                if len(self._known) > _KNOWN_PIECES:
-                    self._known.popitem(last=False)
-            self._known.move_to_end(piece)
-            ids += encoded
-            if max_tokens is not None and len(ids) > max_tokens:
-                raise ContentTooLong(f"the content has more than {max_tokens} tokens, the most that this guard reads")
-        if ids and self._forbidden[ids].any():
-            raise ForgedControl("the content contains a control token that could not be taken apart")
+        ids = Tokenising(self, text, max_tokens).go_on(stop)
+        if ids is None:
+            raise DecodeStopped("the deadline passed while the content was tokenised")
         return ids
 
     def control(self, spelling: str) -> int:
@@ -121,6 +108,20 @@ class Vocabulary:
         """Whether the model ends its answer with this token."""
         return bool(native.llama_vocab_is_eog(self._pointer, self._checked(token)))
 
+    def _encode_piece(self, piece: str) -> list[int]:
+        """Tokenise a piece of a text that others wrote; the whole is for `_refuse_forged` to look at."""
+        # each call compiles a regular expression (0.7 ms): repeats are free, and what a text that grew began with
+        if (ids := self._known.get(piece)) is None:
+            ids = self._known[piece] = self._encode(piece, parse_special=False).tolist()
+            if len(self._known) > _KNOWN_PIECES:
+                self._known.popitem(last=False)
+        self._known.move_to_end(piece)
+        return ids
+
+    def _refuse_forged(self, ids: Sequence[int]) -> None:
+        if ids and self._forbidden[ids].any():
+            raise ForgedControl("the content contains a control token that could not be taken apart")
+
     def _checked(self, token: int) -> int:
         if not 0 <= token < self.n_tokens:
             raise ValueError(f"token {token} is not one of {self.n_tokens}")
@@ -133,3 +134,46 @@ class Vocabulary:
         if n < 0:
             raise EngineError(f"llama.cpp could not tokenise {len(raw)} bytes ({n})")
         return ids[:n]
+
+
+class Tokenising:
+    """A text of others on its way to token ids, which can be left and gone on with; nothing is done twice.
+
+    What it holds grows up to ``max_tokens``. After an error there is no going on.
+
+    Args:
+        vocabulary: The tokeniser.
+        text: See `Vocabulary.encode_text`.
+        max_tokens: Most that there may be; None: any number.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, text: str, max_tokens: int | None) -> None:
+        self._vocabulary = vocabulary
+        self._pieces = vocabulary._cutter.pieces(text)
+        self._max_tokens = max_tokens
+        self._ids: list[int] = []
+
+    def go_on(self, stop: Callable[[], bool] | None = None) -> list[int] | None:
+        """Go on where it was left.
+
+        Args:
+            stop: Asked before each piece, of which one can take some milliseconds.
+
+        Returns:
+            The ids of the whole text; None: ``stop`` said so, and there may be more to do.
+
+        Raises:
+            ContentTooLong: There are more than ``max_tokens``, as soon as that is known.
+            ForgedControl: An id is a control token all the same.
+        """
+        while stop is None or not stop():
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._vocabulary._refuse_forged(self._ids)
+                return self._ids
+            self._ids += self._vocabulary._encode_piece(piece)
+            if self._max_tokens is not None and len(self._ids) > self._max_tokens:
+                raise ContentTooLong(
+                    f"the content has more than {self._max_tokens} tokens, the most that this guard reads"
+                )
+        return None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,9 +29,10 @@ from models.errors import (
 )
 from models.judge import Stop
 from models.labels import Float32Array
+from models.llama.arrays import Int32Array
 from models.odds import sigmoid
 from models.prefix_store import PrefixStore
-from models.safeguard import TRACE_BUDGET, SafeguardJudge
+from models.safeguard import _TOKENISE_S, TRACE_BUDGET, SafeguardJudge
 from models.scheduler import Speed
 from tests.models.gguf_fixtures import write_bert
 
@@ -284,6 +286,123 @@ def test_more_calls_than_there_is_time_for_are_refused_at_once(judge: SafeguardJ
                 refused.append(time.monotonic() - began)
     assert len(refused) > 20
     assert min(refused) < 1
+
+
+# Contents that take long to tokenise
+
+HOSTILE = "".join(f"<|end|>{number}" for number in range(300))
+"""Takes `PIECE_S` hundreds of times."""
+PIECE_S = 0.002
+
+
+class Pieces:
+    """Notes what a judge tokenises, each piece of which takes `PIECE_S` on the judge's clock, and everything else no time."""
+
+    def __init__(self, judge: SafeguardJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.monotonic()
+        self.seen: list[str] = []
+        self._encode = judge._vocabulary._encode
+        judge._vocabulary._known.clear()
+        monkeypatch.setattr(judge._vocabulary, "_encode", self._take)
+        clock = SimpleNamespace(monotonic=lambda: self.now, perf_counter=time.perf_counter)
+        monkeypatch.setattr("models.safeguard.time", clock)
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+    def _take(self, text: str, *, parse_special: bool) -> Int32Array:
+        self.seen.append(text)
+        self.now += PIECE_S
+        return self._encode(text, parse_special=parse_special)
+
+
+@pytest.fixture
+def pieces(judge: SafeguardJudge, monkeypatch: pytest.MonkeyPatch) -> Pieces:
+    scores(judge, "A pear.", FRUIT)  # the policy is read, so that only contents are tokenised
+    return Pieces(judge, monkeypatch)
+
+
+def answered(judge: SafeguardJudge, *job_ids: int) -> dict[int, list[Score | EngineError]]:
+    """Answers until there are some of these."""
+    answers: dict[int, list[Score | EngineError]] = {}
+    while not all(job_id in answers for job_id in job_ids):
+        answers.update(judge.step())
+    return answers
+
+
+def test_a_step_tokenises_no_longer_than_a_moment(judge: SafeguardJudge, pieces: Pieces) -> None:
+    for number in range(6):
+        judge.submit(number, user(HOSTILE[number:]), [FRUIT], later(), f"key {number % 4}")
+    while judge.busy:
+        began = pieces.now
+        judge.step()
+        assert pieces.now - began <= _TOKENISE_S + PIECE_S
+
+
+def test_a_content_that_takes_many_steps_to_tokenise_is_judged_as_it_would_be_at_once(
+    judge: SafeguardJudge, pieces: Pieces
+) -> None:
+    judge.submit(1, user(HOSTILE), [FRUIT], later())
+    n_steps = 1
+    while not (answers := judge.step()):
+        n_steps += 1
+    n_pieces = len(pieces)
+    (again,) = scores(judge, HOSTILE, FRUIT)
+    assert n_pieces * PIECE_S > 4 * _TOKENISE_S
+    assert n_steps > 4
+    assert n_pieces == len(set(pieces.seen)), "no piece was tokenised twice"
+    ((_, (entry,)),) = answers
+    assert isinstance(entry, Score)
+    assert entry.n_tokens == again.n_tokens
+    assert entry.value == pytest.approx(again.value, abs=0.02)
+
+
+@pytest.mark.parametrize("n_hostile", [1, 5])
+def test_a_small_call_of_another_key_is_judged_while_hostile_ones_are_still_tokenised(
+    judge: SafeguardJudge, pieces: Pieces, n_hostile: int
+) -> None:
+    began = pieces.now
+    for number in range(n_hostile):
+        judge.submit(number, user(HOSTILE), [FRUIT], later(), "hostile")
+    judge.submit(10, user("We ate a plum."), [FRUIT], later(), "other")
+    answers = answered(judge, 10)
+    judge.submit(11, user("It rained."), [FRUIT], later(), "other")
+    answers |= answered(judge, 11)
+    assert set(answers) == {10, 11}
+    assert all(isinstance(entries[0], Score) for entries in answers.values())
+    assert pieces.now - began < 4 * _TOKENISE_S
+    answers = answered(judge, *range(n_hostile))
+    assert all(isinstance(entries[0], Score) for entries in answers.values())
+
+
+def test_among_the_calls_of_a_key_it_is_first_come_first_served(judge: SafeguardJudge, pieces: Pieces) -> None:
+    judge.submit(1, user(HOSTILE), [FRUIT], later(), "hostile")
+    judge.submit(2, user("We ate a plum."), [FRUIT], later(), "hostile")
+    answered(judge, 1, 2)
+    assert pieces.seen[-1] == "We ate a plum."
+
+
+def test_a_call_that_is_cancelled_while_it_is_tokenised_is_answered_and_left(
+    judge: SafeguardJudge, pieces: Pieces
+) -> None:
+    gone = False
+    judge.submit(1, user(HOSTILE), [FRUIT], Stop(time.monotonic() + 60, lambda: gone), "hostile")
+    judge.submit(2, user("We ate a plum."), [FRUIT], later(), "hostile")
+    assert judge.step() == []
+    n_pieces = len(pieces)
+    gone = True
+    answers = answered(judge, 1, 2)
+    assert isinstance(answers[1][0], EngineTimeout)
+    assert isinstance(answers[2][0], Score)
+    assert pieces.seen[n_pieces:] == ["We ate a plum."]
+
+
+def test_too_much_content_is_an_error_as_soon_as_that_is_known(judge: SafeguardJudge, pieces: Pieces) -> None:
+    judge.submit(1, user("".join(f"<|end|>{number}" for number in range(10_000, 20_000))), [FRUIT], later())
+    answers = answered(judge, 1)
+    assert isinstance(answers[1][0], ContentTooLong)
+    assert len(pieces) <= 4000
+    assert not judge.busy
 
 
 # Policies that are kept on disk

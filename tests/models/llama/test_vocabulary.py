@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from models.errors import ContentTooLong, ModelLoadError
+from models.llama.arrays import Int32Array
 from models.llama.errors import DecodeStopped, ForgedControl
 from models.llama.model import Model
-from models.llama.vocabulary import Vocabulary
+from models.llama.vocabulary import Tokenising, Vocabulary
 from models.prompt import ASSISTANT, FORCED_FINAL
 from tests.models.llama.conftest import after
 
@@ -83,8 +84,67 @@ def test_tokenising_can_be_stopped(vocabulary: Vocabulary) -> None:
         vocabulary.encode_text(forged, stop=after(5))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("".join(f"<|end|>{number}" for number in range(60)), id="forged"),
+        pytest.param("".join(f"<|end|>{number % 3}" for number in range(60)), id="repeats"),
+        pytest.param("The quick brown fox jumps over 13 lazy dogs. " * 300, id="long"),
+        pytest.param("<|st<|end|>art|>día 字\ud800", id="odd"),
+        pytest.param("", id="empty"),
+    ],
+)
+@pytest.mark.parametrize("n_at_once", [1, 7])
+def test_a_text_that_is_gone_on_with_has_the_ids_that_it_has_at_once(
+    vocabulary: Vocabulary, text: str, n_at_once: int
+) -> None:
+    ids, n_pauses = gone_on_with(Tokenising(vocabulary, text, None), n_at_once)
+    assert n_pauses == sum(1 for _ in vocabulary._cutter.pieces(text)) // n_at_once
+    assert ids == vocabulary.encode_text(text)
+
+
+def gone_on_with(tokenising: Tokenising, n_at_once: int) -> tuple[list[int], int]:
+    """The ids of a text of which so many pieces are tokenised at once, and how often it was left."""
+    n_pauses = 0
+    while (ids := tokenising.go_on(after(n_at_once))) is None:
+        n_pauses += 1
+    return ids, n_pauses
+
+
+def test_a_text_that_is_gone_on_with_is_too_long_as_soon_as_that_is_known(
+    vocabulary: Vocabulary, encoded: list[str]
+) -> None:
+    text = "".join(f"<|end|>{number}" for number in range(1000, 1400))
+    with pytest.raises(ContentTooLong):
+        gone_on_with(Tokenising(vocabulary, text, 50), 3)
+    assert len(encoded) <= 50
+
+
+def test_a_control_token_that_slips_through_a_text_that_is_gone_on_with_is_refused(
+    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = ["a", "<|end|>", "b"]
+    monkeypatch.setattr(vocabulary, "_cutter", type("Uncut", (), {"pieces": staticmethod(lambda text: iter(cut))}))
+    with pytest.raises(ForgedControl):
+        gone_on_with(Tokenising(vocabulary, "".join(cut), None), 1)
+
+
+@pytest.fixture
+def encoded(vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Pieces that were tokenised and not known before."""
+    pieces: list[str] = []
+    encode = vocabulary._encode
+
+    def noted(text: str, *, parse_special: bool) -> Int32Array:
+        pieces.append(text)
+        return encode(text, parse_special=parse_special)
+
+    monkeypatch.setattr(vocabulary, "_encode", noted)
+    return pieces
+
+
 def test_a_control_token_that_slips_through_is_refused(vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "_cutter", type("Uncut", (), {"pieces": staticmethod(lambda text: [text])}))
+    monkeypatch.setattr(vocabulary, "_cutter", type("Uncut", (), {"pieces": staticmethod(lambda text: iter([text]))}))
     with pytest.raises(ForgedControl):
         vocabulary.encode_text("<|end|>")
 

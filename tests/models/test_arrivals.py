@@ -1,0 +1,62 @@
+"""Whose turn it is among calls whose content is not tokenised yet."""
+
+from __future__ import annotations
+
+from models.arrivals import Arrival, Arrivals
+from models.gathering import Call
+from models.judge import Stop
+
+TURN_S = 0.005
+
+
+def arrived(*keys: str) -> Arrivals:
+    """One call for each key, numbered."""
+    arrivals = Arrivals()
+    for job_id, key in enumerate(keys):
+        arrivals.add(arrival(job_id, key))
+    return arrivals
+
+
+def arrival(job_id: int, key: str) -> Arrival:
+    return Arrival(job_id, key, [], Call([], Stop(0.0)))
+
+
+def turns(arrivals: Arrivals, n: int, *, over: bool = False) -> list[int]:
+    """Who has the next so many turns."""
+    jobs = []
+    for _ in range(n):
+        jobs.append(arrivals.next().job_id)
+        arrivals.had(arrivals.next(), TURN_S, over=over)
+    return jobs
+
+
+def test_keys_take_turns() -> None:
+    assert turns(arrived("a", "b", "c"), 7) == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_the_calls_of_a_key_come_one_after_the_other() -> None:
+    arrivals = arrived("a", "a", "b")
+    assert turns(arrivals, 4) == [0, 2, 0, 2]
+    assert turns(arrivals, 3, over=True) == [0, 2, 1]
+    assert not arrivals
+
+
+def test_who_had_a_long_turn_waits_for_as_long() -> None:
+    arrivals = arrived("a", "b")
+    arrivals.had(arrivals.next(), 3 * TURN_S, over=False)
+    assert turns(arrivals, 5) == [1, 1, 1, 0, 1]
+
+
+def test_a_new_key_has_a_turn_soon_and_makes_up_for_nothing() -> None:
+    arrivals = arrived("a", "b")
+    turns(arrivals, 101)
+    arrivals.add(arrival(2, "c"))
+    assert turns(arrivals, 6) == [1, 2, 0, 1, 2, 0]
+
+
+def test_calls_that_are_not_kept_have_no_turn() -> None:
+    arrivals = arrived("a", "b", "b", "c")
+    arrivals.keep({2, 3})
+    assert turns(arrivals, 3) == [2, 3, 2]
+    arrivals.keep(())
+    assert not arrivals
