@@ -1,12 +1,13 @@
 """Calls whose content is not tokenised yet, and whose turn it is. Does no I/O and asks no clock.
 
 A hostile content takes seconds to tokenise (`models.llama.vocabulary`), so it is done in turns of a few milliseconds: next is
-the key that had the least time. Among the calls of a key it is first come, first served, so that no more texts are half done
-than there are keys.
+the key that had the least time, and of its calls the one that had the least. So a short content does not wait for a hostile
+one, whoever sent it. Of each key only the first few take turns, which bounds what is half done.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from dataclasses import dataclass, field
 from models.engine import Passage
 from models.gathering import Call
 from models.llama.vocabulary import Tokenising
+
+_TAKE_TURNS = 32
+"""Calls of a key that are tokenised in turns; those behind them wait until one is over."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +31,8 @@ class Arrival:
     call: Call
     content: Tokenising | None = None
     """None: it had no turn yet."""
+    had_s: float = 0.0
+    """Seconds of its turns."""
 
 
 class Arrivals:
@@ -49,12 +55,13 @@ class Arrivals:
         self._queues[arrival.key].append(arrival)
 
     def next(self) -> Arrival:
-        """Whose turn it is; of keys that had the same time the one that waits for longest.
+        """Whose turn it is; of those that had the same time the one that waits for longest.
 
         Raises:
             ValueError: No call waits.
         """
-        return self._queues[min(self._queues, key=self._had_s.__getitem__)][0]
+        queue = self._queues[min(self._queues, key=self._had_s.__getitem__)]
+        return min(itertools.islice(queue, _TAKE_TURNS), key=lambda arrival: arrival.had_s)
 
     def had(self, arrival: Arrival, seconds: float, *, over: bool) -> None:
         """Note a turn.
@@ -64,10 +71,11 @@ class Arrivals:
             seconds: How long it took.
             over: Whether the call waits no more.
         """
+        arrival.had_s += seconds
         self._had_s[arrival.key] += seconds
         if over:
             queue = self._queues[arrival.key]
-            queue.popleft()
+            queue.remove(arrival)
             if not queue:
                 self._forget(arrival.key)
 

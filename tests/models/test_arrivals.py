@@ -34,11 +34,23 @@ def test_keys_take_turns() -> None:
     assert turns(arrived("a", "b", "c"), 7) == [0, 1, 2, 0, 1, 2, 0]
 
 
-def test_the_calls_of_a_key_come_one_after_the_other() -> None:
+def test_the_calls_of_a_key_take_turns_too() -> None:
     arrivals = arrived("a", "a", "b")
-    assert turns(arrivals, 4) == [0, 2, 0, 2]
-    assert turns(arrivals, 3, over=True) == [0, 2, 1]
+    assert turns(arrivals, 6) == [0, 2, 1, 2, 0, 2]
+    assert turns(arrivals, 3, over=True) == [1, 2, 0]
     assert not arrivals
+
+
+def test_a_call_that_had_no_turn_goes_before_those_of_its_key_that_had_many() -> None:
+    arrivals = arrived("a", "a")
+    turns(arrivals, 100)
+    arrivals.add(arrival(2, "a"))
+    assert turns(arrivals, 1, over=True) == [2]
+
+
+def test_not_all_calls_of_a_key_are_half_done_at_once() -> None:
+    arrivals = arrived(*["a"] * 40)
+    assert set(turns(arrivals, 200)) == set(range(32))
 
 
 def test_who_had_a_long_turn_waits_for_as_long() -> None:

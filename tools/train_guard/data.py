@@ -23,6 +23,7 @@ from tools.train_guard import (
     generate,
     readers,
     short_topics,
+    stance_pairs,
     test_sets,
     topics,
 )
@@ -177,6 +178,7 @@ def main() -> None:
             "topic": topics.make_pairs(contents, texts, rng, int(count * share / 2)),
             "contrast": contrast_pairs.make_pairs(rng, int(count * share), axes),
             "category": category_pairs.make_pairs(public, rng, int(count * share)),
+            "stance": stance_pairs.make_pairs(rng, int(count * share * 0.4), validation=rest),
             "short": short_topics.make_pairs(rng, int(count * share * 3 / 4), short_topics.split(validation=rest)),
         }
         pairs = [
