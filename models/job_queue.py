@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from models import wire
@@ -71,6 +71,10 @@ class JobQueue:
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def by_key(self) -> Counter[str]:
+        """How many jobs of whom wait."""
+        return Counter(job.key for job in self._jobs)
 
     def put(self, job: Job) -> None:
         """Let a job wait."""
