@@ -386,6 +386,26 @@ async def test_who_fills_the_queue_is_refused_and_nobody_else(start: Start) -> N
             call.cancel()
 
 
+async def test_whoever_asks_takes_turns(start: Start) -> None:
+    engine = await start()
+    order: list[str] = []
+
+    async def one(key: str, text: str) -> None:
+        assert kinds(await judge_for(engine, key, text)) == {Score}
+        order.append(text)
+
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(judge_for(engine, "flood", "sleep 60"))
+        await until(lambda: engine.n_in_process == 1)
+        for text in ("f1", "f2", "f3", "f4"):
+            group.create_task(one("flood", text))
+        for text in ("c1", "c2"):
+            group.create_task(one("calm", text))
+        await until(lambda: engine.queue_length == 6)
+        running.cancel()
+    assert order == ["c1", "f1", "c2", "f2", "f3", "f4"]
+
+
 async def test_however_many_ask_the_queue_is_bounded(start: Start) -> None:
     engine = await start("slow 30", wait=False, max_queue=12, timings=Timings(readiness_wait_s=60))
     admitted = []
