@@ -28,6 +28,8 @@ from models.errors import (
 )
 from models.judge import Stop
 from models.labels import Float32Array
+from models.llama.context import Context
+from models.llama.errors import DecodeFailed
 from models.odds import sigmoid
 from models.prefix_store import PrefixStore
 from models.safeguard import TRACE_BUDGET, SafeguardJudge
@@ -334,6 +336,24 @@ def test_a_state_that_llama_cpp_does_not_take_is_read_again(tmp_path: Path, monk
     with monkeypatch.context() as patched:
         patched.setattr(PrefixStore, "load", lambda self, tokens: (load_state(self, tokens) or b"")[:-50])
         assert with_cache(tmp_path / "kept") == (first, len(SIX))
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    "error", [DecodeFailed("llama.cpp cannot save"), MemoryError()], ids=lambda e: type(e).__name__
+)
+def test_a_policy_that_cannot_be_kept_is_judged_by_all_the_same(
+    tmp_path: Path, layout: str, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(context: Context, sequence: int) -> bytes:
+        raise error
+
+    right, _ = with_cache(tmp_path / "right", layout)
+    with monkeypatch.context() as patched:
+        patched.setattr(Context, "save", fail)
+        assert with_cache(tmp_path / "kept", layout) == (right, len(SIX))
+    assert capsys.readouterr().err.count("cannot keep a prefix") == len(SIX)
+    assert with_cache(tmp_path / "kept", layout) == (right, len(SIX))  # nothing was kept
 
 
 # How attention is computed
