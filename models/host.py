@@ -120,7 +120,7 @@ class LocalEngine:
         self._state = State.DOWN
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
-        self._n_callers_waiting_for_readiness = 0
+        self._waiting_for_readiness: Counter[str] = Counter()
         self._running: dict[int, Job] = {}
         self._process: GuardProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -184,7 +184,7 @@ class LocalEngine:
     @property
     def queue_length(self) -> int:
         """Calls that wait. Of those in the process one is counted as being judged: the others are in its own queue."""
-        return len(self._waiting) + self._n_callers_waiting_for_readiness + max(0, len(self._running) - 1)
+        return len(self._waiting) + self._waiting_for_readiness.total() + max(0, len(self._running) - 1)
 
     async def start(self) -> None:
         """Begin loading; a second call does nothing, unless the guard has failed for good."""
@@ -264,21 +264,33 @@ class LocalEngine:
             return EngineError("the content is not valid Unicode")
         if self._quarantine.refuses(content):
             return Quarantined("the guard process died each time it judged this content")
-        if self.queue_length >= self._spec.max_queue:
+        key = asker()
+        if not self._has_room(key):
             return EngineOverloaded(f"{self._spec.max_queue} calls are waiting for the guard")
-        if not self.ready and (refusal := await self._await_readiness(deadline)) is not None:
+        if not self.ready and (refusal := await self._await_readiness(key, deadline)) is not None:
             return refusal
-        job = Job(next(self._job_ids), passages, policies, deadline, content, asker(), is_canary)
+        job = Job(next(self._job_ids), passages, policies, deadline, content, key, is_canary)
         self._waiting.put(job)
         self._wake.set()
         return job
 
-    async def _await_readiness(self, deadline: float) -> EngineError | None:
-        self._n_callers_waiting_for_readiness += 1
+    def _has_room(self, key: str) -> bool:
+        """Whether a call may wait. In a full queue only a key that has less than its share gets one more in.
+
+        So who came later has its share besides what is there already. Of n keys the i-th to come holds at most the i-th part
+        of ``max_queue`` (and one) that way: all together ``max_queue * (1 + 1/2 + ... + 1/n)``.
+        """
+        if self.queue_length < self._spec.max_queue:
+            return True
+        held = Counter(job.key for job in self._running.values()) + self._waiting.by_key() + self._waiting_for_readiness
+        return held[key] < self._spec.max_queue / len(held.keys() | {key})
+
+    async def _await_readiness(self, key: str, deadline: float) -> EngineError | None:
+        self._waiting_for_readiness[key] += 1
         try:
             ready = await self.wait_ready(min(deadline - time.monotonic(), self._timings.readiness_wait_s))
         finally:
-            self._n_callers_waiting_for_readiness -= 1
+            self._waiting_for_readiness[key] -= 1
         if ready:
             return None
         if time.monotonic() >= deadline:

@@ -1,4 +1,4 @@
-"""Calls that wait for a guard process, oldest first. Does no I/O and knows no process.
+"""Calls that wait for a guard process: whoever asks takes turns. Does no I/O and knows no process.
 
 Nothing useless leaves this queue: what is past its deadline, was given up by its caller, or has meanwhile been put into
 quarantine is answered here and never reaches the process.
@@ -7,8 +7,9 @@ quarantine is answered here and never reaches the process.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from models import wire
@@ -59,7 +60,7 @@ class Job:
 
 
 class JobQueue:
-    """First in, first out. Its bound is the caller's business: `len`.
+    """Of one key first in, first out; among keys, who had a turn longest ago. Its bound is the caller's business: `len`.
 
     A job that is to be judged alone (`Quarantine.suspects`) is given out when nothing else runs, and holds the others back.
     """
@@ -68,9 +69,16 @@ class JobQueue:
         self._quarantine = quarantine
         self._clock = clock
         self._jobs: deque[Job] = deque()
+        self._turns = itertools.count(1)
+        self._last_turn: dict[str, int] = {}
+        """By key, of which there are as many as routes."""
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def by_key(self) -> Counter[str]:
+        """How many jobs of whom wait."""
+        return Counter(job.key for job in self._jobs)
 
     def put(self, job: Job) -> None:
         """Let a job wait."""
@@ -81,16 +89,16 @@ class JobQueue:
         self._jobs.extendleft(reversed(jobs))
 
     def next(self, n_running: int = 0) -> Job | None:
-        """Take out the oldest job that is worth doing; answer those that are not.
+        """Take out the next job that is worth doing; answer those that are not.
 
         Args:
             n_running: Jobs that were taken out and are not over.
         """
         while self._jobs:
-            job = self._jobs[0]
+            job = self._first()
             if n_running and self._quarantine.suspects(job.content) and not job.answer.done():
                 return None
-            self._jobs.popleft()
+            self._jobs.remove(job)
             if job.answer.done():
                 continue
             if self._clock() >= job.deadline:
@@ -98,8 +106,16 @@ class JobQueue:
             elif self._quarantine.refuses(job.content):
                 job.fail(Quarantined("the guard process died each time it judged this content"))
             else:
+                self._last_turn[job.key] = next(self._turns)
                 return job
         return None
+
+    def _first(self) -> Job:
+        """The oldest job of the key whose turn it is."""
+        oldest: dict[str, Job] = {}
+        for job in self._jobs:
+            oldest.setdefault(job.key, job)
+        return min(oldest.values(), key=lambda job: self._last_turn.get(job.key, 0))
 
     def remove(self, job: Job) -> None:
         """The caller has gone; nothing happens where the job does not wait any more."""

@@ -19,12 +19,12 @@ from typing import Protocol
 
 from models.attention import DEFAULT_ATTENTION, Attention
 from models.commands import Batch, Branch, Cut, Open, Row, Shape, Want
-from models.errors import ModelLoadError
+from models.errors import EngineError, ModelLoadError
 from models.labels import Float32Array
 from models.llama.context import Context, Part
 from models.llama.library import has_gpu
 from models.llama.model import Model
-from models.prefix_store import PrefixStore
+from models.prefix_store import PrefixStore, complain
 
 DEFAULT_BATCH_TOKENS = 512
 
@@ -261,11 +261,17 @@ class _KeptPrefixes:
         return 0
 
     def save(self, lane: int, context: Context, sequence: int) -> None:
-        """Keep a lane's prefix, if this is the moment at which its sequence holds just that."""
+        """Keep a lane's prefix, if this is the moment at which its sequence holds just that.
+
+        It is computed already: if it cannot be kept, that is said, and nothing else comes of it.
+        """
         prefix = self._unsaved.get(lane)
         if self._store is not None and prefix is not None and context.length(sequence) == len(prefix):
-            self._store.save(prefix, context.save(sequence))
             del self._unsaved[lane]
+            try:
+                self._store.save(prefix, context.save(sequence))
+            except (EngineError, MemoryError) as error:
+                complain(f"cannot keep a prefix: {str(error) or 'no memory'}")
 
 
 def _decode(context: Context, rows: Sequence[tuple[int, Row]], stop: Callable[[], bool]) -> list[Float32Array]:

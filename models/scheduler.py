@@ -101,7 +101,7 @@ class Scheduler(Generic[V]):
 
     Args:
         shape: The layout.
-        max_jobs: Most jobs at once; one more is `EngineOverloaded`.
+        max_jobs: Most jobs at once; one more is `EngineOverloaded`, whoever asks. `models.host` sends no more, and is fair.
         is_enough: Asked now and then whether a trace should end here.
     """
 

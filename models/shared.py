@@ -39,5 +39,8 @@ class _Share(EngineWrapper[Engine]):
 
 
 def share(engines: Mapping[str, Engine], name: str) -> dict[str, Engine]:
-    """The same guards, asked in somebody's name, e.g. a route's: the flood of one route does not starve another."""
+    """The same guards, asked in somebody's name, e.g. a route's: the flood of one route does not starve another.
+
+    Each has its share of a guard's time, and of its queue: ``max_queue`` divided by those who ask.
+    """
     return {guard: _Share(engine, name) for guard, engine in engines.items()}

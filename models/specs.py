@@ -44,7 +44,7 @@ class LocalSpec:
     timeout_s: float = 30.0
     """Longest time for one call of `Engine.judge`; the request's own deadline may be sooner."""
     max_queue: int = 256
-    """Calls that may wait; one more is `EngineOverloaded`."""
+    """Calls that may wait; one more is `EngineOverloaded`, unless who asks has less than its share (`models.shared`)."""
     n_at_once: int = 1
     """Calls that the process takes at once; only ``llama`` judges them together."""
     layout: str = "auto"

@@ -170,7 +170,8 @@ class EncoderGuard(Section):
     timeout_s: Seconds = 30
     """Longest time for judging one content."""
     max_queue: Annotated[int, Field(ge=1)] = 256
-    """Contents that may wait; one more cannot be judged and takes ``on_error``."""
+    """Contents that may wait; one more cannot be judged and takes ``on_error``, unless its route has less than its share of
+    them: the number divided by the routes that ask."""
     max_content_tokens: Annotated[int, Field(ge=64)] = 131072
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -246,8 +247,9 @@ class LlamaGuard(Section):
     timeout_s: Seconds = 60
     """Longest time for judging one content."""
     max_queue: Annotated[int, Field(ge=1)] = 256
-    """Contents that may wait; one more cannot be judged and takes ``on_error``, and so does at once one that cannot be judged
-    within the time it has, by the speed measured so far."""
+    """Contents that may wait; one more cannot be judged and takes ``on_error``, unless its route has less than its share of
+    them: the number divided by the routes that ask. So does at once one that cannot be judged within the time it has, by the
+    speed measured so far."""
     max_content_tokens: Annotated[int, Field(ge=64)] = 32768
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None

@@ -80,6 +80,11 @@ async def judge(engine: LocalEngine, text: str, timeout_s: float = 10.0) -> list
     return await engine.judge([Passage("user", text)], POLICIES, deadline=time.monotonic() + timeout_s)
 
 
+async def judge_for(engine: LocalEngine, key: str, text: str) -> list[Score | EngineError]:
+    guard = share({"guard": engine}, key)["guard"]
+    return await guard.judge([Passage("user", text)], POLICIES, deadline=time.monotonic() + 60)
+
+
 def values(entries: list[Score | EngineError]) -> list[float]:
     return [entry.value for entry in entries if isinstance(entry, Score)]
 
@@ -358,6 +363,65 @@ async def test_what_waits_in_the_process_counts_as_queued(start: Start) -> None:
         assert kinds(await judge(engine, "one too many")) == {EngineOverloaded}
         for call in calls:
             call.cancel()
+
+
+async def test_who_fills_the_queue_is_refused_and_nobody_else(start: Start) -> None:
+    engine = await start("crowd", n_at_once=3, max_queue=2)  # all that may wait does so in the process
+    async with asyncio.TaskGroup() as group:
+        flood = []
+        for number in range(3):
+            flood.append(group.create_task(judge_for(engine, "flood", "sleep 60")))
+            await until(lambda n=number: engine.n_in_process == n + 1)  # type: ignore[misc]
+        assert kinds(await judge_for(engine, "flood", "one too many")) == {EngineOverloaded}
+        calm = group.create_task(judge_for(engine, "calm", "sleep 0"))
+        await until(lambda: engine.queue_length == 3)
+        assert kinds(await judge_for(engine, "calm", "more than its share")) == {EngineOverloaded}
+        assert kinds(await judge_for(engine, "flood", "one too many")) == {EngineOverloaded}
+        other = group.create_task(judge_for(engine, "other", "sleep 0"))
+        await until(lambda: engine.queue_length == 4)
+        assert engine.n_in_process == 3  # so the bound of its scheduler is never met
+        flood.pop().cancel()
+        assert kinds(await calm) == kinds(await other) == {Score}
+        for call in flood:
+            call.cancel()
+
+
+async def test_whoever_asks_takes_turns(start: Start) -> None:
+    engine = await start()
+    order: list[str] = []
+
+    async def one(key: str, text: str) -> None:
+        assert kinds(await judge_for(engine, key, text)) == {Score}
+        order.append(text)
+
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(judge_for(engine, "flood", "sleep 60"))
+        await until(lambda: engine.n_in_process == 1)
+        for text in ("f1", "f2", "f3", "f4"):
+            group.create_task(one("flood", text))
+        for text in ("c1", "c2"):
+            group.create_task(one("calm", text))
+        await until(lambda: engine.queue_length == 6)
+        running.cancel()
+    assert order == ["c1", "f1", "c2", "f2", "f3", "f4"]
+
+
+async def test_however_many_ask_the_queue_is_bounded(start: Start) -> None:
+    engine = await start("slow 30", wait=False, max_queue=12, timings=Timings(readiness_wait_s=60))
+    admitted = []
+    async with asyncio.TaskGroup() as group:
+        for key in "abcd":
+            before = engine.queue_length
+            calls = [group.create_task(judge_for(engine, key, "hi")) for _ in range(20)]
+            await asyncio.sleep(0)
+            admitted.append(engine.queue_length - before)
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            for call in calls:
+                assert not call.done() or kinds(call.result()) == {EngineOverloaded}
+        for key in "abcd":
+            assert kinds(await judge_for(engine, key, "hi")) == {EngineOverloaded}
+        await engine.close()
+    assert admitted == [12, 6, 4, 3]
 
 
 async def test_a_caller_that_leaves_a_crowd_stops_its_own_work_only(start: Start) -> None:

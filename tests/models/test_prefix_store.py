@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,53 @@ def test_a_disk_that_cannot_be_written_is_said_and_no_more(
     (tmp_path / "kept").rmdir()
     store.save(TOKENS, STATE)
     assert "cannot keep" in capsys.readouterr().err
+
+
+@pytest.fixture
+def nothing_can_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a folder that became read-only; root, as whom tests may run, could remove all the same."""
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+
+@pytest.mark.usefixtures("nothing_can_be_removed")
+def test_a_damaged_file_that_cannot_be_removed_is_nothing(store: PrefixStore, tmp_path: Path) -> None:
+    store.save(TOKENS, STATE)
+    only_file(tmp_path).write_bytes(b"garbage")
+    assert store.load(TOKENS) is None
+    store.forget(TOKENS)
+    assert only_file(tmp_path).exists()
+
+
+@pytest.mark.usefixtures("nothing_can_be_removed")
+def test_old_files_that_cannot_be_removed_keep_nothing_from_being_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = PrefixStore(tmp_path / "kept", "model", max_files=1)
+    for number in (1, 2):
+        store.save([number], STATE)
+    assert [store.load([number]) for number in (1, 2)] == [STATE, STATE]
+    assert capsys.readouterr().err == ""
+
+
+def unfinished(folder: Path, name: str, age_s: float) -> Path:
+    path = folder / name
+    path.write_bytes(b"half a st")
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_what_killed_saves_left_is_removed_and_what_is_being_saved_is_not(store: PrefixStore, tmp_path: Path) -> None:
+    old, new = (unfinished(tmp_path / "kept", name, age) for name, age in (("a.tmp", 3700), ("b.tmp", 3500)))
+    store.save(TOKENS, STATE)
+    assert (old.exists(), new.exists()) == (False, True)
+    old = unfinished(tmp_path / "kept", "c.tmp", 3700)
+    restarted = PrefixStore(tmp_path / "kept", "model a")
+    assert (old.exists(), new.exists()) == (False, True)
+    assert restarted.load(TOKENS) == STATE
 
 
 def test_a_folder_that_others_may_write_into_is_refused(tmp_path: Path) -> None:

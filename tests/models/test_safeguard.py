@@ -30,6 +30,8 @@ from models.errors import (
 from models.judge import Stop
 from models.labels import Float32Array
 from models.llama.arrays import Int32Array
+from models.llama.context import Context
+from models.llama.errors import DecodeFailed
 from models.odds import sigmoid
 from models.prefix_store import PrefixStore
 from models.safeguard import _TOKENISE_S, TRACE_BUDGET, SafeguardJudge
@@ -375,11 +377,15 @@ def test_a_small_call_of_another_key_is_judged_while_hostile_ones_are_still_toke
     assert all(isinstance(entries[0], Score) for entries in answers.values())
 
 
-def test_among_the_calls_of_a_key_it_is_first_come_first_served(judge: SafeguardJudge, pieces: Pieces) -> None:
+def test_a_small_call_does_not_wait_for_a_hostile_one_of_its_own_key_either(
+    judge: SafeguardJudge, pieces: Pieces
+) -> None:
     judge.submit(1, user(HOSTILE), [FRUIT], later(), "hostile")
     judge.submit(2, user("We ate a plum."), [FRUIT], later(), "hostile")
-    answered(judge, 1, 2)
-    assert pieces.seen[-1] == "We ate a plum."
+    answers = answered(judge, 2)
+    assert isinstance(answers[2][0], Score)
+    assert 1 not in answers
+    answered(judge, 1)
 
 
 def test_a_call_that_is_cancelled_while_it_is_tokenised_is_answered_and_left(
@@ -388,13 +394,13 @@ def test_a_call_that_is_cancelled_while_it_is_tokenised_is_answered_and_left(
     gone = False
     judge.submit(1, user(HOSTILE), [FRUIT], Stop(time.monotonic() + 60, lambda: gone), "hostile")
     judge.submit(2, user("We ate a plum."), [FRUIT], later(), "hostile")
-    assert judge.step() == []
+    judge.step()
     n_pieces = len(pieces)
     gone = True
-    answers = answered(judge, 1, 2)
+    answers = answered(judge, 1)
     assert isinstance(answers[1][0], EngineTimeout)
-    assert isinstance(answers[2][0], Score)
-    assert pieces.seen[n_pieces:] == ["We ate a plum."]
+    assert len(pieces) == n_pieces
+    assert not judge.busy or isinstance(answered(judge, 2)[2][0], Score)
 
 
 def test_too_much_content_is_an_error_as_soon_as_that_is_known(judge: SafeguardJudge, pieces: Pieces) -> None:
@@ -453,6 +459,24 @@ def test_a_state_that_llama_cpp_does_not_take_is_read_again(tmp_path: Path, monk
     with monkeypatch.context() as patched:
         patched.setattr(PrefixStore, "load", lambda self, tokens: (load_state(self, tokens) or b"")[:-50])
         assert with_cache(tmp_path / "kept") == (first, len(SIX))
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    "error", [DecodeFailed("llama.cpp cannot save"), MemoryError()], ids=lambda e: type(e).__name__
+)
+def test_a_policy_that_cannot_be_kept_is_judged_by_all_the_same(
+    tmp_path: Path, layout: str, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(context: Context, sequence: int) -> bytes:
+        raise error
+
+    right, _ = with_cache(tmp_path / "right", layout)
+    with monkeypatch.context() as patched:
+        patched.setattr(Context, "save", fail)
+        assert with_cache(tmp_path / "kept", layout) == (right, len(SIX))
+    assert capsys.readouterr().err.count("cannot keep a prefix") == len(SIX)
+    assert with_cache(tmp_path / "kept", layout) == (right, len(SIX))  # nothing was kept
 
 
 # How attention is computed

@@ -21,6 +21,10 @@ from tests.proxy.configs import complaint, load
 
 HEAD: Mapping[str, Any] = {
     "upstreams": {"default": {"base_url": "demo"}, "other": {"base_url": "demo"}},
+    "guards": {
+        "embedded": {"engine": "encoder"},
+        "last": {"engine": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "last"},
+    },
     "policies": {
         "a": {"text": "About a."},
         "b": {"text": "About b."},
@@ -268,7 +272,7 @@ def _rule(draw: st.DrawFn) -> dict[str, Any]:
     rule: dict[str, Any] = {
         "policy": draw(st.sampled_from(["a", "b"])),
         "mode": draw(st.sampled_from(["enforce", "enforce", "shadow", "off"])),
-        "guard": draw(st.sampled_from(["embedded", ["embedded", "embedded"]])),
+        "guard": draw(st.sampled_from(["embedded", ["embedded", "last"]])),
     }
     rule |= {key: t for key in ("flag", "rewrite", "refuse") if (t := draw(_MAYBE)) is not None}
     if not rule.keys() & {"flag", "rewrite", "refuse"}:
