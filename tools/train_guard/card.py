@@ -117,7 +117,8 @@ def card(
             f"Benign chat refused {percent(valid['chat_refused'])}, flagged {percent(valid['chat_flagged'])}; chat-style violations refused {percent(valid['violations_refused'])}, flagged {percent(valid['violations_flagged'])}.",
             f"`pair`: AUROC {valid['pair_auroc']:.3f}, AUPRC {valid['pair_auprc']:.3f}. By kind: topics {valid['pair_auroc_of']['topic']:.3f} and categories {valid['pair_auroc_of']['category']:.3f} (texts held out, policies in the trained wordings);",
             f"fine lines within {len(UNSEEN)} subjects on which no policy and no text was trained ({', '.join(UNSEEN)}; of the same generator) {valid['pair_auroc_of']['contrast']:.3f};",
-            f"short policies on {len(short_topics.VALIDATION)} everyday subjects that were not trained on, beside texts on their siblings {valid['pair_auroc_of']['short']:.3f}.", "",
+            f"short policies on {len(short_topics.VALIDATION)} everyday subjects that were not trained on, beside texts on their siblings {valid['pair_auroc_of']['short']:.3f};",
+            f"praise, blame and mention of firms whose names were not trained on {valid['pair_auroc_of']['stance']:.3f}.", "",
             f"Escalated: as an earlier guard of a cascade it passes what it scores lower, so that {metadata['pass_recall']:.0%} of an output's violations go on to the next guard.", "",
             "| output | flag at | refuse at | passes below | AUROC | positives | flagged | refused | benign chat escalated |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for name in CONTENT_LABELS:
