@@ -275,7 +275,7 @@ def test_a_disk_that_is_full_half_way_names_the_file_and_the_same_command_goes_o
 
 
 def test_stopped_by_hand_it_says_how_to_go_on(shell: Screen, guard: ScriptedServer) -> None:
-    shell.write("in.jsonl", *rows(300))
+    shell.write("in.jsonl", *rows(5000))
     process = shell.begin("in.jsonl", "-o", "out.jsonl")
     guard.wait_received(50, timeout_s=60)
     process.send_signal(signal.SIGINT)
@@ -283,7 +283,7 @@ def test_stopped_by_hand_it_says_how_to_go_on(shell: Screen, guard: ScriptedServ
     assert process.returncode == 130
     assert b"Traceback" not in err
     n = len(shell.records())
-    assert err.decode() == f"stopped ({n} of 300 rows are written; the same command goes on)\n"
+    assert err.decode() == f"stopped ({n} of 5000 rows are written; the same command goes on)\n"
 
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="models/weights/embedded.gguf is not here")
