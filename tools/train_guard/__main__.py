@@ -18,10 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_SECOND = (
-    *("--name", "pair", "--pairs-only", "--minutes", "63", "--epochs", "6", "--rate", "1.4e-4", "--head-rate", "4e-4"),
-    *("--seed", "51"),
-)
+_SECOND = ["--name", "pair", "--pairs-only", "--epochs", "6", "--rate", "1.4e-4", "--head-rate", "4e-4", "--seed", "51"]
 """How the second file is trained."""
 
 
@@ -45,6 +42,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", default="45", help="longest time of the first training run")
+    parser.add_argument("--pair-minutes", default="63", help="longest time of the second one")
     parser.add_argument("--before", help="folder with an earlier version, measured in the same run")
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
     args = parser.parse_args()
@@ -52,7 +50,7 @@ def main() -> None:
     steps = (
         ("data", "--data", args.data, "--extra", args.extra, "--out", work),
         ("train", "--work", work, "--minutes", args.minutes),
-        ("train", "--work", work, "--start", f"{work}/guard.pt", *_SECOND),
+        ("train", "--work", work, "--start", f"{work}/guard.pt", "--minutes", args.pair_minutes, *_SECOND),
         ("export", "--work", work),
         ("evaluate", "--work", work, "--kind", args.kind),
     )
