@@ -280,7 +280,7 @@ def test_stopped_by_hand_it_says_how_to_go_on(shell: Screen, guard: ScriptedServ
     guard.wait_received(50, timeout_s=60)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, err.decode()
     assert b"Traceback" not in err
     n = len(shell.records())
     assert err.decode() == f"stopped ({n} of 5000 rows are written; the same command goes on)\n"
