@@ -31,10 +31,11 @@ _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe2
 _ANY_INVISIBLE = re.compile(f"[{_INVISIBLE}]+")
 _BLANK_LOOKING = "\u115f\u1160\u2800\u3164\uffa0"
 """Of these, the ones that have the width of a letter: they stand between words as often as within one."""
-_CHAIN = re.compile(f"[{_LETTERS}]+(?:[{_BLANK_LOOKING}]+[{_LETTERS}]+)+")
+_CHAIN = re.compile(f"(?<![{_LETTERS}])[{_LETTERS}]+(?:[{_BLANK_LOOKING}]+[{_LETTERS}]+)+")
 _BROKEN_UP = re.compile(f"[{_LETTERS}][{_INVISIBLE}]+[{_LETTERS}]")
 _CARRIED = re.compile("[\U000e0020-\U000e007e]|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}|\u202e")
-_FLAGS = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f")
+_TAGS = ("".join(chr(0xE0000 + ord(letter)) for letter in name) for name in ("gbeng", "gbsct", "gbwls"))
+_FLAGS = re.compile(f"\U0001f3f4(?:{'|'.join(_TAGS)})\U000e007f")
 """England, Scotland, Wales: the one honest use of tag characters."""
 _MIXED = re.compile(f"[A-Za-z][{_FOREIGN}]|[{_FOREIGN}][A-Za-z]")
 _FOREIGN_WORD = re.compile(f"[{_FOREIGN}]{{3}}")

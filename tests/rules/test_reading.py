@@ -87,3 +87,18 @@ def test_a_disguise_below_an_encoding_is_taken_off_too() -> None:
 def test_a_reading_is_bounded_by_its_text(text: str) -> None:
     reading = plain_reading(text)
     assert reading is None or len(reading) <= 20 * len(text)
+
+
+def test_a_long_run_beside_one_invisible_character_takes_linear_time() -> None:
+    text = "o\u200bk " + "7f" * 500_000  # quadratic, it would take hours
+    assert plain_reading(text) == text.replace("\u200b", "")
+
+
+def test_what_looks_like_the_flag_of_a_country_is_one_of_three() -> None:
+    def tags(letters: str) -> str:
+        return "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in letters) + "\U000e007f"
+
+    assert plain_reading(f"We won! {tags('gbsct')}") is None
+    hidden = plain_reading("Well: " + tags("howtop") + tags("eelaza"))
+    assert hidden is not None
+    assert "howtopeelaza" in hidden
