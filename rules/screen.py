@@ -254,7 +254,7 @@ def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
     if score.unjudged is None:
         return verdict
     failed = Verdict(rule, error=score.unjudged, model=engine.model, calibrated=False)
-    return verdict if verdict.action > failed.action else failed
+    return verdict if verdict.refuses or verdict.action > failed.action else failed
 
 
 def _earlier(guard: str, verdict: Verdict, said: Score | EngineError) -> Earlier:

@@ -254,7 +254,7 @@ async def test_an_earlier_guard_passes_below_its_limit_only(
 @pytest.mark.parametrize(
     ("score", "on_error", "error", "action"),
     [
-        (0.95, OnError.REFUSE, "no_verdict", Action.REFUSE),
+        (0.95, OnError.REFUSE, None, Action.REFUSE),
         (0.55, OnError.REFUSE, "no_verdict", Action.REFUSE),
         (0.95, OnError.FLAG, None, Action.REFUSE),
         (0.55, OnError.FLAG, "no_verdict", Action.FLAG),
