@@ -1,4 +1,7 @@
-"""How log lines look: readable on a terminal, JSON otherwise. Tracebacks never show local variables: they hold keys."""
+"""How log lines look: readable on a terminal, JSON otherwise.
+
+Tracebacks show neither local variables, which hold keys, nor the words of errors, which quote contents.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import os
 import select
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +31,7 @@ LOOP_ERROR_EVERY_S = 10.0
 a second."""
 
 
+_MOST_ERRORS = 8
 STALL_S = 1.0
 """How long a reader of the log may keep everything waiting, once; then lines are lost until it reads again."""
 
@@ -131,6 +136,20 @@ def _place(error: BaseException | None) -> str:
     return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
 
 
+def _frames(error: BaseException | None) -> str:
+    """Where an error came from, and those that it followed on. Without their messages, which may quote a content."""
+    parts: list[str] = []
+    while error is not None and len(parts) < _MOST_ERRORS:
+        parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+        parts += [_frames(one) for one in getattr(error, "exceptions", ())]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nfollowing on\n\n".join(parts)
+
+
+def _write_frames(file: TextIO, exc_info: Any) -> None:
+    file.write("\n" + _frames(exc_info[1]))
+
+
 def configure_logs(*, level: str = "info") -> None:
     """Set up structlog once, for the whole process; lines go to standard error.
 
@@ -141,7 +160,7 @@ def configure_logs(*, level: str = "info") -> None:
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        structlog.dev.ConsoleRenderer(exception_formatter=_write_frames),
     ]
     structlog.configure(
         processors=processors if terminal else [_json_line],
@@ -159,8 +178,8 @@ def _json_line(logger: WrappedLogger, level: str, entry: EventDict) -> bytes:
     """One line as JSON, in one step: structlog's own processors for it take as long as judging a stage."""
     entry["level"] = level
     entry["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    if "exc_info" in entry:
-        entry = structlog.processors.format_exc_info(logger, level, entry)
+    if entry.pop("exc_info", None):
+        entry["exception"] = _frames(sys.exc_info()[1])
     try:
         return orjson.dumps(entry, default=repr)
     except TypeError:  # an unpaired surrogate or a huge number; a line must never be lost to one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import json
 import os
 import sys
@@ -112,3 +113,25 @@ async def test_an_error_of_the_loop_is_one_short_line_without_what_it_was_about(
     assert (line["what"], line["error"]) == ("Exception in", "RuntimeError")
     assert line["at"].startswith("test_logs.py:")
     assert SECRET not in str(lines)
+
+
+def test_a_traceback_says_where_and_of_what_type_but_not_what_the_error_says() -> None:
+    def inner() -> None:
+        raise KeyError(SECRET)
+
+    def outer() -> None:
+        try:
+            inner()
+        except KeyError as error:
+            raise ExceptionGroup(SECRET, [ValueError(SECRET)]) from error
+
+    line, shown = b"", io.StringIO()
+    try:
+        outer()
+    except ExceptionGroup:
+        line = logs._json_line(None, "error", {"event": "broke", "exc_info": True})
+        logs._write_frames(shown, sys.exc_info())
+    for text in (json.loads(line)["exception"], shown.getvalue()):
+        assert SECRET not in text
+        for word in ("ExceptionGroup", "ValueError", "KeyError", "in inner", "in outer"):
+            assert word in text
