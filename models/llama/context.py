@@ -175,7 +175,7 @@ class Context(Handle):
 
         Args:
             parts: At least one; no sequence twice, at most `n_batch` tokens.
-            stop: Asked all the time; true ends the work.
+            stop: Asked all the time, of a cache that is not unified only before the call; true ends the work.
 
         Returns:
             The logits of the parts that want them, in order, each of shape ``(n_vocab,)``; llama.cpp's own memory, valid until
@@ -197,6 +197,12 @@ class Context(Handle):
             raise ContextFull("a sequence would grow longer than the KV cache")
         if n_tokens > self.n_free:
             raise ContextFull(f"{n_tokens} tokens do not fit into the KV cache")
+        if not self._unified:
+            # An abort leaves streams with each other's place to write to (llama_kv_cache::prepare restores the heads of streams
+            # by their place in the batch): they would write over what stands in them.
+            if stop():
+                raise DecodeStopped("the deadline passed before the model began to read")
+            stop = never
         ends = list(itertools.accumulate(len(part.tokens) for part in parts))
         wanted = [end - 1 for part, end in zip(parts, ends, strict=True) if part.want_logits]
         self._wanted[wanted] = 1

@@ -127,6 +127,24 @@ def test_a_stop_is_asked_in_the_middle_of_a_batch(context: Context) -> None:
     assert n_asked > 10
 
 
+def test_streams_are_not_stopped_in_the_middle_of_a_batch(model: Model) -> None:
+    """After an abort llama.cpp writes a stream's tokens where another stream's place was: over what stands there."""
+    streams = Context(model, n_cells=3 * 1024, n_sequences=3, n_threads=1, unified=False)
+    try:
+        for sequence in range(3):
+            streams.decode([7] * 200, sequence, want_logits=False)
+        parts = [Part(0, [8] * 300, True), Part(2, [8] * 60, True)]
+        with pytest.raises(DecodeStopped):
+            streams.decode_together(parts, after(0))
+        assert [streams.length(sequence) for sequence in range(3)] == [200] * 3
+        assert len(streams.decode_together(parts, after(1))) == 2
+        for _ in range(120):
+            streams.decode([9], 2, want_logits=True)
+        streams.cut(2, 200)
+    finally:
+        streams.close()
+
+
 def test_sequences_that_are_decoded_together_do_not_see_each_other(context: Context, vocabulary: Vocabulary) -> None:
     texts = [prompt(vocabulary, text)[-30:] for text in ("A pear and a plum", "The tram was late today")]
     alone = [read(context, tokens, sequence) for sequence, tokens in enumerate(texts)]
