@@ -162,7 +162,7 @@ def find(
 def calibrated(score: Score, fitted: Calibration | None, model: str, second: Evidence | None = None) -> Score:
     """A score as a probability: by the map, or by the guard's prior, or as it is.
 
-    What was cut short for want of time stays as it is: maps and prior go by what a whole trace says.
+    A trace that was cut short for want of time is not mapped: maps go by what a whole one says.
 
     ``pass_below`` is of the same scale as the value: what the guard says of its own holds for nothing that was mapped.
 
@@ -172,9 +172,9 @@ def calibrated(score: Score, fitted: Calibration | None, model: str, second: Evi
         model: The guard's model; its name tells the family.
         second: The second opinion, for a map that weighs one.
     """
-    if score.evidence is None or score.evidence.cut:
+    if score.evidence is None:
         return score
-    if fitted is not None:
+    if fitted is not None and not score.evidence.cut:
         try:
             value = fitted.probability(score.evidence, second)
             limit = None if fitted.pass_below is None else fitted.pass_below.score

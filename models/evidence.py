@@ -41,7 +41,8 @@ class Evidence:
         runaway: The trace is over-long or goes round in circles. With a verdict: one that is worth little.
         n_drift_words: How often the trace speaks of OpenAI's policy, of refusing or complying.
         names_label: Whether the trace names one of the labels that it was to choose from.
-        cut: Whether time ran out before the trace was over: neither its length nor its end says what it would have said.
+        cut: Whether time ran out before the trace was over: it would have been longer, and its end does not say what it would
+            have said.
 
     Raises:
         ValueError: A number is negative or not finite.

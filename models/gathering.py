@@ -68,8 +68,7 @@ class Finding:
     @property
     def counts(self) -> float:
         """The same as it will count where no map was fitted (`models.calibrated`)."""
-        has_length = self.tier is Tier.REASONED and self.evidence.n_chars and not self.evidence.cut
-        return prior_score(self.evidence) if has_length else self.said
+        return prior_score(self.evidence) if self.tier is Tier.REASONED and self.evidence.n_chars else self.said
 
 
 class Part:

@@ -140,14 +140,17 @@ def length_score(violates: bool, n_chars: int) -> float:
 
 
 def prior_score(evidence: Evidence) -> float:
-    """The length score, or what the logit says where that is in more doubt about the verdict."""
+    """The length score, or what the logit says where that is in more doubt about the verdict.
+
+    A trace that was cut short would have been longer: it makes doubt of an acquittal, but none of a violation.
+    """
     by_length = length_score(evidence.leans_to_violation, evidence.n_chars)
     if evidence.logit is None:
         return by_length
     said = sigmoid(evidence.logit)
     if evidence.leans_to_violation:
-        return min(by_length, max(said, 0.5))
-    return max(by_length, min(said, 0.5))
+        return said if evidence.cut else min(by_length, max(said, 0.5))
+    return max(by_length, said if evidence.cut else min(said, 0.5))
 
 
 def goes_in_circles(trace: str) -> bool:

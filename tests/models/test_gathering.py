@@ -54,4 +54,9 @@ def test_a_window_without_verdict_is_told_of(failed_last: bool) -> None:
 def test_a_trace_that_was_cut_gets_no_credit_for_being_short() -> None:
     cut = Finding.read(-9.0, SHORT, 6, cut=True)
     assert cut.evidence.cut
-    assert cut.counts == cut.said
+    whole = Finding.read(-9.0, SHORT, 6, cut=False)
+    assert (
+        cut.counts == whole.counts >= cut.said
+    )  # it would have been longer: as much doubt as its length so far, at least
+    found = Finding.read(9.0, SHORT, 6, cut=True)
+    assert found.counts == found.said
