@@ -6,6 +6,7 @@ call after the other (`models.encoder`); `OneAtATime` makes it steppable.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,6 +29,11 @@ class Stop:
     def __call__(self) -> bool:
         """Whether to stop now."""
         return time.monotonic() >= self.deadline or self.cancelled()
+
+
+def never_due() -> float:
+    """Nobody else is waiting."""
+    return math.inf
 
 
 class LocalJudge(Protocol):
@@ -89,8 +95,11 @@ class SteppedJudge(Protocol):
         """
         ...
 
-    def step(self) -> list[tuple[int, list[Score | EngineError]]]:
+    def step(self, due: Callable[[], float] = never_due) -> list[tuple[int, list[Score | EngineError]]]:
         """Work for a moment; no longer than half a second beyond the earliest deadline, where the model allows it.
+
+        Args:
+            due: The earliest deadline of calls that were not submitted yet; cheap enough to be asked while it computes.
 
         Returns:
             Calls that are over: the number, and one entry per policy.
@@ -130,8 +139,8 @@ class OneAtATime:
         """See `SteppedJudge.submit`."""
         self._calls.append((job_id, passages, policies, stop))
 
-    def step(self) -> list[tuple[int, list[Score | EngineError]]]:
-        """See `SteppedJudge.step`."""
+    def step(self, due: Callable[[], float] = never_due) -> list[tuple[int, list[Score | EngineError]]]:
+        """See `SteppedJudge.step`; ``due`` changes nothing: a call is over by its own deadline."""
         job_id, passages, policies, stop = self._calls.popleft()
         entries: list[Score | EngineError]
         try:

@@ -31,6 +31,8 @@ class Job:
         self.key = key
         self.deadline = deadline
         self.runs: list[Run] = []
+        self.pays: frozenset[Hashable] = frozenset()
+        """Policies whose reading is in its estimate."""
         self.n_reading = 0
         """Tokens that are left to be read …"""
         self.n_thinking = 0.0

@@ -34,7 +34,7 @@ from models.engine import Effort, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
 from models.evidence import Kind
 from models.gathering import Call, Finding, Part, Window
-from models.judge import Stop
+from models.judge import Stop, never_due
 from models.labels import Float32Array, NoLabel, read_margin
 from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
 from models.llama.errors import DecodeStopped
@@ -215,25 +215,22 @@ class SafeguardJudge:
         call = self._calls[job_id] = Call(policies, stop)
         self._arrived.add(Arrival(job_id, key, passages, call))
 
-    def step(self) -> list[Answer]:
-        """Take in what is new, give up what is too late, and compute one batch.
+    def step(self, due: Callable[[], float] = never_due) -> list[Answer]:
+        """Take in what is new and give up what is too late; if that left nobody to be told so, compute one batch.
 
         ``n_tokens`` of a score is the length of the trace (tier *reasoned*) or what was read of the content (*direct*).
         """
         self._take_in()
-        answers = self._give_up()
-        match self._scheduler.next(time.monotonic(), self._until()):
+        if answers := [*self._give_up(), *self._finished()]:
+            return answers  # nobody watches their deadlines any more: they must not wait for a batch
+        match self._scheduler.next(time.monotonic(), self._until(due)):
             case Open() as command:
                 self._open(command)
             case Batch() as batch:
-                self._compute(batch)
+                self._compute(batch, due)
             case None:
                 pass
-        for job_id, call in list(self._calls.items()):
-            if call.over:
-                answers.append((job_id, call.answer(EngineError("nothing was judged"))))
-                del self._calls[job_id]
-        return answers
+        return self._finished()
 
     def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
@@ -340,6 +337,13 @@ class SafeguardJudge:
             self._arrived.keep(self._calls)
         return [(job_id, call.answer(EngineTimeout("the deadline passed before the verdict"))) for job_id, call in late]
 
+    def _finished(self) -> list[Answer]:
+        """Answer calls whose policies all have their entries."""
+        over = [(job_id, call) for job_id, call in self._calls.items() if call.over]
+        for job_id, _ in over:
+            del self._calls[job_id]
+        return [(job_id, call.answer(EngineError("nothing was judged"))) for job_id, call in over]
+
     def _open(self, command: Open) -> None:
         try:
             n_read = self._layout.open(command)
@@ -348,10 +352,10 @@ class SafeguardJudge:
         else:
             self._scheduler.opened(command.lane, n_read)
 
-    def _compute(self, batch: Batch) -> None:
+    def _compute(self, batch: Batch, due: Callable[[], float]) -> None:
         began = time.perf_counter()
         try:
-            logits = self._layout.run(batch, self._stop_for(batch))
+            logits = self._layout.run(batch, self._stop_for(batch, due))
         except DecodeStopped:  # nothing was done; who is too late is answered next, the others go on
             self._scheduler.stopped(batch, time.perf_counter() - began)
             return
@@ -364,15 +368,15 @@ class SafeguardJudge:
         for verdict in verdicts:
             self._note(verdict)
 
-    def _until(self) -> float:
+    def _until(self, due: Callable[[], float]) -> float:
         """When somebody would have waited too long for being told that it is too late."""
-        return min((call.stop.deadline for call in self._calls.values()), default=math.inf) + _OVERTIME_S
+        return min(due(), *(call.stop.deadline for call in self._calls.values()), math.inf) + _OVERTIME_S
 
-    def _stop_for(self, batch: Batch) -> Callable[[], bool]:
+    def _stop_for(self, batch: Batch, due: Callable[[], float]) -> Callable[[], bool]:
         """Stops a batch that is for nobody any more, or makes somebody wait too long for being told that it is too late."""
         stops = [self._calls[job_id].stop for job_id in batch.jobs]
-        latest = self._until()
-        return lambda: time.monotonic() >= latest or all(stop() for stop in stops)
+        latest = self._until(due)
+        return lambda: time.monotonic() >= min(latest, due() + _OVERTIME_S) or all(stop() for stop in stops)
 
     def _read(self, row: Row, logits: Float32Array) -> float | int | EngineError | Says | Reading | None:
         """What the scheduler is to know of a row's logits; see `Scheduler.take`."""

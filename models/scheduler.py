@@ -151,7 +151,8 @@ class Scheduler(Generic[V]):
             return EngineOverloaded(f"{self._max_jobs} calls are waiting for the guard")
         job = Job(job_id, key, deadline)
         job.runs = [Run(job, index, reading) for index, reading in enumerate(readings)]
-        job.n_reading = self._n_prefix_tokens(readings)
+        unread = self._unread(readings)
+        job.pays, job.n_reading = frozenset(unread), sum(unread.values())
         for run in job.runs:
             self._expect(run)
         if self._jobs and (wait_s := self._estimate_s(job)) > deadline - now:
@@ -307,9 +308,11 @@ class Scheduler(Generic[V]):
         run.job.n_reading += len(reading.opening) - run.n_expected + len(reading.closing)
         run.job.n_thinking += min(reading.budget or math.inf, self._mean_trace)
 
-    def _n_prefix_tokens(self, readings: Iterable[Reading]) -> int:
-        known = {lane.policy for lane in self._lanes}
-        return sum({r.policy: len(r.prefix) for r in readings if r.policy not in known}.values())
+    def _unread(self, readings: Iterable[Reading]) -> dict[Hashable, int]:
+        """Tokens of policies that nobody has read yet and that are in no other job's estimate."""
+        paid = {policy for job in self._jobs.values() for policy in job.pays}
+        n_read = {lane.policy: lane.n_read for lane in sorted(self._lanes, key=lambda lane: lane.n_read)}
+        return {r.policy: len(r.prefix) - n_read.get(r.policy, 0) for r in readings if r.policy not in paid}
 
     def _estimate_s(self, job: Job) -> float:
         """Seconds until a new job would be done; 0 where nothing was measured.
@@ -396,6 +399,7 @@ class Scheduler(Generic[V]):
                 if len(chunk) > n_left or any(row.lane == lane.number for row in rows):
                     continue
                 row = Row(lane.number, 0, chunk, lane.n_read, Want.NOTHING)
+                jobs |= {other.job.job_id for other in lane.runs}
             elif n_row := _length_of_row(len(run.pending), room, least, max(0, min(n_left, in_time)), first=is_first):
                 tokens = run.pending[:n_row]
                 want = run.then if len(tokens) == len(run.pending) else Want.NOTHING

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import queue
 import resource
@@ -46,13 +47,19 @@ _NETWORK_EVENTS = frozenset(
 
 
 class Inbox:
-    """What the reader thread hands to the main thread: jobs in order, and which of them were called off."""
+    """What the reader thread hands to the main thread: jobs in order, and which of them were called off.
+
+    Attributes:
+        due: Earliest deadline of the jobs that are not taken.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._frames = wire.FrameReader()
         self._jobs: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
-        self._cancelled: set[int] = set()
+        self._is_cancelled: dict[int, bool] = {}
+        """By job that is not answered."""
+        self.due = math.inf
         self._lock = threading.Lock()
 
     def first(self) -> wire.Message:
@@ -77,27 +84,27 @@ class Inbox:
         except (EOFError, OSError, wire.WireError):
             os._exit(0)
 
-    def take(self, *, wait: bool, oldest: int | None) -> list[wire.Message]:
+    def take(self, *, wait: bool) -> list[wire.Message]:
         """Jobs that have come.
 
         Args:
             wait: Whether to wait until there is one.
-            oldest: The oldest job that is not answered; cancellations of older ones came too late.
         """
         jobs = [self._jobs.get()] if wait else []
-        with contextlib.suppress(queue.Empty):
+        with self._lock, contextlib.suppress(queue.Empty):
+            self.due = math.inf
             while True:
                 jobs.append(self._jobs.get_nowait())
-        if oldest is None and jobs:
-            oldest = min(job["id"] for job in jobs)
-        with self._lock:
-            if self._cancelled and oldest is not None:
-                self._cancelled = {job_id for job_id in self._cancelled if job_id >= oldest}
         return jobs
+
+    def answered(self, job_id: int) -> None:
+        """A job is over: if it is called off now, that is too late."""
+        with self._lock:
+            del self._is_cancelled[job_id]
 
     def is_cancelled(self, job_id: int) -> bool:
         """Whether the asker of a job has gone."""
-        return job_id in self._cancelled
+        return self._is_cancelled.get(job_id, False)
 
     def _receive(self) -> list[wire.Message]:
         data = self._sock.recv(_RECEIVE_BYTES)
@@ -108,10 +115,14 @@ class Inbox:
     def _sort(self, message: wire.Message) -> None:
         match message["type"]:
             case "job":
-                self._jobs.put(message)
+                with self._lock:
+                    self._is_cancelled[message["id"]] = False
+                    self.due = min(self.due, message["deadline"])
+                    self._jobs.put(message)
             case "cancel":
                 with self._lock:
-                    self._cancelled.add(message["id"])
+                    if message["id"] in self._is_cancelled:
+                        self._is_cancelled[message["id"]] = True
             case _:
                 raise wire.WireError("unknown type of message")
 
@@ -148,14 +159,14 @@ def _work(sock: socket.socket, judge: SteppedJudge, inbox: Inbox) -> NoReturn:
     n_policies: dict[int, int] = {}
     """By job that is not answered."""
     while True:
-        for job in inbox.take(wait=not judge.busy, oldest=min(n_policies, default=None)):
+        for job in inbox.take(wait=not judge.busy):
             job_id: int = job["id"]
             passages, wanted = policies.read_job(job)
             n_policies[job_id] = len(wanted)
             stop = Stop(job["deadline"], functools.partial(inbox.is_cancelled, job_id))
             judge.submit(job_id, passages, wanted, stop, job["key"])
         try:
-            answers = judge.step() if judge.busy else []
+            answers = judge.step(lambda: inbox.due) if judge.busy else []
         except Exception as error:
             # A mistake of ours, which leaves its books in doubt: end, and let the supervisor find out whose job did it. Named
             # by type and place: messages may quote.
@@ -164,6 +175,7 @@ def _work(sock: socket.socket, judge: SteppedJudge, inbox: Inbox) -> NoReturn:
             sys.stderr.flush()
             os._exit(5)
         for job_id, entries in answers:
+            inbox.answered(job_id)
             sock.sendall(_pack_answer(job_id, entries, n_policies.pop(job_id), judge.usage))
 
 

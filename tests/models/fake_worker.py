@@ -13,12 +13,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
-from models.judge import OneAtATime, SteppedJudge, Stop
+from models.judge import OneAtATime, SteppedJudge, Stop, never_due
 from models.specs import LocalSpec
 from models.usage import Usage
 from models.worker import run
@@ -126,7 +126,7 @@ class ScriptedCrowd:
         _, _, seconds = text.partition("sleep ")
         self._calls[job_id] = (time.monotonic() + float(seconds or 0), text, len(policies), stop, key)
 
-    def step(self) -> list[tuple[int, list[Score | EngineError]]]:
+    def step(self, due: Callable[[], float] = never_due) -> list[tuple[int, list[Score | EngineError]]]:
         time.sleep(0.005)
         answers: list[tuple[int, list[Score | EngineError]]] = []
         for job_id, (end, text, n_policies, stop, key) in list(self._calls.items()):

@@ -276,6 +276,31 @@ def test_calls_that_are_cancelled_or_late_leave_the_others_as_they_were(judge: S
     assert len(judge._scheduler) == 0
 
 
+def test_who_is_too_late_is_told_so_before_anything_else_is_computed(judge: SafeguardJudge) -> None:
+    scores(judge, TEXTS[0], FRUIT)
+    judge.submit(1, user(TEXTS[4] * 10), [FRUIT], Stop(time.monotonic()))
+    judge.submit(2, user(TEXTS[1]), [FRUIT], later())
+    judge.submit(3, user("a " * 100_000), [FRUIT], later())
+    before = judge.usage.n_tokens
+    answers = dict(judge.step())
+    assert isinstance(answers[1][0], EngineTimeout)
+    assert isinstance(answers[3][0], ContentTooLong)
+    assert judge.usage.n_tokens == before
+    (entry,) = answered(judge, 2)[2]
+    assert isinstance(entry, Score)
+
+
+def test_a_batch_is_stopped_where_a_call_that_waits_to_be_taken_would_hear_too_late_that_it_is_late(
+    judge: SafeguardJudge,
+) -> None:
+    scores(judge, TEXTS[0], FRUIT)
+    judge.submit(1, user(TEXTS[4] * 10), [FRUIT], later())
+    for _ in range(3):
+        assert judge.step(lambda: time.monotonic() - 1) == [], "one batch would be enough"
+    (entry,) = answered(judge, 1)[1]
+    assert isinstance(entry, Score)
+
+
 def test_more_calls_than_there_is_time_for_are_refused_at_once(judge: SafeguardJudge) -> None:
     scores(judge, TEXTS[0], *SIX)
     for number in range(200):

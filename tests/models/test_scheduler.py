@@ -298,9 +298,9 @@ def test_what_cannot_make_its_deadline_is_refused_at_once() -> None:
     s = scheduler()
     measured(s, 10)
     submit(s, 1, direct("a", *range(50)), deadline=6)
-    refusal = s.submit(2, [direct("a", *range(50))], deadline=9, now=0.0)
+    refusal = s.submit(2, [direct("a", *range(50))], deadline=9, now=0.0, key="")
     assert isinstance(refusal, EngineOverloaded)
-    assert "10.6 s" in str(refusal)  # (53 + 53) tokens, 10 a second: the prefix is not read yet
+    assert "10.3 s" in str(refusal)  # (53 + 50) tokens, 10 a second: the prefix is not read yet, and will be read once
     submit(s, 3, direct("a", *range(50)), deadline=11)
 
 
@@ -866,3 +866,36 @@ def test_random_schedules_keep_the_books_starve_nobody_and_mix_up_nothing(
         patched.setattr("models.scheduler.LEAST_KEPT", 5)
         patched.setattr("models.lane._SCRAP", 1)
         check_schedule(shape, script)
+
+
+def test_a_policy_is_read_on_as_long_as_one_of_those_who_wait_for_it_is_there() -> None:
+    s = scheduler(Shape(1, 3, 1000, 512))
+    for job_id in (1, 2, 3):
+        submit(s, job_id, direct("a", job_id, 8, prefix=range(300)))
+    command = s.next()
+    assert isinstance(command, Open)
+    s.opened(command.lane, 0)
+    command = s.next()
+    assert isinstance(command, Batch)
+    assert command.jobs == {1, 2, 3}
+
+
+def test_what_is_left_to_read_of_a_policy_counts_for_who_comes_after_the_one_who_wanted_it_first() -> None:
+    s = scheduler(Shape(2, 4, 4096, 512))
+    s.reading_speed.measured(300, 10)  # 30 tokens per second
+    prefix = range(2000)
+    submit(s, 1, direct("a", prefix=prefix), deadline=200)
+    command = s.next()
+    assert isinstance(command, Open)
+    s.opened(command.lane, 0)
+    command = s.next()
+    assert isinstance(command, Batch)
+    s.take(command, [], 4.0)
+    submit(s, 9, direct("b", prefix=[1]), deadline=300)
+    assert (
+        s.submit(2, [direct("a", 5, prefix=prefix)], deadline=100, now=4.0) is None
+    )  # the first one pays for the policy
+    s.cancel(2)
+    s.cancel(1)
+    assert isinstance(s.submit(2, [direct("a", 5, prefix=prefix)], deadline=14, now=4.0), EngineOverloaded)
+    assert s.submit(3, [direct("a", 5, prefix=prefix)], deadline=90, now=4.0) is None
