@@ -192,6 +192,8 @@ class SafeguardJudge:
         self._arrived = Arrivals()
         self._calls: dict[int, Call] = {}
         self._lone_ids = itertools.count(-1, -1)
+        self._batch_s = 0.0
+        """How long the last batch took."""
 
     @property
     def model(self) -> str:
@@ -249,8 +251,12 @@ class SafeguardJudge:
         self._loaded.close()
 
     def _take_in(self) -> None:
-        """Tokenise what is new, for a moment and in turns; what is not done by then goes on at the next step."""
-        end = time.monotonic() + _TOKENISE_S
+        """Tokenise what is new, for a moment and in turns; what is not done by then goes on at the next step.
+
+        Where others are being judged that takes no longer than the last batch, so that hostile contents at most halve their speed.
+        """
+        moment_s = min(_TOKENISE_S, max(_TURN_S, self._batch_s)) if len(self._scheduler) else _TOKENISE_S
+        end = time.monotonic() + moment_s
         while self._arrived and (began := time.monotonic()) < end:
             arrival = self._arrived.next()
             over = self._tokenise(arrival, min(began + _TURN_S, end))
@@ -364,7 +370,8 @@ class SafeguardJudge:
         else:
             wanting = [row for row in batch.rows if row.want is not Want.NOTHING]
             values = [self._read(row, numbers) for row, numbers in zip(wanting, logits, strict=True)]
-            verdicts = self._scheduler.take(batch, values, time.perf_counter() - began)
+            self._batch_s = time.perf_counter() - began
+            verdicts = self._scheduler.take(batch, values, self._batch_s)
         for verdict in verdicts:
             self._note(verdict)
 

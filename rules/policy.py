@@ -120,7 +120,7 @@ def text_policy(
     if not text.strip():
         raise PolicyError(f"policy {name!r} has no text: write what is a violation")
     category = category or front.category
-    summary = summary or front.summary
+    summary = (summary or front.summary or "").strip() or None
     return Policy(
         name=name,
         revision=revision_of(text, category or "", summary or ""),
