@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from models.encoder_input import PAIR, EncoderInput, Window, name_of, read_metad
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, ModelLoadError, VerdictError
 from models.evidence import Evidence
-from models.judge import Stop
+from models.judge import Stop, Work
 from models.labels import Float32Array
 from models.llama.classifier import Classifier
 from models.llama.model import Model
@@ -95,9 +95,19 @@ class EncoderJudge:
     def judge(
         self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
     ) -> list[Score | EngineError]:
-        """Score one content against several policies; see `LocalJudge`.
+        """Score one content against several policies while nothing else is under way; see `LocalJudge.work`."""
+        work = self.work(passages, policies, stop)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                entries: list[Score | EngineError] = end.value
+                return entries
 
-        ``n_tokens`` and ``latency_ms`` of a category's score are those of the pass that all categories share.
+    def work(self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop) -> Work:
+        """Score one content against several policies, with a turn for each pass; see `LocalJudge.work`.
+
+        ``n_tokens`` and ``latency_ms`` of a category's score are those of the passes that all categories share.
         """
         try:
             texts = self._input.encode([passage.text for passage in passages if not passage.context], stop)
@@ -110,11 +120,11 @@ class EncoderJudge:
                 label = self._input.output(policy, self._name)
                 if policy.category is None:
                     pairs = self._input.sequences(texts, self._input.policy(policy))
-                    entries.append(self._score(label, self._pairs.read(pairs, stop)))
+                    entries.append(self._score(label, (yield from self._pairs.read(pairs, stop))))
                     continue
                 if categories is None:
                     try:
-                        categories = self._alone.read(self._input.sequences(texts, None), stop)
+                        categories = yield from self._alone.read(self._input.sequences(texts, None), stop)
                     except EngineError as error:
                         categories = error
                 entries.append(categories if isinstance(categories, EngineError) else self._score(label, categories))
@@ -185,19 +195,24 @@ class _Passes:
         self._classifier = stack.enter_context(closing(Classifier(model, n_tokens=n_tokens, n_threads=n_threads)))
         self._remembered: OrderedDict[bytes, Float32Array] = OrderedDict()
 
-    def read(self, parts: Sequence[Window], stop: Callable[[], bool]) -> _Outcome:
-        started, n_tokens = time.perf_counter(), 0
+    def read(self, parts: Sequence[Window], stop: Callable[[], bool]) -> Generator[None, None, _Outcome]:
+        """Run windows; yields before each that has to be computed."""
+        seconds, n_tokens = 0.0, 0
         outputs = []
         for part in parts:
             key = hashlib.blake2b(np.array(part, np.int32).tobytes(), digest_size=16).digest()
             if (logits := self._remembered.get(key)) is None:
+                yield
+                started = time.perf_counter()
                 logits = self._classifier.logits(part, stop)
                 if not np.isfinite(logits).all():
                     raise VerdictError("the model's outputs are not finite numbers")
                 n_tokens += len(part)
+                seconds += time.perf_counter() - started
                 logits = self._remembered[key] = self._joined(logits)
-            self._remembered.move_to_end(key)
+                while len(self._remembered) > _REMEMBERED:
+                    self._remembered.popitem(last=False)
+            else:
+                self._remembered.move_to_end(key)
             outputs.append(logits)
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
-        return _Outcome(np.max(outputs, axis=0), n_tokens, (time.perf_counter() - started) * 1000)
+        return _Outcome(np.max(outputs, axis=0), n_tokens, seconds * 1000)

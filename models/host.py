@@ -6,7 +6,7 @@
         ├──the model is missing, wrong, not understood or too large──▶ failed (for good)
         └──its canaries fail──▶ unfit ──back-off──▶ starting
 
-At most ``LocalSpec.n_at_once`` jobs are in the process: one, unless its engine judges many together. The others wait here,
+At most ``LocalSpec.n_at_once`` jobs are in the process, where they are judged together or in turns. The others wait here,
 where a deadline or a caller that leaves removes them at no cost, and where they outlive the process: after a death they go
 to its successor. A job that was alone in it is lost, and not tried again by itself. Where several were in it, nobody knows
 which is to blame: they go to the successor too, one after the other (`models.quarantine`).

@@ -1,21 +1,25 @@
 """The seams inside the guard process: a judge owns a loaded model and lives in one thread.
 
-`models.worker` steps a `SteppedJudge`, which may work on many calls at once (`models.safeguard`). A `LocalJudge` does one
-call after the other (`models.encoder`); `OneAtATime` makes it steppable.
+`models.worker` steps a `SteppedJudge`, which may work on many calls at once (`models.safeguard`). A `LocalJudge` works on each
+call alone (`models.encoder`); `InTurns` has its calls take turns.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from models.engine import GuardPolicy, Passage, Score
-from models.errors import EngineError
+from models.errors import EngineError, EngineTimeout
+from models.turns import Turns
 from models.usage import Usage
+
+Answer: TypeAlias = tuple[int, list[Score | EngineError]]
+"""A call that is over: its number, and one entry per policy."""
+Work: TypeAlias = Generator[None, None, list[Score | EngineError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def never_due() -> float:
 
 
 class LocalJudge(Protocol):
-    """A loaded model that scores contents, one call at a time."""
+    """A loaded model that scores contents, each for itself."""
 
     @property
     def model(self) -> str:
@@ -49,12 +53,10 @@ class LocalJudge(Protocol):
         """What was computed so far."""
         ...
 
-    def judge(
-        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
-    ) -> list[Score | EngineError]:
-        """Score one content against several policies; one entry per policy, in order.
+    def work(self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop) -> Work:
+        """Score one content against several policies: a generator that yields where others may have a turn.
 
-        Never raises for what the content is. `EngineTimeout` where ``stop`` said so.
+        Never raises for what the content is. Its value: one entry per policy, in order; `EngineTimeout` where ``stop`` said so.
         """
         ...
 
@@ -95,14 +97,14 @@ class SteppedJudge(Protocol):
         """
         ...
 
-    def step(self, due: Callable[[], float] = never_due) -> list[tuple[int, list[Score | EngineError]]]:
+    def step(self, due: Callable[[], float] = never_due) -> list[Answer]:
         """Work for a moment; no longer than half a second beyond the earliest deadline, where the model allows it.
 
         Args:
             due: The earliest deadline of calls that were not submitted yet; cheap enough to be asked while it computes.
 
         Returns:
-            Calls that are over: the number, and one entry per policy.
+            Calls that are over.
         """
         ...
 
@@ -111,12 +113,24 @@ class SteppedJudge(Protocol):
         ...
 
 
-class OneAtATime:
-    """A `LocalJudge` as a `SteppedJudge`: a step is a whole call. Whatever the judge raises becomes that call's error."""
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call under way."""
+
+    job_id: int
+    key: str
+    n_policies: int
+    stop: Stop
+    work: Work
+    had_s: float = 0.0
+
+
+class InTurns:
+    """A `LocalJudge` as a `SteppedJudge`: a step is one turn of one call. What the judge raises becomes that call's error."""
 
     def __init__(self, judge: LocalJudge) -> None:
         self._judge = judge
-        self._calls: deque[tuple[int, Sequence[Passage], Sequence[GuardPolicy], Stop]] = deque()
+        self._calls: Turns[_Call] = Turns()
 
     @property
     def model(self) -> str:
@@ -137,20 +151,35 @@ class OneAtATime:
         self, job_id: int, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop, key: str = ""
     ) -> None:
         """See `SteppedJudge.submit`."""
-        self._calls.append((job_id, passages, policies, stop))
+        self._calls.add(_Call(job_id, key, len(policies), stop, self._judge.work(passages, policies, stop)))
 
-    def step(self, due: Callable[[], float] = never_due) -> list[tuple[int, list[Score | EngineError]]]:
-        """See `SteppedJudge.step`; ``due`` changes nothing: a call is over by its own deadline."""
-        job_id, passages, policies, stop = self._calls.popleft()
-        entries: list[Score | EngineError]
-        try:
-            entries = list(self._judge.judge(passages, policies, stop))
-        except EngineError as error:
-            entries = [error] * len(policies)
-        except Exception as error:  # named by its type: messages may quote
-            entries = [EngineError(f"the judge failed: {type(error).__name__}")] * len(policies)
-        return [(job_id, entries)]
+    def step(self, due: Callable[[], float] = never_due) -> list[Answer]:
+        """See `SteppedJudge.step`; ``due`` changes nothing: a turn is short."""
+        if late := [call for call in self._calls if call.stop()]:
+            for call in late:
+                self._calls.had(call, 0.0, over=True)
+                call.work.close()
+            error = EngineTimeout("the deadline passed before the verdict")
+            return [(call.job_id, [error] * call.n_policies) for call in late]
+        call = self._calls.next()
+        began = time.monotonic()
+        entries = _next_turn(call)
+        self._calls.had(call, time.monotonic() - began, over=entries is not None)
+        return [] if entries is None else [(call.job_id, entries)]
 
     def close(self) -> None:
         """See `SteppedJudge.close`."""
         self._judge.close()
+
+
+def _next_turn(call: _Call) -> list[Score | EngineError] | None:
+    """Go on with a call; its entries, if that was its last turn."""
+    try:
+        next(call.work)
+    except StopIteration as end:
+        return list(end.value)
+    except EngineError as error:
+        return [error] * call.n_policies
+    except Exception as error:  # named by its type: messages may quote
+        return [EngineError(f"the judge failed: {type(error).__name__}")] * call.n_policies
+    return None

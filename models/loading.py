@@ -9,7 +9,7 @@ from models import catalog
 from models.attention import Attention
 from models.encoder import EncoderJudge
 from models.errors import ModelLoadError
-from models.judge import OneAtATime, SteppedJudge
+from models.judge import InTurns, SteppedJudge
 from models.safeguard import SafeguardJudge
 from models.specs import LocalSpec
 
@@ -37,7 +37,7 @@ def load_judge(spec: LocalSpec, path: Path) -> SteppedJudge:
                 max_content_tokens=spec.max_content_tokens,
                 gpu_layers=spec.gpu_layers,
             )
-            return OneAtATime(encoder)  # larger batches of an encoder are slower on a CPU
+            return InTurns(encoder)  # larger batches of an encoder are slower on a CPU
         case "llama":
             return SafeguardJudge(
                 path,

@@ -27,14 +27,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from models.arrivals import Arrival, Arrivals
+from models.arrivals import Arrival
 from models.attention import DEFAULT_ATTENTION, Attention
 from models.commands import Batch, Open, Reading, Row, Says, Verdict, Want
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
 from models.evidence import Kind
 from models.gathering import Call, Finding, Part, Window
-from models.judge import Stop, never_due
+from models.judge import Answer, Stop, never_due
 from models.labels import Float32Array, NoLabel, read_margin
 from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
 from models.llama.errors import DecodeStopped
@@ -55,6 +55,7 @@ from models.prompt import (
 )
 from models.scheduler import PREFIX_CHUNK, Scheduler
 from models.trace import goes_in_circles, read_trace, verdict_error
+from models.turns import Turns
 from models.usage import Usage
 from models.windows import windows
 
@@ -66,7 +67,6 @@ TRACE_BUDGET = {Effort.NONE: 0, Effort.LOW: 256, Effort.MEDIUM: 1024, Effort.HIG
 ALWAYS = (0.0, 1.0)
 """The band of uncertainty in which every score lies."""
 
-Answer = tuple[int, list[Score | EngineError]]
 
 _N_KNOWN_PREFIXES = 256
 _MIN_WINDOW_TOKENS = 32
@@ -189,7 +189,7 @@ class SafeguardJudge:
             self._layout.shape, max_jobs, is_enough=lambda trace: goes_in_circles(self._vocabulary.text(trace))
         )
         self._prefixes: OrderedDict[tuple[str, str], list[int]] = OrderedDict()
-        self._arrived = Arrivals()
+        self._arrived: Turns[Arrival] = Turns()
         self._calls: dict[int, Call] = {}
         self._lone_ids = itertools.count(-1, -1)
         self._batch_s = 0.0
@@ -253,7 +253,7 @@ class SafeguardJudge:
     def _take_in(self) -> None:
         """Tokenise what is new, for a moment and in turns; what is not done by then goes on at the next step.
 
-        Where others are being judged that takes no longer than the last batch, so that hostile contents at most halve their speed.
+        While others are judged that takes no longer than the last batch: hostile contents at most halve the speed.
         """
         moment_s = min(_TOKENISE_S, max(_TURN_S, self._batch_s)) if len(self._scheduler) else _TOKENISE_S
         end = time.monotonic() + moment_s

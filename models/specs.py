@@ -46,7 +46,7 @@ class LocalSpec:
     max_queue: int = 256
     """Calls that may wait; one more is `EngineOverloaded`, unless who asks has less than its share (`models.shared`)."""
     n_at_once: int = 1
-    """Calls that the process takes at once; only ``llama`` judges them together."""
+    """Calls that the process takes at once: ``llama`` judges them together, ``encoder`` in turns."""
     layout: str = "auto"
     """For ``llama``: ``contexts``, ``streams`` or ``auto`` (`models.layouts`)."""
     max_policies: int = 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -101,14 +100,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def n_asked(proxy: Proxy, session: aiohttp.ClientSession) -> int:
-    """Questions that have come to a guard and were not answered from memory."""
-    async with session.get(f"{proxy.admin_url}/metrics") as response:
-        found = re.search(r'^safeguard_verdict_cache_misses_total{guard="embedded"} (\d+)', await response.text(), re.M)
-    assert found is not None
-    return int(found[1])
-
-
 @pytest.mark.parametrize("route", ["", "/flag"])
 async def test_a_killed_guard_takes_one_verdict_along(
     proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, route: str
@@ -117,13 +108,10 @@ async def test_a_killed_guard_takes_one_verdict_along(
     url = proxy.url(route) + "/chat/completions"
     doomed = asyncio.ensure_future(post(session, url, chat_body(LONG + route)))  # noqa: TID251 - awaited below
     await busy(pid)
-    before = await n_asked(proxy, session)
-    waiting = [asyncio.ensure_future(post(session, url, chat_body(f"Hi {i}{route}"))) for i in range(3)]  # noqa: TID251 - awaited below
-
-    async def all_wait() -> bool:
-        return await n_asked(proxy, session) == before + len(waiting)
-
-    await until(all_wait)
+    for i in range(3):  # a long content holds up nobody
+        other = await post(session, url, chat_body(f"Hi {i}{route}"))
+        assert (other.status, other.headers["x-safeguard-unjudged"]) == (200, "0")
+    assert not doomed.done()
     started = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     reply = await doomed
@@ -133,8 +121,6 @@ async def test_a_killed_guard_takes_one_verdict_along(
     else:
         assert (reply.status, reply.error["code"]) == (503, "guard_unavailable")
         assert int(reply.headers["retry-after"]) > 0
-    for other in await asyncio.gather(*waiting):  # they outlive the process
-        assert (other.status, other.headers["x-safeguard-unjudged"]) == (200, "0")
     again = await ready_pid(proxy, session, "embedded", pid)
     assert again != pid
     reply = await post(session, url, chat_body("Hi"))

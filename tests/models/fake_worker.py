@@ -18,7 +18,7 @@ from pathlib import Path
 
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
-from models.judge import OneAtATime, SteppedJudge, Stop, never_due
+from models.judge import InTurns, SteppedJudge, Stop, Work, never_due
 from models.specs import LocalSpec
 from models.usage import Usage
 from models.worker import run
@@ -35,9 +35,8 @@ class ScriptedJudge:
         self._value = 0.25
         self._rationale: str | None = None
 
-    def judge(
-        self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop
-    ) -> list[Score | EngineError]:
+    def work(self, passages: Sequence[Passage], policies: Sequence[GuardPolicy], stop: Stop) -> Work:
+        yield from ()
         self._reset()
         self.usage.n_calls += 1
         self.usage.n_tokens += 3
@@ -165,7 +164,7 @@ def load(spec: LocalSpec, path: Path) -> SteppedJudge:
             return ScriptedCrowd()
         case _:
             pass
-    return OneAtATime(ScriptedJudge())
+    return InTurns(ScriptedJudge())
 
 
 if __name__ == "__main__":

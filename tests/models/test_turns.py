@@ -1,17 +1,18 @@
-"""Whose turn it is among calls whose content is not tokenised yet."""
+"""Whose turn it is among calls that are worked on a little at a time."""
 
 from __future__ import annotations
 
-from models.arrivals import Arrival, Arrivals
+from models.arrivals import Arrival
 from models.gathering import Call
 from models.judge import Stop
+from models.turns import Turns
 
 TURN_S = 0.005
 
 
-def arrived(*keys: str) -> Arrivals:
+def arrived(*keys: str) -> Turns[Arrival]:
     """One call for each key, numbered."""
-    arrivals = Arrivals()
+    arrivals: Turns[Arrival] = Turns()
     for job_id, key in enumerate(keys):
         arrivals.add(arrival(job_id, key))
     return arrivals
@@ -21,7 +22,7 @@ def arrival(job_id: int, key: str) -> Arrival:
     return Arrival(job_id, key, [], Call([], Stop(0.0)))
 
 
-def turns(arrivals: Arrivals, n: int, *, over: bool = False) -> list[int]:
+def turns(arrivals: Turns[Arrival], n: int, *, over: bool = False) -> list[int]:
     """Who has the next so many turns."""
     jobs = []
     for _ in range(n):
