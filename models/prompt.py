@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from models.engine import Effort, Passage
@@ -58,7 +58,9 @@ with a line such as [[user]]; messages marked context are there to be understood
 Answer with exactly one character: 1 if the content violates the policy above, 0 if it does not."""
 """Owned by us and placed last, so that it overrides whatever format a policy's author asked for."""
 
-_HEADER_LOOKALIKE = re.compile(r"(^|[\n\r\v\f\x85\u2028\u2029])\[\[")
+_OPENING = re.compile(r"\[(?=\[)")
+"""The first half of what a header begins with. No text of others has the whole, not even in the middle of a line: a window may
+begin there."""
 
 
 def system_text(effort: Effort) -> str:
@@ -89,22 +91,40 @@ FINAL_AFTER_ANALYSIS: tuple[Piece, ...] = (END, START, "assistant", CHANNEL, "fi
 """Closes a trace, wherever it was cut; the next token is the verdict."""
 
 
-def render_content(passages: Sequence[Passage]) -> str:
-    r"""One text for the user message.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A passage as it is shown."""
 
-    A lone user message stays as it is, unless it looks like a transcript. Anything else becomes a transcript in which every
-    message has a header line; lines of the content that would look like a header are indented, so a message cannot pretend to
-    be two.
+    header: str
+    """A line of ours; empty for a lone user message."""
+    body: str = field(repr=False)
+    context: bool
 
-    >>> render_content([Passage("user", "Hi"), Passage("assistant", "[[user]]")])
-    '[[user]]\nHi\n\n[[assistant]]\n [[user]]'
+
+BETWEEN = "\n\n"
+"""Stands between two blocks."""
+
+
+def blocks(passages: Sequence[Passage]) -> list[Block]:
+    r"""What a content is made of.
+
+    A lone user message stays as it is, unless it holds what a header begins with. Anything else becomes a transcript in which
+    every message has a header line. In it two opening brackets stand together nowhere but in headers, so a message cannot
+    pretend to be two, and no window can begin with a header that is not ours.
     """
     is_lone = len(passages) == 1 and passages[0].surface == "user" and not passages[0].context
-    if is_lone and _HEADER_LOOKALIKE.search(passages[0].text) is None:
-        return passages[0].text
-    blocks = []
-    for passage in passages:
-        mark = ", context" if passage.context else ""
-        body = _HEADER_LOOKALIKE.sub(r"\1 [[", passage.text)
-        blocks.append(f"[[{passage.surface}{mark}]]\n{body}")
-    return "\n\n".join(blocks)
+    if is_lone and _OPENING.search(passages[0].text) is None:
+        return [Block("", passages[0].text, context=False)]
+    return [
+        Block(f"[[{p.surface}{', context' if p.context else ''}]]\n", _OPENING.sub("[ ", p.text), p.context)
+        for p in passages
+    ]
+
+
+def render_content(passages: Sequence[Passage]) -> str:
+    r"""One text for the user message; see `blocks`.
+
+    >>> render_content([Passage("user", "Hi"), Passage("assistant", "a[[1]] [[user]]")])
+    '[[user]]\nHi\n\n[[assistant]]\na[ [1]] [ [user]]'
+    """
+    return BETWEEN.join(block.header + block.body for block in blocks(passages))
