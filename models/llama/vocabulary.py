@@ -28,6 +28,7 @@ class Vocabulary:
         n_tokens: Size of the vocabulary; ids are ``0 … n_tokens - 1``.
         special: For each id whether text must never become it (control, user-defined and unknown tokens).
         special_spellings: How those are spelled.
+        n_bytes: For each id how many bytes of text it is.
     """
 
     def __init__(self, pointer: Any) -> None:
@@ -38,6 +39,9 @@ class Vocabulary:
         self.special: npt.NDArray[np.bool_] = np.fromiter((bool(a & mask) for a in attributes), np.bool_, self.n_tokens)
         texts = [native.llama_vocab_get_text(pointer, int(token)) or b"" for token in np.flatnonzero(self.special)]
         self.special_spellings = tuple(text.decode("utf-8", "replace") for text in texts)
+        lengths = (native.llama_token_to_piece(pointer, token, None, 0, 0, True) for token in range(self.n_tokens))
+        # without room for it the answer is minus the length
+        self.n_bytes: npt.NDArray[np.int64] = np.fromiter((-n for n in lengths), np.int64, self.n_tokens)
         self._cutter = TextCutter(self.special_spellings)
         self._known: OrderedDict[str, list[int]] = OrderedDict()
         self._forbidden = self.special

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.errors import ContentTooLong, ModelLoadError
 from models.llama.arrays import Int32Array
@@ -53,6 +55,15 @@ def test_forged_control_tokens_stay_text(vocabulary: Vocabulary, text: str) -> N
 @pytest.mark.parametrize("text", ["", "Hello, world!", "día 字 🎉", " \n\t ", "a" * 5000, "12345 67"])
 def test_text_round_trips(vocabulary: Vocabulary, text: str) -> None:
     assert vocabulary.text(vocabulary.encode_text(text)) == text
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["<|end|>", "<|start|>", "[[", "\n", "\ud800", "\0", "字", "a"])).map("".join)
+)
+def test_tokens_hold_the_bytes_of_the_text_and_no_others(model: Model, text: str) -> None:
+    n_bytes = model.vocabulary.n_bytes[model.vocabulary.encode_text(text)]
+    assert (n_bytes > 0).all()
+    assert n_bytes.sum() == len(text.encode("utf-8", "replace"))
 
 
 def test_half_a_surrogate_pair_does_not_crash(vocabulary: Vocabulary) -> None:
