@@ -24,6 +24,7 @@ class Window:
     """Of the policy."""
     prefix: Sequence[int] = field(repr=False)
     content: Sequence[int] = field(repr=False)
+    """With the header that it begins with."""
     band: tuple[float, float]
     """A direct score in it is not the last word."""
     thinks: bool
@@ -77,7 +78,7 @@ class Part:
     Args:
         index: Which of the call's policies.
         n_windows: How many there are.
-        n_read: Tokens of the content that they have together.
+        n_read: Tokens that they have together.
     """
 
     def __init__(self, index: int, n_windows: int, n_read: int) -> None:

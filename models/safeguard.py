@@ -11,7 +11,8 @@ nearly always close to 0 or 1, and the length of the trace says more (AUROC 0.98
 `Score.evidence` carries it, for calibration to use. Where hardly any probability lies on the labels, the model was about to
 say something else: it may say the beginning of that, and `models.trace` tells what it is: a refusal, the content's task, …
 
-A content that is longer than what fits beside the policy is judged in overlapping windows; the highest score counts.
+A content that is longer than what fits beside the policy is judged in overlapping windows (`models.transcript`); the highest
+score counts.
 
 Calls are judged together: each becomes readings, one for every window and policy, which `models.scheduler` puts into batches
 and `models.layouts` computes. The content is tokenised once for all policies, and what was read of a conversation or a stream
@@ -50,14 +51,15 @@ from models.prompt import (
     FORCED_FINAL,
     SAFE,
     VIOLATES,
+    blocks,
     prefix_pieces,
     render_content,
 )
 from models.scheduler import PREFIX_CHUNK, Scheduler
 from models.trace import goes_in_circles, read_trace, verdict_error
+from models.transcript import LEAST_WINDOW, Transcript
 from models.turns import Turns
 from models.usage import Usage
-from models.windows import windows
 
 ARCHITECTURE = "gpt-oss"
 
@@ -69,9 +71,6 @@ ALWAYS = (0.0, 1.0)
 
 
 _N_KNOWN_PREFIXES = 256
-_MIN_WINDOW_TOKENS = 32
-_OVERLAP = 8
-"""Windows share one part in so many."""
 _N_ANSWER = 32
 """Tokens of an answer that is no label: enough to tell a refusal from a task."""
 _LAST_WORD = 0.15
@@ -274,19 +273,21 @@ class SafeguardJudge:
             content = arrival.content.go_on(lambda: time.monotonic() >= until or call.stop())
             if content is None:
                 return False
-            self._plan(arrival.job_id, content, call, arrival.key)
+            self._plan(arrival, content)
         except EngineError as error:
             call.entries = [error] * len(call.policies)
         return True
 
-    def _plan(self, job_id: int, content: list[int], call: Call, key: str) -> None:
+    def _plan(self, arrival: Arrival, content: list[int]) -> None:
         """Make readings of a content and hand them to the scheduler."""
+        call = arrival.call
+        transcript = Transcript(content, blocks(arrival.passages), self._vocabulary)
         readings: list[Reading] = []
         for index, policy in enumerate(call.policies):
             try:
                 prefix = self._prefix(policy)
                 size = self._n_ctx - len(prefix) - self._n_behind
-                if size < _MIN_WINDOW_TOKENS:
+                if size < LEAST_WINDOW:
                     raise EngineError(
                         f"policy {policy.name} and the room to reason leave {size} of {self._n_ctx} tokens for the content: "
                         "raise n_ctx or shorten the policy"
@@ -294,18 +295,20 @@ class SafeguardJudge:
             except EngineError as error:
                 call.entries[index] = error
                 continue
-            spans = windows(len(content), size, size - size // _OVERLAP, full=False)
-            part = Part(index, len(spans), sum(end - start for start, end in spans))
+            windows = transcript.windows(size)
+            part = Part(index, len(windows), sum(map(len, windows)))
             band = policy.reason_band or self._band
-            for start, end in spans:
+            for ids in windows:
                 policy_key = (policy.revision, policy.text)
                 thinks = self._budget > 0 and band == ALWAYS
-                window = Window(part, policy_key, prefix, content[start:end], band, thinks)
+                window = Window(part, policy_key, prefix, ids, band, thinks)
                 call.windows.append(window)
                 readings.append(self._reading(window, call))
         if not readings:
             return
-        refusal = self._scheduler.submit(job_id, readings, deadline=call.stop.deadline, now=time.monotonic(), key=key)
+        refusal = self._scheduler.submit(
+            arrival.job_id, readings, deadline=call.stop.deadline, now=time.monotonic(), key=arrival.key
+        )
         if refusal is not None:
             call.entries = [refusal] * len(call.policies)
 

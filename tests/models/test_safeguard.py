@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from models.attention import Attention, FlashAttention, KvType
-from models.commands import Batch, Row, Want
+from models.commands import Batch, Reading, Row, Want
 from models.engine import Effort, GuardPolicy, Passage, Score, Tier
 from models.errors import (
     ContentTooLong,
@@ -707,6 +707,49 @@ def test_a_long_conversation_that_is_judged_in_windows_goes_on_too() -> None:
         fresh.close()
     assert n_new < 0.5 * n_all
     assert kept == pytest.approx(right, abs=0.02)
+
+
+def openings(judge: SafeguardJudge, passages: Sequence[Passage], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is read of a content; all of it fits."""
+    seen: list[Reading] = []
+    submit = judge._scheduler.submit
+
+    def noted(job: int, readings: Sequence[Reading], **more: Any) -> EngineError | None:
+        seen.extend(readings)
+        return submit(job, readings, **more)
+
+    monkeypatch.setattr(judge._scheduler, "submit", noted)
+    (score,) = judge.judge(passages, [FRUIT], later())
+    assert isinstance(score, Score), score
+    assert score.n_tokens == sum(reading.n_content for reading in seen)
+    assert all(len(reading.prefix) + reading.n_cells <= judge._n_ctx for reading in seen)
+    return [judge._vocabulary.text(reading.opening[: reading.n_content]) for reading in seen]
+
+
+def test_each_window_says_whose_the_message_is_in_which_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = load(n_ctx=600)
+    long = " ".join(TALK * 3)
+    try:
+        shown = openings(judge, [Passage("user", long), Passage("assistant", long)], monkeypatch)
+    finally:
+        judge.close()
+    assert len(shown) > 2
+    assert {text.split("\n")[0] for text in shown} == {"[[user]]", "[[assistant]]"}
+
+
+def test_context_that_fills_windows_of_its_own_is_neither_judged_nor_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = load(n_ctx=600)
+    context = Passage("user", "She bought a banana and an apple. " * 60, context=True)
+    new = Passage("assistant", "The tram was late.")
+    try:
+        n_context = len(judge._vocabulary.encode_text(context.text))
+        scores(judge, "Hello.", FRUIT)
+        n_read, _ = n_decoded(judge, [context, new, context], FRUIT)
+        shown = openings(judge, [context, new, context], monkeypatch)
+    finally:
+        judge.close()
+    assert n_read < n_context
+    assert all(new.text in text for text in shown)
 
 
 # Effort where it pays
