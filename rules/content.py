@@ -7,9 +7,11 @@ leaves; a rewrite answers with new texts by path, and the caller puts them back.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 from models.engine import Passage
 from rules.reading import plain_reading
@@ -158,11 +160,11 @@ def join_parts(parts: Sequence[str]) -> str:
     """
     if len(parts) == 1:
         return parts[0]
-    out = parts[0]
-    for part in parts[1:]:
-        inside_word = out[-1:].isalnum() and part[:1].isalnum()
-        out += part if inside_word else "\n" + part
-    return out
+    out = [parts[0]]
+    for before, part in pairwise(parts):
+        inside_word = before[-1:].isalnum() and part[:1].isalnum()
+        out.append(part if inside_word else "\n" + part)
+    return "".join(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +180,12 @@ class Joined:
     def locate(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Where a span of the joined text lies: (leaf index, start, end) for every leaf that it touches."""
         bounds = self.bounds
-        for i, leaf in enumerate(self.leaves):
+        for i in range(max(0, bisect_right(bounds, start) - 1), len(self.leaves)):
+            if bounds[i] >= end:
+                return
             lo, hi = max(start, bounds[i]), min(end, bounds[i + 1])
             if lo < hi:
-                yield leaf, lo - bounds[i], hi - bounds[i]
+                yield self.leaves[i], lo - bounds[i], hi - bounds[i]
 
 
 def joined_readings(leaves: Sequence[Leaf]) -> list[Joined]:

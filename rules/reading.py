@@ -42,6 +42,9 @@ _FOREIGN_WORD = re.compile(f"[{_FOREIGN}]{{3}}")
 _NATIVE = re.compile(f"(?![{_FOREIGN}])[\u0370-\u058f\u13a0-\u13ff]")
 _OTHER_LETTERS = re.compile(f"[{_STYLED}]{{2}}|[{_SMALL_CAPITALS}]{{3}}|[\U0001f1e6-\U0001f1ff]{{5}}")
 _MARKED = re.compile(f"[A-Za-z][{_MARKS}]")
+_MOST_MARKS = 8
+"""No language puts as many on a letter. Normalising a text takes the square of the length of its longest run of marks."""
+_WITH_MARKS = re.compile(f"[A-Za-z][{_MARKS}]{{1,{_MOST_MARKS + 1}}}")
 
 MIN_CHARS = 12
 """Shorter decoded runs are not shown: ids that read as text by chance are that short."""
@@ -100,7 +103,10 @@ def _is_disguised(text: str) -> bool:
         return True
     if _FOREIGN_WORD.search(text) and not _NATIVE.search(text):  # a text of that script has its other letters too
         return True
-    return _MARKED.search(text) is not None and _MARKED.search(unicodedata.normalize("NFC", text)) is not None
+    return any(
+        len(found[0]) > 1 + _MOST_MARKS or _MARKED.search(unicodedata.normalize("NFC", found[0]))
+        for found in _WITH_MARKS.finditer(text)
+    )
 
 
 def _reads_as_text(decoded: str) -> bool:

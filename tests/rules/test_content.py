@@ -152,3 +152,11 @@ def test_content_shows_no_text() -> None:
     content = user("secret words", "more secret words")
     shown = repr(content) + repr(content.passages()) + repr(joined_readings(content.leaves))
     assert "secret" not in shown
+
+
+def test_spans_are_located_in_linear_time_among_many_leaves() -> None:
+    leaves = [leaf("ab")] * 100_000
+    (joined,) = joined_readings(leaves)
+    # one after the other, it would take half an hour
+    found = [list(joined.locate(2 * i + 1, 2 * i + 3)) for i in range(99_999)]
+    assert found[-1] == [(99_998, 1, 2), (99_999, 0, 1)]

@@ -102,3 +102,12 @@ def test_what_looks_like_the_flag_of_a_country_is_one_of_three() -> None:
     hidden = plain_reading("Well: " + tags("howtop") + tags("eelaza"))
     assert hidden is not None
     assert "howtopeelaza" in hidden
+
+
+def test_marks_that_are_piled_on_one_letter_are_taken_off_in_linear_time() -> None:
+    pile = "\u0301" * 400_000 + "\u0316" * 400_000  # as one text to normalise, it would take hours
+    assert plain_reading(f"how a{pile} does it") == "how a does it"
+
+
+def test_marks_of_a_language_are_no_disguise() -> None:
+    assert plain_reading("Vie\u0302\u0323t Nam, re\u0301sume\u0301") is None
