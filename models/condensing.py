@@ -10,7 +10,7 @@ this: what stands below violates, or is safe. Headings nest by their form; one t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -30,14 +30,16 @@ _FORMS = (
 """Of headings; the further down, the deeper they nest: Markdown's by its marks, then each of the others."""
 _COLON = re.compile(r"^\s*(?:[-*+•]\s+)?(?P<title>[^\s*](?:\S* ){0,14}\S*?):(?:\s*[|>])?\s*$")
 _UNDERLINE = re.compile(r"^\s*(?:={3,}|-{3,})\s*$")
-_MARKDOWN_LEVELS, _SHORT_WORDS, _BARE_WORDS = 6, 6, 5
+_MARKDOWN_LEVELS, _SHORT_WORDS, _BARE_WORDS, _SIGNED_WORDS = 6, 6, 5, 12
+_DEEPEST = _MARKDOWN_LEVELS + len(_FORMS)
+"""The level of a line that only its colon makes a heading."""
 _INLINE = re.compile(r"^(?P<title>[A-Za-z][A-Za-z' ]{1,30})(?:: +(?=\S)|\.$)")
 """``Allowed: pears.`` or a sentence that is only ``Allowed.``"""
 _NUMBERED_LABEL = re.compile(r"\blabel\W*\d", re.IGNORECASE)
 
 _BESIDE_THE_POINT = re.compile(
     r"(?:instruct\w*|defin\w*|goals?|purpose|overview|background|introduction|interpret\w*|terms?|key|formats?|outputs?|examples?"
-    r"|labels?|ambigu\w*|escalat\w*|precedence|notes?|answers?|rationale|guidance|terminology|scope|reminders?|edge|cases?|task|role)",
+    r"|labels?|ambigu\w*|escalat\w*|precedence|notes?|answers?|rationale|guidance|terminology|scope|reminders?|languages?|principles?|guiding|edge|cases?|task|role)",
     re.IGNORECASE,
 )
 _FILLERS = frozenset(
@@ -64,7 +66,20 @@ _SAFE_ALONE = re.compile(
 """Words that say so only where there are no others."""
 _EXAMPLES = re.compile(r"^\W*examples?\b|\bexamples?\W*$", re.IGNORECASE)
 """They are contents, not words about contents."""
-_SPARED = re.compile(r"^\W*(?:except|exclu|exempt)", re.IGNORECASE)
+_SPARED = re.compile(r"^\W*(?:except|exclu|exempt)|\bnot\W+(?:includ|cover)", re.IGNORECASE)
+_INCLUDED = re.compile(
+    r"^\W*(?:(?:what|this|the|label|policy|content|it|is) )*(?:includ\w*|covers|covered)\W*$", re.IGNORECASE
+)
+"""The counterpart of ``Excludes``, of a section; above a list it may stand in any section."""
+_SIGN = re.compile(
+    r"^[\s#*•+-]*(?:(?P<good>[\u2705\u2714\u2611\U0001f44d\U0001f7e2])|[\u274c\u2716\U0001f6ab\u26d4\u2757\U0001f6d1\U0001f44e\U0001f534])"
+)
+"""Ticks, crosses, stop signs and the like at the start of a line."""
+_ASIDE = re.compile(r"\s*\([^()\n]{12,}\)")
+"""Examples and remarks in brackets; a short one is the name of a section."""
+_LEAST_TOKENS = 12
+"""Of a sentence that is cut; fewer say nothing."""
+_ALLOWED_SHARE = 0.25
 
 
 class _Part(Enum):
@@ -82,11 +97,11 @@ class _Heading(NamedTuple):
 
 
 def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list[int]:
-    """The token ids of what a policy forbids, and, where room is left, of what it allows.
+    """The token ids of what a policy forbids, and then of what it allows.
 
-    Sections whose heading promises definitions, examples and the like are left out. Those on what violates are taken first,
-    from the start of the policy; the ones on what is safe come after them. A policy without headings is taken as it is, and so
-    is one of which nothing would be left.
+    Sections whose heading promises definitions, examples and the like are left out. A policy without headings is taken as it
+    is, and so is one of which nothing would be left. What is too long loses what stands in brackets, then the ends of its long
+    sentences, so that of each item there is something; at most a quarter is then left to what is allowed.
 
     Args:
         policy: The text, Markdown or plain.
@@ -96,39 +111,60 @@ def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list
     Returns:
         At most ``room`` ids.
     """
+    for text in (policy, _ASIDE.sub("", policy)):
+        forbidden, allowed = ([encode(sentence) for sentence in part] for part in _wanted(text))
+        if _length(forbidden) + _length(allowed) <= room:
+            break
+    for_allowed = min(_length(allowed), max(int(room * _ALLOWED_SHARE), room - _length(forbidden)))
+    return [*_cut(forbidden, room - for_allowed), *_cut(allowed, for_allowed)]
+
+
+def _length(sentences: Sequence[list[int]]) -> int:
+    return sum(map(len, sentences))
+
+
+def _cut(sentences: Sequence[list[int]], room: int) -> list[int]:
+    """As much of each sentence as there is room for; the first ones, where there are too many."""
+    most = max(map(len, sentences), default=0)
+    while most > _LEAST_TOKENS and sum(min(len(ids), most) for ids in sentences) > room:
+        most -= 1
+    return [i for ids in sentences for i in ids[:most]][:room]
+
+
+def _wanted(policy: str) -> tuple[list[str], list[str]]:
+    """The sentences on what violates, and those on what is safe."""
     found: dict[_Part, list[str]] = {part: [] for part in _Part}
     has_content = False
     for part, sentence, is_title in _sentences_of(policy):
         found[part].append(sentence)
         has_content |= part is _Part.FORBIDS and not is_title
-    sentences = [*found[_Part.FORBIDS], *found[_Part.ALLOWS]]
-    if not has_content:  # what violates stands where nobody looked for it
-        sentences += found[_Part.BESIDE]
-    ids: list[int] = []
-    for sentence in sentences:
-        ids += encode(sentence)
-        if len(ids) >= room:
-            break
-    return ids[:room]
+    if has_content:
+        return found[_Part.FORBIDS], found[_Part.ALLOWS]
+    # what violates stands where nobody looked for it
+    return found[_Part.FORBIDS], [*found[_Part.ALLOWS], *found[_Part.BESIDE]]
 
 
 def _sentences_of(policy: str) -> Iterator[tuple[_Part, str, bool]]:
     """The sentences of a policy, what each is for, and whether it is a heading."""
-    lines = readable(policy.strip().replace("\u2019", "'")).splitlines()
+    given = policy.strip().replace("\u2019", "'").splitlines()
+    lines = [readable(line) for line in given]
     open_: list[tuple[int, _Part]] = []
     for number, line in enumerate(lines):
-        if (heading := _heading(line, lines[number + 1] if number + 1 < len(lines) else "")) is not None:
+        signed = _signed(given[number])
+        if (heading := _heading(line, lines[number + 1] if number + 1 < len(lines) else "", signed)) is not None:
             while open_ and open_[-1][0] >= heading.level:
                 open_.pop()
             above = open_[-1][1] if open_ else _Part.FORBIDS
-            part = _part_of(heading.title) or above
-            if not number and part is _Part.BESIDE:  # the title, whatever it says
+            part = _part_of(heading.title) or signed or above
+            if above is not _Part.ALLOWS and heading.level < _DEEPEST and _INCLUDED.match(heading.title):
+                part = _Part.FORBIDS
+            if not number and heading.level == 1 and part is _Part.BESIDE:  # the title, whatever it says
                 part = _Part.FORBIDS
             open_.append((heading.level, part))
             for sentence in _sentences(heading.title + ("" if heading.title.endswith(":") else ".")):
                 yield part, sentence, True
             continue
-        here = open_[-1][1] if open_ else _Part.FORBIDS
+        here = signed or (open_[-1][1] if open_ else _Part.FORBIDS)
         if line.strip().startswith("|"):
             yield from _row(line, here)
             continue
@@ -148,7 +184,13 @@ def _row(line: str, here: _Part) -> Iterator[tuple[_Part, str, bool]]:
         yield part, sentence, False
 
 
-def _heading(line: str, below: str) -> _Heading | None:
+def _signed(line: str) -> _Part | None:
+    """What a sign at the start of a line says of it."""
+    match = _SIGN.match(line)
+    return None if match is None else _Part.ALLOWS if match["good"] else _Part.FORBIDS
+
+
+def _heading(line: str, below: str, signed: _Part | None) -> _Heading | None:
     """A line as a heading; None: it is none."""
     if tag := _TAG.match(line):
         return _Heading("" if tag["end"] else tag["name"].replace("_", " ").replace("-", " "), _MARKDOWN_LEVELS + 1)
@@ -160,16 +202,17 @@ def _heading(line: str, below: str) -> _Heading | None:
     if _UNDERLINE.match(below) and 0 < len(line.split()) <= _SHORT_WORDS and not _LIST_MARK.match(line):
         return _Heading(line.strip(), 1 if below.strip().startswith("=") else 2)
     bare = _LIST_MARK.sub("", line).strip()
-    deepest = _MARKDOWN_LEVELS + len(_FORMS)
+    if signed and bare == line.strip() and len(bare.split()) <= _SIGNED_WORDS and bare[-1:] not in ".!?;,":
+        return _Heading(bare, _MARKDOWN_LEVELS + 1)
     if match := _COLON.match(line):
         title = match["title"].strip("* ")
         is_short = len(title.split()) <= _SHORT_WORDS and not line.lstrip().startswith(("-", "+", "•", "* "))
         if is_short or _verdict_of(title) is not None:
-            return _Heading(title if is_short else title + ":", deepest)
+            return _Heading(title if is_short else title + ":", _DEEPEST)
         return None
     is_bare = 0 < len(bare.split()) <= _BARE_WORDS and bare[-1] not in ".!?;,"
     if is_bare and _verdict_of(bare) is not None and _is_nothing_else(bare):
-        return _Heading(bare, deepest)
+        return _Heading(bare, _DEEPEST)
     return None
 
 

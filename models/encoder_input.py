@@ -33,7 +33,7 @@ from models.windows import windows
 PAIR = "pair"
 """Name of the output that judges a policy and a content together."""
 
-READING = 2
+READING = 3
 """How texts and policies become sequences (this module, `models.condensing`, `models.readable`); counts up where a change moves
 scores."""
 

@@ -54,9 +54,45 @@ def test_what_violates_comes_first_wherever_it_stands() -> None:
     )
 
 
-@pytest.mark.parametrize("room", [1, 5, 9])
+@pytest.mark.parametrize("room", [1, 5, 9, 14])
 def test_no_more_is_read_than_there_is_room_for(room: int) -> None:
-    assert read(POLICY, room).split() == read(POLICY).split()[:room]
+    found = read(POLICY, room).split()
+    assert len(found) == room
+    n_safe = max(room // 4, room - 14)  # what violates has fourteen words
+    assert found == read(POLICY).split()[: room - n_safe] + ["SAFE", "(0).", "Apples."][:n_safe]
+
+
+def test_of_a_policy_that_is_too_long_each_item_is_read_without_its_asides_and_its_end() -> None:
+    items = "".join(f"- item{n} (for instance one two three four) " + f"word{n} " * 20 + "\n" for n in range(4))
+    text = f"# Pears\n\n## Violates\n\n{items}\n## Allowed\n\n- apples and plums"
+    assert "instance" in read(text, 200)
+    found = read(text, 80).split()
+    assert [found.count(f"item{n}") for n in range(4)] == [1] * 4
+    assert {found.count(f"word{n}") for n in range(4)} == {17}
+    assert found[-4:] == ["Allowed.", "apples", "and", "plums"]
+    assert len(found) <= 80
+
+
+def test_what_a_label_includes_violates_but_not_what_an_exception_includes() -> None:
+    text = """# Pear label
+
+## Definition of Label
+
+### (PEAR) Pears
+
+#### Includes
+
+- Pear pictures.
+
+#### Excludes
+
+- Pear blossom.
+
+This includes:
+
+- Quince blossom.
+"""
+    assert read(text) == ("Pear label. Includes. Pear pictures. Excludes. Pear blossom. This includes. Quince blossom.")
 
 
 def test_a_plain_text_is_read_from_its_start() -> None:
@@ -90,9 +126,9 @@ def test_a_plain_text_is_read_from_its_start() -> None:
     ],
 )
 def test_a_section_is_read_by_its_heading(heading: str, is_read: bool) -> None:
-    """The title and the forbidden section have eighteen words; what is safe would come after them."""
-    text = f"Title\n\n{heading}\n\n- ZQ-MARK\n\n## Forbidden\n\n" + "word " * 16
-    assert ("ZQ-MARK" in read(text, 18)) is is_read
+    """What is safe comes after what violates, and what is beside the point not at all."""
+    text = f"Title\n\n{heading}\n\n- ZQ-MARK\n\n## Forbidden\n\nword"
+    assert ("ZQ-MARK" in read(text).partition("word")[0]) is is_read
 
 
 @pytest.mark.parametrize("policy", ["## Definitions\n\n- A pear is a fruit.", "Goal:\nno pears", "## Examples"])
@@ -163,3 +199,25 @@ def test_a_sentence_that_says_what_violates_ends_a_section_beside_the_point() ->
 
 def test_a_policy_without_any_word_gives_nothing() -> None:
     assert read("---\n\n***") == ""
+
+
+def test_ticks_and_crosses_say_what_a_section_or_a_line_is_for() -> None:
+    text = """Spam rules
+DEFINITIONS
+Spam: too much of it.
+
+\u2705 Wanted (S0 \u2013 fine)
+Help with an order.
+
+\U0001f6ab Likely spam (S2)
+Buy rings here.
+
+\u2757 Certain spam (S3)
+Join now, join now.
+"""
+    assert read(text) == (
+        "Spam rules Likely spam (S2). Buy rings here. Certain spam (S3). Join now, join now."
+        " Wanted (S0 \u2013 fine). Help with an order."
+    )
+    lines = "Pears\n\n- \u2705 apples\n- \u274c pears\n- \u2705 plums\n- \u274c quinces"
+    assert read(lines) == "Pears pears quinces apples plums"

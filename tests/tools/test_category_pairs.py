@@ -79,4 +79,7 @@ def test_sections_are_read_as_they_are_meant(names: list[str], inverted: bool) -
 def test_subjects_that_are_kept_for_validation_are_axes() -> None:
     assert set(UNSEEN) <= {axis.name[0] for axis in contrast_pairs.AXES}
     assert set(SUBJECTS) == set(CATEGORIES) == set(category_sections.VIOLATES) == set(category_sections.ALLOWED)
+    assert {name: len(items) for name, items in category_sections.DOES.items()} == {
+        name: len(items) for name, items in category_sections.VIOLATES.items()
+    }
     assert set(SUBJECTS) == set(category_sections.TITLES)

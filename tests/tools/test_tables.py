@@ -60,7 +60,9 @@ def test_the_readme_leaves_out_what_only_the_card_shows() -> None:
     quality = {
         "ranking": [row | {"set": "one", "output": "any"}, row | {"set": "two", "output": "pair"}],
         "decisions": {"one": {"benign": {"forward": 3, "flag": 1}}},
-        "steering": [{"contents": "x", "policy": "inverted", "embedded": 0.25}],
+        "steering": [
+            {"contents": "x", "policy": "inverted", "embedded": {"auroc": 0.25, "violating": 0.5, "other": 1.0}}
+        ],
         "functionality": [{"functionality": "f_nh", "rows": 2, "hateful": 0, "embedded": 0.5, "before": 0.25}],
         "cost": {
             "megabytes": 25.9,
@@ -75,5 +77,5 @@ def test_the_readme_leaves_out_what_only_the_card_shows() -> None:
     assert "inverted" not in brief
     assert "f_nh" not in brief
     assert "| two |" in whole
-    assert "| x | inverted | 0.250 |" in whole
+    assert "| x | inverted | 50% | 100% | 0.250 |" in whole
     assert "| f_nh | 2 | 50.0% | 25.0% |" in whole

@@ -14,6 +14,7 @@ from tools.train_guard.data import UNSEEN
 from tools.train_guard.evaluate import REFUSE_MARGIN
 from tools.train_guard.export import FILES
 from tools.train_guard.labels import BASE_RATE, BLOCKING, CONTENT_LABELS
+from tools.train_guard.opposed_phrases import KEPT_SUBJECTS
 from tools.train_guard.tables import BEGIN, END
 
 ATTRIBUTION = {
@@ -49,9 +50,10 @@ NOT_FOR = """\
   reclaimed words, fiction, counter-speech) still go wrong in both directions; HateCheck by functionality, below, shows which.
   gpt-oss-safeguard is the judge.
 * It reads English. Other languages, ciphers, leetspeak and text in images pass it; the row `injection_other_languages` shows how much.
-* `pair` works for policies about a topic. Inverted policies and fine lines inside a topic ("allowed if educational") it follows where
-  they are worded like those of its generator; on policies that other people wrote it is often no better than chance (below: teen,
-  vibecheck, spam). Of a long policy it reads about 120 tokens, first of what violates.
+* `pair` works for policies about a topic. Fine lines inside a topic ("allowed if educational") and policies that turn a subject round
+  it follows where they are worded like those of its generator. On policies that other people wrote it ranks contents somewhat better
+  than chance, with scores that may all be low (below: self-harm and scams, where next to nothing reaches 0.5): calibrate thresholds on
+  rows of your own, or ask a larger guard. Of a long policy it reads about 120 tokens: the beginning of each item, first of what violates.
 * Categories are learnt from small sets (sexual/minors, self-harm, weapons, misinfo, fraud below a thousand positive rows each, much of
   it from templates). A score is calibrated on validation rows re-weighted to the stated base rate: other traffic, other meaning.
 * `misinfo` sees requests to write falsehoods, not whether a claim is true. `profanity` alone refuses nothing.
@@ -118,7 +120,8 @@ def card(
             f"`pair`: AUROC {valid['pair_auroc']:.3f}, AUPRC {valid['pair_auprc']:.3f}. By kind: topics {valid['pair_auroc_of']['topic']:.3f} and categories {valid['pair_auroc_of']['category']:.3f} (texts held out, policies in the trained wordings);",
             f"fine lines within {len(UNSEEN)} subjects on which no policy and no text was trained ({', '.join(UNSEEN)}; of the same generator) {valid['pair_auroc_of']['contrast']:.3f};",
             f"short policies on {len(short_topics.VALIDATION)} everyday subjects that were not trained on, beside texts on their siblings {valid['pair_auroc_of']['short']:.3f};",
-            f"praise, blame and mention of firms whose names were not trained on {valid['pair_auroc_of']['stance']:.3f}.", "",
+            f"praise, blame and mention of firms whose names were not trained on {valid['pair_auroc_of']['stance']:.3f};",
+            f"policies that protect a subject and forbid what is said against it, or the other way round, half of them on {len(KEPT_SUBJECTS)} subjects that were not trained on {valid['pair_auroc_of']['opposed']:.3f}.", "",
             f"Escalated: as an earlier guard of a cascade it passes what it scores lower, so that {metadata['pass_recall']:.0%} of an output's violations go on to the next guard.", "",
             "| output | flag at | refuse at | passes below | AUROC | positives | flagged | refused | benign chat escalated |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for name in CONTENT_LABELS:

@@ -21,6 +21,7 @@ from tools.train_guard import (
     contrast_pairs,
     contrasts,
     generate,
+    opposed_pairs,
     readers,
     short_topics,
     stance_pairs,
@@ -177,9 +178,12 @@ def main() -> None:
         kinds = {
             "topic": topics.make_pairs(contents, texts, rng, int(count * share / 2)),
             "contrast": contrast_pairs.make_pairs(rng, int(count * share), axes),
-            "category": category_pairs.make_pairs(public, rng, int(count * share)),
+            "category": category_pairs.make_pairs(public, rng, int(count * share * 1.5)),
             "stance": stance_pairs.make_pairs(rng, int(count * share * 0.4), validation=rest),
             "short": short_topics.make_pairs(rng, int(count * share * 3 / 4), short_topics.split(validation=rest)),
+            "opposed": opposed_pairs.make_pairs(
+                public, random.Random(args.seed + 2 + rest), int(count * share / 2), validation=rest
+            ),
         }
         pairs = [
             {"policy": policy, "content": content, "label": label, "kind": kind}

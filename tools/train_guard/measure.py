@@ -48,7 +48,7 @@ class Bench:
         self._work = work
         work.mkdir(parents=True, exist_ok=True)
         self.guards = {"embedded": weights / "embedded.gguf"} | ({"before": before / "embedded.gguf"} if before else {})
-        guard = {"engine": "encoder", "threads": 2, "canaries": False}
+        guard = {"engine": "encoder", "threads": 1, "canaries": False}
         self._config = work / "measure.yaml"
         self._config.write_text(
             yaml.safe_dump(
@@ -182,12 +182,14 @@ def cost(bench: Bench) -> dict[str, Any]:
 
 
 def _steering(bench: Bench, data: Path) -> list[dict[str, Any]]:
-    """How each guard ranks the same contents under other policies."""
+    """How each guard ranks the same contents under other policies, and which share of them it scores above one half."""
+    names = {"auroc": "auroc", "violating": "recall", "other": "false_alarms"}
     found = []
     for topic, name, text, rows in test_sets.steering(data):
-        columns = bench.rank(rows, [bench.policy(name, text)])
-        aurocs = {column["guard"]: column["figures"]["auroc"]["value"] for column in columns}
-        found.append({"contents": topic, "policy": name, **aurocs})
+        entry: dict[str, Any] = {"contents": topic, "policy": name}
+        for column in bench.rank(rows, [bench.policy(name, text)]):
+            entry[column["guard"]] = {key: column["figures"][figure]["value"] for key, figure in names.items()}
+        found.append(entry)
     return found
 
 

@@ -75,11 +75,16 @@ def _decisions(decisions: dict[str, dict[str, dict[str, int]]]) -> str:
 
 def _steering(rows: list[dict[str, Any]]) -> str:
     lead = (
-        "A policy that was never seen, put before the same contents: AUROC against the labels of the first policy of a topic.\n"
-        "An inverted policy should fall below one half, one about something else says nothing about these labels."
+        "Policies that were never seen, put before the same contents. Labels are those of the first policy of a topic:\n"
+        "which share of the contents that violate it, and of the others, scores above 0.5 under the policy of the row, and\n"
+        "AUROC. Of an inverted policy it should fall below one half; one about something else should find next to nothing."
     )
-    cells = [[row["contents"], row["policy"], *(f"{row[guard]:.3f}" for guard in _guards(rows))] for row in rows]
-    return _compared(lead, ["contents", "policy", "AUROC"], cells, rows)
+    cells = [
+        [row["contents"], row["policy"], *(f"{row['embedded'][name]:.0%}" for name in ("violating", "other"))]
+        + [f"{row[guard]['auroc']:.3f}" for guard in _guards(rows)]
+        for row in rows
+    ]
+    return _compared(lead, ["contents", "policy", "violating", "others", "AUROC"], cells, rows)
 
 
 def _functionality(rows: list[dict[str, Any]]) -> str:
