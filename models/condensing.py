@@ -111,12 +111,17 @@ def condense(policy: str, room: int, encode: Callable[[str], list[int]]) -> list
     Returns:
         At most ``room`` ids.
     """
-    for text in (policy, _ASIDE.sub("", policy)):
-        forbidden, allowed = ([encode(sentence) for sentence in part] for part in _wanted(text))
-        if _length(forbidden) + _length(allowed) <= room:
-            break
+    forbidden, allowed = _read(policy, encode)
+    if _length(forbidden) + _length(allowed) > room:
+        forbidden, allowed = _read(_ASIDE.sub("", policy), encode)
     for_allowed = min(_length(allowed), max(int(room * _ALLOWED_SHARE), room - _length(forbidden)))
     return [*_cut(forbidden, room - for_allowed), *_cut(allowed, for_allowed)]
+
+
+def _read(policy: str, encode: Callable[[str], list[int]]) -> tuple[list[list[int]], list[list[int]]]:
+    """The sentences on what violates, and those on what is safe, as ids."""
+    forbidden, allowed = _wanted(policy)
+    return list(map(encode, forbidden)), list(map(encode, allowed))
 
 
 def _length(sentences: Sequence[list[int]]) -> int:

@@ -27,15 +27,16 @@ def test_pairs_are_the_same_for_a_seed_and_none_has_two_labels() -> None:
 
 
 def test_a_text_that_violates_one_side_is_allowed_by_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opposed_pairs, "policy", lambda side, bound, rng: (side is FORBIDS_AGAINST, bound["t"]))
+    monkeypatch.setattr(opposed_pairs, "policy", lambda side, bound, rng: f"{side is FORBIDS_AGAINST} {bound['t']}")
     subjects = {t for t, _ in CATEGORY_SUBJECTS["sexual"]}
-    found: dict[str, set[tuple[bool, int]]] = {}
-    for (forbids_against, subject), text, label in make_pairs(CONTENTS, random.Random(2), 6000, validation=False):  # type: ignore[misc]
+    found: dict[str, set[tuple[str, int]]] = {}
+    for about, text, label in make_pairs(CONTENTS, random.Random(2), 6000, validation=False):
+        forbids_against, _, subject = about.partition(" ")
         if subject in subjects:
             found.setdefault(text, set()).add((forbids_against, label))
-    assert found["a stand-in for an explicit story"] == {(True, 0), (False, 1)}
-    assert found["Lust is a sin and leads us astray."] == {(True, 1), (False, 0)}
-    assert found["How do I bake bread?"] == {(True, 0), (False, 0)}
+    assert found["a stand-in for an explicit story"] == {("True", 0), ("False", 1)}
+    assert found["Lust is a sin and leads us astray."] == {("True", 1), ("False", 0)}
+    assert found["How do I bake bread?"] == {("True", 0), ("False", 0)}
 
 
 def test_a_policy_names_its_subject_and_leaves_no_place_open() -> None:
