@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.replacer import Replacers, replaced
+from proxy.replacer import Replacers, Words
 from proxy.strict_json import JsonError, parse_json_text
 from rules.content import Content, LeafKind, Path, Surface
 
@@ -25,25 +25,27 @@ class Restoration:
     """
 
     table: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _words: Words = field(init=False, repr=False)
+    _json_words: Words | None = field(default=None, init=False, repr=False)
+    """Made when the first text wants them."""
     _channels: Replacers[Hashable] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._channels = Replacers(self.table)
+        self._words = Words(self.table)
+        self._channels = Replacers(self._words)
 
     def text(self, text: str) -> str:
         """A whole text."""
-        return replaced(text, self.table)
+        return self._words.replaced(text)
 
     def json_text(self, text: str) -> str:
         """A whole text that holds JSON; one that does not (custom tools, arguments cut off) too."""
-        table: dict[str, str] = {}
-        as_json = _looks_like_json(text)
-        for placeholder, value in self.table.items():
-            spelled = json.dumps(value, ensure_ascii=False)[1:-1] if as_json else value
-            inner = placeholder[1:-1]
-            spellings = (placeholder, f"\\u003c{inner}\\u003e", f"\\u003C{inner}\\u003E") if as_json else (placeholder,)
-            table |= dict.fromkeys(spellings, spelled)
-        return replaced(text, table)
+        if not self.table or not _looks_like_json(text):
+            return self.text(text)
+        if self._json_words is None:
+            spelled = {p: json.dumps(value, ensure_ascii=False)[1:-1] for p, value in self.table.items()}
+            self._json_words = Words({s: value for p, value in spelled.items() for s in _json_spellings(p)})
+        return self._json_words.replaced(text)
 
     def piece(self, key: Hashable, text: str) -> str:
         """More of a channel's text; gives what may leave."""
@@ -74,6 +76,11 @@ class Restoration:
                 place[leaf.path[-1]] = restored
                 changed = True
         return changed
+
+
+def _json_spellings(placeholder: str) -> tuple[str, ...]:
+    inner = placeholder[1:-1]
+    return placeholder, f"\\u003c{inner}\\u003e", f"\\u003C{inner}\\u003E"
 
 
 def _looks_like_json(text: str) -> bool:

@@ -88,3 +88,10 @@ def test_nothing_of_the_values_is_shown() -> None:
     restoration = Restoration({"<X_1>": "secret"})
     restoration.piece(0, "<X")
     assert "secret" not in repr(restoration)
+
+
+def test_thousands_of_json_texts_share_one_table() -> None:
+    """Each made its own of all values: hours."""
+    restoration = Restoration({f"<EMAIL_{i}>": f"{i}@b.io" for i in range(20_000)})
+    texts = [restoration.json_text(f'["\\u003cEMAIL_{i}\\u003e"]') for i in range(5_000)]
+    assert texts == [f'["{i}@b.io"]' for i in range(5_000)]
