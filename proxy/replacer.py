@@ -39,6 +39,10 @@ class Words:
         """Whether there are any."""
         return bool(self._table)
 
+    def spare(self, word: str) -> None:
+        """From now on a word stays as it is."""
+        self._table[word] = word
+
     def matches(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Where words stand: start, end, and what to put there; in order, without overlaps."""
         head = self._head.search(text) if self._table else None

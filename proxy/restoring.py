@@ -1,6 +1,7 @@
 """Puts masked values back into an answer (``restore: true``), after the output stage has judged it. No I/O.
 
-Only this exchange's own values, and only those that its request was masked with, are put back. In a stream the end of a
+Only this exchange's own values, and only those that its request was masked with, are put back; none that the output stage
+has masked as well. In a stream the end of a
 text that can still become a placeholder waits for what follows; in tool-call arguments a value is spelled as JSON wants.
 """
 
@@ -28,11 +29,26 @@ class Restoration:
     _words: Words = field(init=False, repr=False)
     _json_words: Words | None = field(default=None, init=False, repr=False)
     """Made when the first text wants them."""
+    _spared: set[str] = field(default_factory=set, init=False, repr=False)
     _channels: Replacers[Hashable] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._words = Words(self.table)
         self._channels = Replacers(self._words)
+
+    def narrow(self, still: Mapping[str, str]) -> None:
+        """Leave out what is no longer to be put back, because a rule of the output stage has masked it.
+
+        Args:
+            still: What is, by placeholder.
+        """
+        spared = self.table.keys() - still.keys() - self._spared
+        self._spared |= spared
+        for placeholder in spared:
+            self._words.spare(placeholder)
+            if self._json_words is not None:
+                for spelling in _json_spellings(placeholder):
+                    self._json_words.spare(spelling)
 
     def text(self, text: str) -> str:
         """A whole text."""
@@ -43,7 +59,8 @@ class Restoration:
         if not self.table or not _looks_like_json(text):
             return self.text(text)
         if self._json_words is None:
-            spelled = {p: json.dumps(value, ensure_ascii=False)[1:-1] for p, value in self.table.items()}
+            put_back = {p: value for p, value in self.table.items() if p not in self._spared}
+            spelled = {p: json.dumps(value, ensure_ascii=False)[1:-1] for p, value in put_back.items()}
             self._json_words = Words({s: value for p, value in spelled.items() for s in _json_spellings(p)})
         return self._json_words.replaced(text)
 
