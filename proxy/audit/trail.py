@@ -28,6 +28,7 @@ from proxy.audit.entry import Entry, Keep, findings, measures, moment
 from proxy.audit.redaction import kept
 from proxy.audit.store import AuditError, AuditTimeout
 from proxy.errors import audit_unavailable
+from proxy.records import listed
 from rules.content import show_path
 from rules.off_loop import LARGE_CHARS, off_loop
 from rules.rule import Action, Stage
@@ -156,8 +157,8 @@ class Trail:
                 fields["region"] = exchange.region
             if stage in exchange.made_stricter:
                 fields["stricter"] = True
-            if exchange.unseen and stage is Stage.INPUT:
-                fields["unseen"] = [show_path(path) for path in exchange.unseen]
+            if stage is Stage.INPUT:
+                fields |= listed("unseen", map(show_path, exchange.unseen))
         fields |= {"state": state.value, "at_ms": round((time.monotonic() - exchange.started) * 1000, 3)}
         if state is not State.BEGUN:
             fields |= _decision(exchange, stage) or ({} if state is State.CUT else _NOT_JUDGED)

@@ -17,7 +17,7 @@ from proxy.records import verdict_record
 from proxy.review.item import Flagged, Held, NewItem, ReviewError, State
 from proxy.review.review import Review
 from rules.content import Content
-from rules.decision import NOBODY_REVIEWED, OPAQUE, Decision, Ruling, Verdict, decide
+from rules.decision import NOBODY_REVIEWED, OPAQUE, Decision, Ruling, Verdict, decide, united
 from rules.off_loop import LARGE_CHARS, off_loop
 from rules.rule import Action, Mode, Stage
 from rules.screen import Screener
@@ -70,7 +70,7 @@ class Reviewing:
         verdicts = tuple(_ruled(v, word) if _wants_hold(v) else v for v in decision.verdicts)
         after = decide(decision.stage, verdicts, judged.content.opaque, screener.on_opaque)
         if after.action is not Action.REFUSE:
-            after = replace(after, unjudged=tuple(dict.fromkeys((*decision.unjudged, *after.unjudged))))
+            after = replace(after, unjudged=united(decision.unjudged, after.unjudged))
         self._queued[decision.stage] = after.verdicts
         return replace(judged, decision=after)
 
