@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from proxy import refusals, sse
 from proxy.api import Asked, StreamFault
 from proxy.hold import Hold
-from proxy.replacer import Replacers
+from proxy.replacer import Replacers, Words
 from proxy.schema import Collection, Misfit, Spec, hiding
 from proxy.strict_json import JsonError, dump_json, parse_json_text
 from rules.content import Surface
@@ -70,7 +70,7 @@ class ChunkStream(Generic[C]):
     _bytes: int = 0
 
     def __post_init__(self) -> None:
-        self._hider = Replacers(hiding(self.hidden))
+        self._hider = Replacers(Words(hiding(self.hidden)))
 
     def event(self, data: str) -> None:
         """See `proxy.api.AnswerStream`."""

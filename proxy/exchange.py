@@ -17,7 +17,7 @@ from proxy.review.reviewing import Reviewing
 from proxy.schema import Collection, read_decoded
 from proxy.strict_json import JsonError, parse_json_text
 from rules.content import Content, LeafKind, Path, Surface, show_path
-from rules.decision import Cause, Decision, Verdict
+from rules.decision import Cause, Decision, Verdict, united
 from rules.policy import DEFAULT_REFUSAL_TEXT
 from rules.rewrite import LeafEdits, Masker, edited_texts
 from rules.rewriting import Rewrite, find_rewrite
@@ -124,8 +124,8 @@ class Exchange:
             self.decisions[stage] = decision
             return
         gravest = decision if stands else before
-        unjudged = () if gravest.action is Action.REFUSE else (*before.unjudged, *decision.unjudged)
-        self.decisions[stage] = replace(gravest, unjudged=tuple(dict.fromkeys(unjudged)))
+        unjudged = () if gravest.action is Action.REFUSE else united(before.unjudged, decision.unjudged)
+        self.decisions[stage] = replace(gravest, unjudged=unjudged)
 
     def decided(self, stage: Stage, decision: Decision, seconds: float, content: Content | None = None) -> None:
         """Note a stage's last, or only, decision."""
@@ -197,7 +197,7 @@ class Exchange:
             status=status,
             action=self.action.word,
             policy_set=self.route.policy_set if self.route is not None else None,
-            **({"unseen": [show_path(path) for path in self.unseen]} if self.unseen else {}),
+            **records.listed("unseen", map(show_path, self.unseen)),
             **{s.value: {"id": self.decision_id(s), **self.decision_record(s)} for s in self.decisions},
             latency_ms=round((time.monotonic() - self.started) * 1000, 3),
             **{**({"error": self.fault} if self.fault is not None else {}), **more},
@@ -258,7 +258,7 @@ async def judge(
                 decision = replace(
                     decision,
                     verdicts=_with_flags(decision.verdicts, second.verdicts),
-                    unjudged=tuple(dict.fromkeys((*decision.unjudged, *second.unjudged))),
+                    unjudged=united(decision.unjudged, second.unjudged),
                 )
     return Judged(decision, about, rewrite.edits, time.monotonic() - started, rewrite.advisories)
 

@@ -26,7 +26,7 @@ from proxy.loading.loaded import LoadedRoute
 from proxy.schema import Array, ByWord, Collection, Misfit, Object, Opaque, Text, choice
 from proxy.text_input import Texts
 from rules.content import Content, Path, Surface, show_path
-from rules.decision import OPAQUE, Cause, Decision, Verdict
+from rules.decision import OPAQUE, Cause, Decision, Verdict, opaque_part
 from rules.rule import Action, OnError, Stage
 
 PATH = "/v1/moderations"
@@ -162,7 +162,7 @@ class _Item:
         result = self.result
         policies = tuple(name for name, is_true in result["categories"].items() if is_true)
         unjudged = (
-            *(f"opaque:{'.'.join(map(str, path))}" for path in self.content.opaque),
+            *map(opaque_part, self.content.opaque),
             *(f"policy:{v.rule.policy.name}:{self.number}" for v in self.verdicts if v.error is not None),
         )
         action = Action.FLAG if result["flagged"] else Action.FORWARD

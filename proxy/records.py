@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from rules.decision import Decision, Earlier, Verdict
 
 log = structlog.get_logger("safeguard")
+
+MAX_LISTED = 100
+"""A record names at most so many parts that were not judged, and so many that were not seen."""
 
 
 class Metrics:
@@ -137,8 +140,15 @@ def decision_record(decision: Decision) -> dict[str, Any]:
         record["cause"] = str(decision.cause)
     if decision.policies:
         record["policies"] = list(decision.policies)
-    if decision.unjudged:
-        record["unjudged"] = list(decision.unjudged)
+    return record | listed("unjudged", decision.unjudged)
+
+
+def listed(name: str, parts: Iterable[str]) -> dict[str, Any]:
+    """A list of a record; nothing if it is empty, and only counted (``…_left_out``) from `MAX_LISTED` on."""
+    every = list(parts)
+    record: dict[str, Any] = {name: every[:MAX_LISTED]} if every else {}
+    if len(every) > MAX_LISTED:
+        record[f"{name}_left_out"] = len(every) - MAX_LISTED
     return record
 
 

@@ -205,6 +205,7 @@ class Relay:
             return Screened(body, Decision(Stage.OUTPUT, Action.FORWARD, None, (), (), ()))
         screened = await screen_object(self.exchange, self.route.output, body, content, self.context)
         self.shadow(self.route.output, content, self.context)
+        self.restoration.narrow(self.exchange.masker.originals)
         is_restored = screened.decision.action is not Action.REFUSE and self.restoration.into_answer(body, content)
         if screened.rewritten or is_restored:
             self.api.without_details(body)
@@ -234,6 +235,7 @@ class Relay:
         )
         if screened.decision.action is Action.REFUSE:
             return fixed
+        self.restoration.narrow(self.exchange.masker.originals)
         error = screened.body["error"]
         return HttpError(
             answer.status,

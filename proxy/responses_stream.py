@@ -24,7 +24,7 @@ from typing import Any
 from proxy import sse
 from proxy.api import Asked, StreamFault
 from proxy.hold import Hold
-from proxy.replacer import Replacers
+from proxy.replacer import Replacers, Words
 from proxy.responses_api import HEAD, ITEM_HEAD, OUTPUT_TYPES, keeps_encrypted, keeps_ids
 from proxy.responses_events import KINDS, LISTS, PIECES, TEXT, Events, Item, Kind, Place, item_id
 from proxy.schema import Collection, Misfit, hiding
@@ -86,7 +86,7 @@ class ResponsesStream:
 
     def __post_init__(self) -> None:
         self._events = Events(self.asked)
-        self._hider = Replacers(hiding(self.hidden))
+        self._hider = Replacers(Words(hiding(self.hidden)))
 
     def event(self, data: str) -> None:
         """See `proxy.api.AnswerStream`."""

@@ -1,6 +1,7 @@
 """Puts masked values back into an answer (``restore: true``), after the output stage has judged it. No I/O.
 
-Only this exchange's own values, and only those that its request was masked with, are put back. In a stream the end of a
+Only this exchange's own values, and only those that its request was masked with, are put back; none that the output stage
+has masked as well. In a stream the end of a
 text that can still become a placeholder waits for what follows; in tool-call arguments a value is spelled as JSON wants.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.replacer import Replacers, replaced
+from proxy.replacer import Replacers, Words
 from proxy.strict_json import JsonError, parse_json_text
 from rules.content import Content, LeafKind, Path, Surface
 
@@ -25,25 +26,43 @@ class Restoration:
     """
 
     table: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _words: Words = field(init=False, repr=False)
+    _json_words: Words | None = field(default=None, init=False, repr=False)
+    """Made when the first text wants them."""
+    _spared: set[str] = field(default_factory=set, init=False, repr=False)
     _channels: Replacers[Hashable] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._channels = Replacers(self.table)
+        self._words = Words(self.table)
+        self._channels = Replacers(self._words)
+
+    def narrow(self, still: Mapping[str, str]) -> None:
+        """Leave out what is no longer to be put back, because a rule of the output stage has masked it.
+
+        Args:
+            still: What is, by placeholder.
+        """
+        spared = self.table.keys() - still.keys() - self._spared
+        self._spared |= spared
+        for placeholder in spared:
+            self._words.spare(placeholder)
+            if self._json_words is not None:
+                for spelling in _json_spellings(placeholder):
+                    self._json_words.spare(spelling)
 
     def text(self, text: str) -> str:
         """A whole text."""
-        return replaced(text, self.table)
+        return self._words.replaced(text)
 
     def json_text(self, text: str) -> str:
         """A whole text that holds JSON; one that does not (custom tools, arguments cut off) too."""
-        table: dict[str, str] = {}
-        as_json = _looks_like_json(text)
-        for placeholder, value in self.table.items():
-            spelled = json.dumps(value, ensure_ascii=False)[1:-1] if as_json else value
-            inner = placeholder[1:-1]
-            spellings = (placeholder, f"\\u003c{inner}\\u003e", f"\\u003C{inner}\\u003E") if as_json else (placeholder,)
-            table |= dict.fromkeys(spellings, spelled)
-        return replaced(text, table)
+        if not self.table or not _looks_like_json(text):
+            return self.text(text)
+        if self._json_words is None:
+            put_back = {p: value for p, value in self.table.items() if p not in self._spared}
+            spelled = {p: json.dumps(value, ensure_ascii=False)[1:-1] for p, value in put_back.items()}
+            self._json_words = Words({s: value for p, value in spelled.items() for s in _json_spellings(p)})
+        return self._json_words.replaced(text)
 
     def piece(self, key: Hashable, text: str) -> str:
         """More of a channel's text; gives what may leave."""
@@ -74,6 +93,11 @@ class Restoration:
                 place[leaf.path[-1]] = restored
                 changed = True
         return changed
+
+
+def _json_spellings(placeholder: str) -> tuple[str, ...]:
+    inner = placeholder[1:-1]
+    return placeholder, f"\\u003c{inner}\\u003e", f"\\u003C{inner}\\u003E"
 
 
 def _looks_like_json(text: str) -> bool:

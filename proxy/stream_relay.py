@@ -159,7 +159,10 @@ class StreamRelay:
             except TooLate:
                 decision = refused(decision)
             else:
-                self.relay.exchange.masker.keep(self._draft, (text for _, text in pieces))
+                masker = self.relay.exchange.masker
+                masker.keep(self._draft, (text for _, text in pieces))
+                if judged.edits:
+                    self.relay.restoration.narrow(masker.originals)
                 self.relay.exchange.noted(decision, judged.seconds, judged.content)
                 return pieces
         self.relay.exchange.decided(self.relay.route.output.stage, decision, judged.seconds, judged.content)
@@ -185,6 +188,7 @@ class StreamRelay:
         if decision.action is Action.REFUSE:
             raise _Stop(decision)
         put_texts(body, edited_texts(content, judged.edits))
+        relay.restoration.narrow(relay.exchange.masker.originals)
         rest: dict[Hashable, str] = {}
         is_changed = bool(judged.edits)
         for path, key in paths.items():

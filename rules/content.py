@@ -57,6 +57,71 @@ def show_path(path: Path) -> str:
     return out
 
 
+_WORDS = frozenset(
+    (
+        *("messages", "content", "text", "input", "instructions", "prompt", "suffix", "texts", "structured_messages"),
+        *("choices", "message", "output", "delta", "reasoning", "reasoning_content", "reasoning_details", "summary"),
+        *(
+            "refusal",
+            "audio",
+            "transcript",
+            "annotations",
+            "url",
+            "title",
+            "logprobs",
+            "top_logprobs",
+            "token",
+            "loose",
+        ),
+        *(
+            "tools",
+            "tool_calls",
+            "tool_call_id",
+            "function",
+            "functions",
+            "function_call",
+            "custom",
+            "arguments",
+            "name",
+        ),
+        *("description", "parameters", "properties", "required", "enum", "items", "response_format", "json_schema"),
+        *("metadata", "user", "header", "model", "role", "type", "id", "data", "error", "code", "param", "stop"),
+        *(
+            "images",
+            "image_url",
+            "file_url",
+            "file_data",
+            "include",
+            "encrypted_content",
+            "result",
+            "results",
+            "outputs",
+        ),
+    )
+)
+"""Steps of a path that are words of the protocols; any other key was chosen by somebody, and so is content."""
+
+
+def without_keys(path: Path) -> Path:
+    """A path without what the sender may have chosen: other keys than the protocols' are ``*``.
+
+    >>> without_keys(("metadata", "what a client made up", 0))
+    ('metadata', '*', 0)
+    """
+    return tuple(step if isinstance(step, int) or step in _WORDS else "*" for step in path)
+
+
+def shown(path: Path) -> str:
+    """Where something stands, as people write it, without what the sender may have chosen.
+
+    >>> shown(("messages", 0, "content"))
+    'messages[0].content'
+    >>> shown(("metadata", "what a client made up"))
+    'metadata.*'
+    """
+    return show_path(without_keys(path))
+
+
 CONTEXT_CHARS = 2000
 """How much of what stands before a leaf in the same text a guard is shown as context."""
 

@@ -6,12 +6,13 @@ A refusal is a value. Three outcomes of a rule are kept apart: a score, an error
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from models.engine import Tier
-from rules.content import Path
+from rules.content import Path, without_keys
 from rules.detectors import Span
 from rules.rule import Action, Mode, OnError, Rule, Stage
 
@@ -152,8 +153,8 @@ class Decision:
         cause: Why it refuses; None when it does not.
         policies: Names of the policies that asked for ``action``; empty for forward.
         verdicts: One per rule that was screened, in the route's order.
-        unjudged: What crosses or was decided without a verdict: paths of opaque parts, names of failed policies. Empty
-            on a refusal.
+        unjudged: What crosses or was decided without a verdict: places of opaque parts (two may read alike, because keys
+            are left out of them), names of failed policies. Empty on a refusal.
         refusal_text: What the deciding policy wants the client to be told; None: the route's text.
     """
 
@@ -164,6 +165,23 @@ class Decision:
     verdicts: tuple[Verdict, ...]
     unjudged: tuple[str, ...]
     refusal_text: str | None = None
+
+
+def opaque_part(path: Path) -> str:
+    """An opaque part among what is unjudged; this goes on record, so it holds nothing that a sender chose.
+
+    >>> opaque_part(("input", 0, "what a client made up"))
+    'opaque:input.0.*'
+    """
+    return f"opaque:{'.'.join(map(str, without_keys(path)))}"
+
+
+def united(*unjudged: Sequence[str]) -> tuple[str, ...]:
+    """What several decisions about the same have left unjudged, each part once: as often as any one of them names it."""
+    most: Counter[str] = Counter()
+    for parts in unjudged:
+        most |= Counter(parts)
+    return tuple(most.elements())
 
 
 def decide(
@@ -195,7 +213,7 @@ def decide(
     unjudged: tuple[str, ...] = ()
     if action is not Action.REFUSE:
         from_errors = [f"policy:{v.rule.policy.name}" for v in counted if v.error is not None]
-        unjudged = (*(f"opaque:{'.'.join(map(str, path))}" for path in opaque), *from_errors)
+        unjudged = (*map(opaque_part, opaque), *from_errors)
     texts = (v.rule.policy.refusal_text for v in counted if v.action is action and v.error is None)
     return Decision(
         stage=stage,

@@ -31,22 +31,24 @@ class Masker:
 
     Which values may be put back is noted here too. Their placeholders must stand for nothing else: what already stands
     in the content as ``<EMAIL_1>`` is never given out (`reserve`), and a value that a rule without ``restore`` masked
-    as well is never put back.
+    as well, also in the answer, is not put back.
     """
 
     _numbers: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
     _taken: set[str] = field(default_factory=set, repr=False)
     _originals: dict[str, str] = field(default_factory=dict, repr=False)
-    _kept: set[str] = field(default_factory=set, repr=False)
+    _kept: dict[str, str] = field(default_factory=dict, repr=False)
+    """What was masked for good, by placeholder."""
 
     @property
     def originals(self) -> dict[str, str]:
         """What is to be put back, by placeholder."""
-        return {placeholder: v for placeholder, v in self._originals.items() if placeholder not in self._kept}
+        kept = set(self._kept.values())
+        return {p: value for p, value in self._originals.items() if p not in self._kept and value not in kept}
 
     def draft(self) -> Masker:
         """A copy for edits of which not all will be made; see `keep`."""
-        return Masker(dict(self._numbers), set(self._taken), dict(self._originals), set(self._kept))
+        return Masker(dict(self._numbers), set(self._taken), dict(self._originals), dict(self._kept))
 
     def keep(self, draft: Masker, texts: Iterable[str]) -> None:
         """Take over from a draft the placeholders that stand in these texts; the others' numbers are free again.
@@ -59,6 +61,7 @@ class Masker:
             if value and f"<{label}_{number}>" in used:
                 self._numbers[label, value] = number
                 self._numbers[label, ""] = max(number, self._numbers.get((label, ""), 0))
+        self._kept.update((placeholder, value) for placeholder, value in draft._kept.items() if placeholder in used)
 
     def reserve(self, content: Content, labels: frozenset[str]) -> None:
         """Never give out placeholders with these labels that already stand in the content, also where texts meet."""
@@ -79,18 +82,17 @@ class Masker:
         """
         for_good, for_now = list(spans), list(restored)
         edits = mask_edits(text, (*for_good, *for_now), self._numbers, self._taken)
-        if not for_now:
-            self._kept.update(edit.text for edit in edits)
-            return edits
         blocked = merge_spans(for_good)
         starts = [span.start for span in blocked]
         for edit in edits:
+            value = text[edit.start : edit.end]
+            if is_json:
+                value = _unescaped(value)
             last = bisect_right(starts, edit.end - 1) - 1  # the last one that begins before the edit ends
             if last >= 0 and blocked[last].end > edit.start:
-                self._kept.add(edit.text)
+                self._kept[edit.text] = value
             else:
-                value = text[edit.start : edit.end]
-                self._originals.setdefault(edit.text, _unescaped(value) if is_json else value)
+                self._originals.setdefault(edit.text, value)
         return edits
 
 

@@ -24,7 +24,10 @@ from rules.screen import GUARD_TIMEOUT_S, Screener
 from rules.sentences import sentences
 
 MAX_PARTS = 64
-"""At most so many messages, texts and sentences of one content are asked about one by one; more is not rewritten."""
+"""At most so many messages, texts of one message or sentences of one text are asked about; more is not rewritten."""
+
+MAX_CALLS = 3 * MAX_PARTS
+"""At most so many parts are asked about for one rewrite, whatever they are and however many rules ask for it."""
 
 _AT_ONCE = 8
 """So many of them wait for one guard at a time, so that one rewrite does not fill its queue."""
@@ -85,11 +88,12 @@ async def find_rewrite(
             return Cause.VIOLATION
         edits = {leaf: list(changes) for leaf, changes in masks.items()}
     deadline = time.monotonic() + GUARD_TIMEOUT_S
+    budget = _Budget()
     advised = {i: v for i, v in asking.items() if v.rule.rewrite_with is RewriteWith.ADVISORY}
     try:
         for verdict in asking.values():
             if verdict.rule.rewrite_with in (RewriteWith.SENTENCES, RewriteWith.TEXT):
-                found = await _Search(screener, verdict.rule, content, context, deadline).edits()
+                found = await _Search(screener, verdict.rule, content, context, deadline, budget).edits()
                 for leaf, changes in found.items():
                     edits.setdefault(leaf, []).extend(changes)
     except _CannotRewrite as e:
@@ -108,6 +112,23 @@ class _Part:
     end: int = 0
 
 
+@dataclass(slots=True)
+class _Budget:
+    """What one rewrite may still ask about."""
+
+    calls: int = MAX_CALLS
+
+    def spend(self, n: int) -> None:
+        """Take so many calls.
+
+        Raises:
+            _CannotRewrite: There are not so many left.
+        """
+        if n > min(MAX_PARTS, self.calls):
+            raise _CannotRewrite(Cause.VIOLATION)
+        self.calls -= n
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
     """Looks for what of a content is against one policy."""
@@ -117,6 +138,7 @@ class _Search:
     content: Content
     context: Sequence[Passage] = field(repr=False)
     deadline: float
+    budget: _Budget
 
     async def edits(self) -> Mapping[int, list[Edit]]:
         """The edits that take away what offends.
@@ -171,8 +193,7 @@ class _Search:
         return Content((Leaf(leaf.path, leaf.surface, leaf.text[start:end].strip()),))
 
     async def _those_that_offend(self, parts: Sequence[_Part]) -> list[_Part]:
-        if len(parts) > MAX_PARTS:
-            raise _CannotRewrite(Cause.VIOLATION)
+        self.budget.spend(len(parts))
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(part: _Part) -> Verdict:

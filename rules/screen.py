@@ -21,9 +21,10 @@ from models.engine import Engine, Passage, Score, Tier
 from models.errors import EngineError
 from rules.content import CONTEXT_CHARS, Content, Surface, joined_readings
 from rules.decision import Decision, Earlier, Finding, Step, Verdict, decide
-from rules.detectors import Span
+from rules.detectors import Span, for_content
 from rules.errors import TooMuchToDecode
 from rules.exceptions import Exceptions, fingerprint_of
+from rules.off_loop import LARGE_CHARS, OutOfPatience, Patience, off_loop
 from rules.rule import Action, Mode, OnError, Rule, Stage
 
 log = structlog.get_logger()
@@ -31,9 +32,11 @@ log = structlog.get_logger()
 GUARD_TIMEOUT_S = 60.0
 """Longest time that a stage waits for its guards; each guard has its own, sooner limit."""
 
+DETECT_TIMEOUT_S = 30.0
+"""Longest time that the detectors of a stage read one content, asked between its texts; what is not done then has failed."""
 
-DETECT_IN_THREAD_CHARS = 100_000
-"""Longer contents are read by detectors, and decoded for guards, off the event loop."""
+DETECTOR_TIMEOUT = "detector_timeout"
+"""Error of a verdict where a detector did not come to the end of the content in time."""
 
 TOO_MUCH_TO_DECODE = "too_much_to_decode"
 """Error of a verdict where nobody could read all that the content says."""
@@ -97,10 +100,10 @@ class Screener:
         self, rules: Sequence[Rule], content: Content, context: Sequence[Passage], *, every: bool = False
     ) -> list[Verdict]:
         verdicts: dict[int, Verdict] = {}
-        large = _is_large(content)
+        patience = Patience(time.monotonic() + DETECT_TIMEOUT_S)
         for i, rule in enumerate(rules):
             if rule.policy.detector is not None:
-                found = await asyncio.to_thread(detect, rule, content) if large else detect(rule, content)
+                found = await _detect(rule, content, patience)
                 (verdicts[i],) = await self._excepted([found], content, ())
         asked = [i for i in range(len(rules)) if i not in verdicts]
         if asked and (every or not any(v.refuses for v in verdicts.values())):
@@ -144,7 +147,7 @@ class Screener:
             return verdicts
         what = (verdicts[0].rule, self.stage, content, context, exceptions.key)
         if _is_large(content):
-            fingerprint = await asyncio.to_thread(fingerprint_of, *what)
+            fingerprint = await off_loop(fingerprint_of, *what)
         else:
             fingerprint = fingerprint_of(*what)
         return [
@@ -210,8 +213,8 @@ class Screener:
 async def _passages(content: Content, *, from_start: bool) -> list[Passage]:
     """What a guard reads, worked out in a thread where it is much."""
     n_chars = sum(len(leaf.text) + len(leaf.before) * from_start for leaf in content.leaves)
-    if n_chars > DETECT_IN_THREAD_CHARS:
-        return await asyncio.to_thread(content.passages, from_start=from_start)
+    if n_chars > LARGE_CHARS:
+        return await off_loop(content.passages, from_start=from_start)
     return content.passages(from_start=from_start)
 
 
@@ -233,7 +236,7 @@ def _asks(verdict: Verdict) -> bool:
 
 
 def _is_large(content: Content) -> bool:
-    return sum(len(leaf.text) for leaf in content.leaves) > DETECT_IN_THREAD_CHARS
+    return sum(len(leaf.text) for leaf in content.leaves) > LARGE_CHARS
 
 
 def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
@@ -266,14 +269,27 @@ def _earlier(guard: str, verdict: Verdict, said: Score | EngineError) -> Earlier
     return Earlier(guard, step, verdict.score, limit, latency_ms=verdict.latency_ms)
 
 
-def detect(rule: Rule, content: Content) -> Verdict:
+async def _detect(rule: Rule, content: Content, patience: Patience) -> Verdict:
+    """See `detect`; off the loop where it is much, and no further than to the next text once nobody waits any more."""
+    if not _is_large(content):
+        return detect(rule, content, patience)
+    try:
+        return await off_loop(detect, rule, content, patience)
+    except asyncio.CancelledError:
+        patience.is_over = True
+        raise
+
+
+def detect(rule: Rule, content: Content, patience: Patience | None = None) -> Verdict:
     """Run a rule's detector over every leaf it reads, and over the leaves joined.
 
-    A detector that raises is a verdict with an error, like any guard that could not decide.
+    A detector that raises, or that is not done when ``patience`` ends, is a verdict with an error, like any guard that
+    could not decide.
     """
-    detector = rule.policy.detector
-    if detector is None:
+    if rule.policy.detector is None:
         raise TypeError(f"policy {rule.policy.name!r} has no detector")
+    detector = for_content(rule.policy.detector)
+    patience = patience or Patience()
     started = time.perf_counter()
     scope = rule.scope
     leaves = content.leaves
@@ -281,17 +297,21 @@ def detect(rule: Rule, content: Content) -> Verdict:
     findings: list[Finding] = []
     try:
         for i in read:
+            patience.check()
             for span in detector.find(leaves[i].text):
                 findings.append(Finding(i, span, rule.restore))
         if rule.policy.joins and len(read) > 1:
             chosen = [leaves[i] for i in read]
             for joined in joined_readings(chosen):
+                patience.check()
                 for span in detector.find(joined.text):
                     pieces = list(joined.locate(span.start, span.end))
                     if len(pieces) > 1:  # within one leaf it was found above, or is part of something longer
                         findings.extend(
                             Finding(read[j], Span(lo, hi, span.label), rule.restore) for j, lo, hi in pieces
                         )
+    except OutOfPatience:
+        return Verdict(rule, error=DETECTOR_TIMEOUT, tier=Tier.DETECTOR, model="detector")
     except TooMuchToDecode:
         return Verdict(rule, error=TOO_MUCH_TO_DECODE, tier=Tier.DETECTOR, model="detector")
     except Exception as e:  # whatever a detector dies of, the content stays unjudged and its rule decides

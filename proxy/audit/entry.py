@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from rules.content import Content, Path, show_path
+from rules.content import Content, shown
 from rules.decision import Verdict
 
 Fields = Mapping[str, Any]
@@ -20,39 +20,6 @@ Fields = Mapping[str, Any]
 
 MAX_FINDINGS = 100
 """A record names at most so many places where detectors found something; ``findings_left_out`` counts the others."""
-
-_WORDS = frozenset(
-    {
-        *("messages", "content", "text", "input", "instructions", "prompt", "suffix", "texts", "structured_messages"),
-        *("choices", "message", "output", "delta", "reasoning", "reasoning_content", "reasoning_details", "summary"),
-        *(
-            "refusal",
-            "audio",
-            "transcript",
-            "annotations",
-            "url",
-            "title",
-            "logprobs",
-            "top_logprobs",
-            "token",
-            "loose",
-        ),
-        *(
-            "tools",
-            "tool_calls",
-            "tool_call_id",
-            "function",
-            "functions",
-            "function_call",
-            "custom",
-            "arguments",
-            "name",
-        ),
-        *("description", "parameters", "properties", "required", "enum", "items", "response_format", "json_schema"),
-        *("metadata", "user", "header", "model", "role", "type", "id", "data", "error", "code", "param", "stop"),
-    }
-)
-"""Steps of a path that are words of the protocols; any other key was chosen by somebody, and so is content."""
 
 
 class Keep(StrEnum):
@@ -117,17 +84,6 @@ def policies_of(fields: Fields) -> list[str]:
     judged = (*fields.get("verdicts", ()), *fields.get("shadow", ()))
     asked = (v["policy"] for v in judged if v["outcome"] not in ("forward", "skipped"))
     return list(dict.fromkeys((*fields.get("policies", ()), *asked)))
-
-
-def shown(path: Path) -> str:
-    """Where something stands, without what the sender may have chosen: other keys than the protocols' are ``*``.
-
-    >>> shown(("messages", 0, "content"))
-    'messages[0].content'
-    >>> shown(("metadata", "what a client made up"))
-    'metadata.*'
-    """
-    return show_path(tuple(step if isinstance(step, int) or step in _WORDS else "*" for step in path))
 
 
 def findings(content: Content, verdicts: Iterable[Verdict]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from proxy.audit.entry import Keep, shown
-from rules.content import Content, Leaf, LeafKind, Surface
+from proxy.audit.entry import Keep
+from rules.content import Content, Leaf, LeafKind, Surface, shown
 from rules.decision import Verdict
 from rules.detectors import Span, apply_edits, build_detector
 from rules.policy import Policy

@@ -16,7 +16,6 @@ rules in shadow, how a stream ended that its client left.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,9 +28,10 @@ from proxy.audit.entry import Entry, Keep, findings, measures, moment
 from proxy.audit.redaction import kept
 from proxy.audit.store import AuditError, AuditTimeout
 from proxy.errors import audit_unavailable
+from proxy.records import listed
 from rules.content import show_path
+from rules.off_loop import LARGE_CHARS, off_loop
 from rules.rule import Action, Stage
-from rules.screen import DETECT_IN_THREAD_CHARS
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
@@ -157,8 +157,8 @@ class Trail:
                 fields["region"] = exchange.region
             if stage in exchange.made_stricter:
                 fields["stricter"] = True
-            if exchange.unseen and stage is Stage.INPUT:
-                fields["unseen"] = [show_path(path) for path in exchange.unseen]
+            if stage is Stage.INPUT:
+                fields |= listed("unseen", map(show_path, exchange.unseen))
         fields |= {"state": state.value, "at_ms": round((time.monotonic() - exchange.started) * 1000, 3)}
         if state is not State.BEGUN:
             fields |= _decision(exchange, stage) or ({} if state is State.CUT else _NOT_JUDGED)
@@ -173,7 +173,7 @@ class Trail:
         content = exchange.contents.get(stage)
         if content is None:
             return {}, None
-        is_large = sum(len(leaf.text) for leaf in content.leaves) > DETECT_IN_THREAD_CHARS
+        is_large = sum(len(leaf.text) for leaf in content.leaves) > LARGE_CHARS
         measured = await _call(is_large, _measured, exchange, stage, self.audit.folder.key)
         keep = exchange.route.keep if exchange.route is not None else Keep.NONE
         if keep is Keep.NONE:
@@ -228,4 +228,4 @@ def _measured(exchange: Exchange, stage: Stage, key: bytes) -> dict[str, Any]:
 
 
 async def _call(in_thread: bool, what: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await asyncio.to_thread(what, *args, **kwargs) if in_thread else what(*args, **kwargs)
+    return await off_loop(what, *args, **kwargs) if in_thread else what(*args, **kwargs)

@@ -84,7 +84,7 @@ def record_of(row: Row, decision: Decision, verdicts: Sequence[Verdict]) -> Reco
     """What is written about a judged row: as in the log, without what is another each time (times, cache)."""
     logged = decision_record(decision)
     record: Record = {"row": row.number, "id": row.id, "action": logged["action"]}
-    record |= {name: logged[name] for name in ("cause", "policies", "unjudged") if name in logged}
+    record |= {name: logged[name] for name in ("cause", "policies", "unjudged", "unjudged_left_out") if name in logged}
     scores: dict[str, float] = {}
     errors: dict[str, str] = {}
     for verdict in verdicts:

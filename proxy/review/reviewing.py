@@ -6,7 +6,6 @@ its request waits there for a reviewer before its stage is decided; nobody's wor
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,10 @@ from proxy.records import verdict_record
 from proxy.review.item import Flagged, Held, NewItem, ReviewError, State
 from proxy.review.review import Review
 from rules.content import Content
-from rules.decision import NOBODY_REVIEWED, OPAQUE, Decision, Ruling, Verdict, decide
+from rules.decision import NOBODY_REVIEWED, OPAQUE, Decision, Ruling, Verdict, decide, united
+from rules.off_loop import LARGE_CHARS, off_loop
 from rules.rule import Action, Mode, Stage
-from rules.screen import DETECT_IN_THREAD_CHARS, Screener
+from rules.screen import Screener
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange, Judged
@@ -70,7 +70,7 @@ class Reviewing:
         verdicts = tuple(_ruled(v, word) if _wants_hold(v) else v for v in decision.verdicts)
         after = decide(decision.stage, verdicts, judged.content.opaque, screener.on_opaque)
         if after.action is not Action.REFUSE:
-            after = replace(after, unjudged=tuple(dict.fromkeys((*decision.unjudged, *after.unjudged))))
+            after = replace(after, unjudged=united(decision.unjudged, after.unjudged))
         self._queued[decision.stage] = after.verdicts
         return replace(judged, decision=after)
 
@@ -122,7 +122,7 @@ class Reviewing:
             return found
 
         n_chars = sum(len(leaf.text) for c in (content, asked) if c is not None for leaf in c.leaves)
-        return await asyncio.to_thread(keep) if n_chars > DETECT_IN_THREAD_CHARS else keep()
+        return await off_loop(keep) if n_chars > LARGE_CHARS else keep()
 
 
 def _flagged(decision: Decision) -> Iterator[Flagged]:

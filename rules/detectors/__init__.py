@@ -12,10 +12,20 @@ from typing import Any
 from rules.detectors.patterns import PatternDetector
 from rules.detectors.pii import PiiDetector
 from rules.detectors.secrets import SecretDetector
-from rules.detectors.spans import Detector, Edit, Span, apply_edits, mask_edits, merge_spans
+from rules.detectors.spans import Detector, Edit, Span, apply_edits, for_content, mask_edits, merge_spans
 from rules.errors import PolicyError
 
-__all__ = ["KINDS", "Detector", "Edit", "Span", "apply_edits", "build_detector", "mask_edits", "merge_spans"]
+__all__ = [
+    "KINDS",
+    "Detector",
+    "Edit",
+    "Span",
+    "apply_edits",
+    "build_detector",
+    "for_content",
+    "mask_edits",
+    "merge_spans",
+]
 
 _BUILDERS: dict[str, tuple[Callable[..., Detector], frozenset[str]]] = {
     "patterns": (PatternDetector, frozenset({"patterns", "literals", "ignore_case"})),

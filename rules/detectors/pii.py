@@ -4,9 +4,10 @@ Each kind has a *candidate* expression and a check. One alternation of all candi
 it matches are the candidates of each kind looked up and checked. Names, postal addresses and dates have neither shape
 nor check digits: they are a model's affair.
 
-Phone numbers cost up to half a millisecond each, so the number of such checks per text is bounded; beyond the bound a
-candidate counts by its shape alone, and beyond `MAX_MATCHES` candidates of a kind the rest of the text counts as one:
-too much is masked then, never too little. Kinds that need a word nearby are not even sought in a text without it.
+Phone numbers cost up to half a millisecond each, so each is checked once in a content, and the number of such checks per
+content is bounded; beyond the bound a candidate counts by its shape alone, and beyond `MAX_MATCHES` candidates of a kind
+the rest of the text counts as one: too much is masked then, never too little. Kinds that need a word nearby are not even
+sought in a text without it.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from stdnum.us import ssn
 
 from rules.detectors.fold import View
 from rules.detectors.linear import MAX_MATCHES, Offsets, Regex, compile_any, compile_pattern, encode
-from rules.detectors.spans import Span, merge_spans
+from rules.detectors.spans import Detector, Span, merge_spans
 from rules.detectors.views import HINTS, views
 from rules.errors import PolicyError
 
 MAX_PHONE_CHECKS = 300
-"""Candidates of phone numbers in one text that are checked."""
+"""Different candidates of phone numbers in one content that are checked."""
 
 _CONTEXT_BEFORE = 60
 _CONTEXT_AFTER = 20
@@ -51,11 +52,37 @@ class _Kind:
     label: str
     candidate: str
     check: Check
-    max_checks: int = MAX_MATCHES
+    is_costly: bool = False
+    """Whether its check takes so long that it is bounded, see `_Costly`."""
     nests: bool = True
     """Whether another candidate may begin inside one that failed; not where candidates have no longest length."""
     context: Regex | None = None
     """What must stand near the candidate: for numbers that are too common by themselves."""
+
+
+_AFTER_PHONE = 14
+"""Characters behind a phone number in which an extension may stand."""
+
+
+class _Costly:
+    """The costly checks of one content: what was checked is remembered, because the same text is read several times."""
+
+    def __init__(self) -> None:
+        self._left = MAX_PHONE_CHECKS
+        self._known: dict[tuple[str, int], Found] = {}
+
+    def check(self, check: Check, text: str, start: int, end: int) -> Found:
+        """What the check says about the candidate; the whole candidate once too many were checked."""
+        if not _stands_alone(text, start, end):
+            return None
+        key = text[start : end + _AFTER_PHONE], end - start
+        if key not in self._known:
+            if self._left == 0:
+                return start, end
+            self._left -= 1
+            self._known[key] = check(key[0], 0, key[1])
+        found = self._known[key]
+        return None if found is None else (start + found[0], start + found[1])
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -215,10 +242,7 @@ def _phone(region: str | None) -> Check:
         raise PolicyError(f"unknown region {region!r}: use two capital letters such as 'US'")
 
     def check(text: str, start: int, end: int) -> Found:
-        if not _stands_alone(text, start, end):
-            return None
-        tail = text[end : end + 14]  # room for an extension
-        for match in phonenumbers.PhoneNumberMatcher(text[start:end] + tail, region):
+        for match in phonenumbers.PhoneNumberMatcher(text[start : end + _AFTER_PHONE], region):
             if match.start < end - start:
                 return start + match.start, start + match.end
         return None
@@ -238,7 +262,7 @@ def _kinds(region: str | None) -> tuple[_Kind, ...]:
             _email,
             nests=False,
         ),
-        _Kind("PHONE", _PHONE_NATIONAL if region else _PHONE_INTERNATIONAL, _phone(region), MAX_PHONE_CHECKS),
+        _Kind("PHONE", _PHONE_NATIONAL if region else _PHONE_INTERNATIONAL, _phone(region), is_costly=True),
         _Kind("CARD", _CARD_SHAPES, _card),
         _Kind("IBAN", r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?", _iban),
         _Kind("US_SSN", r"\d{3}-\d{2}-\d{4}", _alone(ssn.is_valid)),
@@ -321,7 +345,15 @@ class PiiDetector:
         self._any_or_encoded = compile_any([*candidates, HINTS])
 
     def find(self, text: str) -> list[Span]:
-        """See `rules.detectors.Detector`."""
+        """See `rules.detectors.Detector`: a text that is the whole content."""
+        return self.find_in(text, _Costly())
+
+    def for_content(self) -> Detector:
+        """See `rules.detectors.spans.Bounded`."""
+        return _OneContent(self, _Costly())
+
+    def find_in(self, text: str, costly: _Costly) -> list[Span]:
+        """Everything found in a text of a content."""
         if text.isascii() and self._any_or_encoded.search(text.encode()) is None:
             return []
         spans: list[Span] = []
@@ -331,8 +363,19 @@ class PiiDetector:
             data = encode(view.text)
             if self._any.search(data) is not None:
                 for kind, regex in self._kinds:
-                    spans.extend(_matches(kind, regex, view, data))
+                    spans.extend(_matches(kind, regex, view, data, costly))
         return merge_spans(spans) if spans else spans
+
+
+@dataclass(frozen=True, slots=True)
+class _OneContent:
+    """Reads the texts of one content."""
+
+    detector: PiiDetector
+    costly: _Costly
+
+    def find(self, text: str) -> list[Span]:
+        return self.detector.find_in(text, self.costly)
 
 
 _DIGIT = re.compile(r"[0-9]")
@@ -343,7 +386,7 @@ def _may_hold_any(text: str) -> bool:
     return "@" in text or _DIGIT.search(text) is not None
 
 
-def _matches(kind: _Kind, regex: Regex, view: View, data: bytes) -> Iterator[Span]:
+def _matches(kind: _Kind, regex: Regex, view: View, data: bytes, costly: _Costly) -> Iterator[Span]:
     """Candidates that pass the kind's check. Where one fails, another may begin inside it."""
     text = view.text
     if kind.context is not None and kind.context.search(data) is None:
@@ -357,7 +400,7 @@ def _matches(kind: _Kind, regex: Regex, view: View, data: bytes) -> Iterator[Spa
         if n > MAX_MATCHES:
             yield Span(*view.to_raw(start, len(text)), kind.label)
             return
-        found = _check(kind, text, start, end) if n <= kind.max_checks else (start, end)
+        found = _check(kind, text, start, end, costly)
         if found is None:
             after = _next_start(text, start, end) if kind.nests else end
         else:
@@ -366,10 +409,10 @@ def _matches(kind: _Kind, regex: Regex, view: View, data: bytes) -> Iterator[Spa
         match = regex.search(data, match.start() + (after - start))  # candidates are ASCII: bytes are code points
 
 
-def _check(kind: _Kind, text: str, start: int, end: int) -> Found:
+def _check(kind: _Kind, text: str, start: int, end: int, costly: _Costly) -> Found:
     if kind.context is not None and not _has_context(kind.context, text, start, end):
         return None
-    return kind.check(text, start, end)
+    return costly.check(kind.check, text, start, end) if kind.is_costly else kind.check(text, start, end)
 
 
 def _next_start(text: str, start: int, end: int) -> int:

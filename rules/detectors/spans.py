@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,20 @@ class Detector(Protocol):
     def find(self, text: str) -> list[Span]:
         """Everything found in the text: in order, not empty, without overlaps."""
         ...
+
+
+@runtime_checkable
+class Bounded(Detector, Protocol):
+    """A detector that checks some things only so often in one content, so each content is read with one of its own."""
+
+    def for_content(self) -> Detector:
+        """One to read all texts of one content with."""
+        ...
+
+
+def for_content(detector: Detector) -> Detector:
+    """What to read all texts of one content with."""
+    return detector.for_content() if isinstance(detector, Bounded) else detector
 
 
 def merge_spans(spans: Iterable[Span]) -> list[Span]:

@@ -14,6 +14,7 @@ from aiohttp import web
 from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel
 
+from proxy.records import MAX_LISTED
 from rules.policy import DEFAULT_REFUSAL_TEXT
 from tests.end_to_end.servers import (
     ANSWER_HEADERS,
@@ -626,6 +627,37 @@ async def test_the_client_hears_comments_while_the_stream_is_held(
     assert reply.body.startswith(b": keep-alive\n\n")
     assert b"[DONE]" not in reply.body
     assert reply.body.rstrip().rpartition(b"event: ")[2].startswith(b"response.completed")
+
+
+async def test_keys_of_unreadable_parts_stay_out_of_the_log_which_does_not_grow_with_them(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
+) -> None:
+    def item(who: str, n: int) -> dict[str, Any]:
+        pictures = {f"{who} {i}": "A" * 256 for i in range(n)}
+        return {"type": "image_generation_call", "id": "ig", "status": "completed", "result": "A" * 400, **pictures}
+
+    upstream.script = replies(whole(output=[item("Jane Roe", 9)]))
+    reply = await post(
+        session, proxy.url("/opaque") + "/responses", {"model": "gpt-4o", "input": [item("John Roe", 300)]}
+    )
+    assert (reply.status, reply.headers["x-safeguard-unjudged"]) == (200, "311")
+    line = proxy.wait_log(lambda line: line.get("request_id") == reply.headers["x-request-id"])
+    assert "Roe" not in proxy.log
+    given, back = line["input"], line["output"]
+    assert set(given["unjudged"]) == {"opaque:input.0.*", "opaque:input.0.result"}
+    assert (len(given["unjudged"]), given["unjudged_left_out"]) == (MAX_LISTED, 301 - MAX_LISTED)
+    assert sorted(set(back["unjudged"])) == ["opaque:output.0.*", "opaque:output.0.result"]
+    assert "unjudged_left_out" not in back
+
+
+async def test_references_to_the_upstreams_side_are_counted_where_they_are_many(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
+) -> None:
+    asked = {"model": "gpt-4o", "input": [{"type": "item_reference", "id": f"msg_{i}"} for i in range(MAX_LISTED + 5)]}
+    reply = await post(session, proxy.url("/state") + "/responses", asked)
+    assert reply.headers["x-safeguard-unjudged"] == str(MAX_LISTED + 5)
+    line = proxy.wait_log(lambda line: line.get("request_id") == reply.headers["x-request-id"])
+    assert (len(line["unseen"]), line["unseen_left_out"]) == (MAX_LISTED, 5)
 
 
 async def test_the_upstreams_key_is_masked_and_headers_are_on_every_answer(

@@ -220,6 +220,33 @@ async def test_a_value_that_only_the_upstream_knows_stays_masked(
     assert reply.json["choices"][0]["message"]["content"] == f"ask <EMAIL_2>, not {ANNA}"
 
 
+@pytest.mark.parametrize("route", ["", "/window"])
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_a_value_that_an_output_rule_masks_is_not_put_back(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, route: str, stream: bool
+) -> None:
+    text = f"so {ANNA} is whom we shall write to, as <EMAIL_1> said, and to <EMAIL_2>"
+    upstream.script = streams(*text_stream(*text)) if stream else replies(completion(text))
+    reply = await post(session, proxy.url(route) + "/chat/completions", chat_body(PROMPT, stream=stream))
+    got = reply.text if stream else reply.json["choices"][0]["message"]["content"]
+    assert got == f"so <EMAIL_1> is whom we shall write to, as <EMAIL_1> said, and to {BEN}"
+
+
+async def test_a_window_that_is_masked_does_not_wait_for_the_end_to_stay_so(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
+) -> None:
+    text = f"so {ANNA} is whom we shall write to, and to <EMAIL_2>, as long as it takes until all is well."
+    upstream.script = streams(*text_stream(*text)[:-2], then="hang")
+    body = b""
+    url = proxy.url("/window") + "/chat/completions"
+    async with session.post(url, json=chat_body(PROMPT, stream=True)) as response:
+        while b"long" not in body:
+            body += await response.content.readany()
+    assert b"<EMAIL_1>" in body
+    assert BEN.encode() in body
+    assert ANNA.encode() not in body
+
+
 async def test_without_restore_the_client_gets_the_placeholders(
     proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
 ) -> None:
@@ -233,6 +260,13 @@ async def test_an_upstreams_error_message_is_restored(
 ) -> None:
     upstream.script = replies({"error": {"message": "No account <EMAIL_1>", "type": "t", "code": "c"}}, 404)
     assert (await post(session, url, chat_body(PROMPT))).error["message"] == f"No account {ANNA}"
+
+
+async def test_what_an_output_rule_masks_in_an_upstreams_error_is_not_put_back(
+    url: str, upstream: ScriptedServer, session: aiohttp.ClientSession
+) -> None:
+    upstream.script = replies({"error": {"message": f"{ANNA} <EMAIL_2>", "type": "t", "code": "c"}}, 404)
+    assert (await post(session, url, chat_body(PROMPT))).error["message"] == f"<EMAIL_1> {BEN}"
 
 
 async def test_placeholders_stay_over_the_turns_of_a_conversation(

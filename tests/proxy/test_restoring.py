@@ -88,3 +88,25 @@ def test_nothing_of_the_values_is_shown() -> None:
     restoration = Restoration({"<X_1>": "secret"})
     restoration.piece(0, "<X")
     assert "secret" not in repr(restoration)
+
+
+def test_thousands_of_json_texts_share_one_table() -> None:
+    """Each made its own of all values: hours."""
+    restoration = Restoration({f"<EMAIL_{i}>": f"{i}@b.io" for i in range(20_000)})
+    texts = [restoration.json_text(f'["\\u003cEMAIL_{i}\\u003e"]') for i in range(5_000)]
+    assert texts == [f'["{i}@b.io"]' for i in range(5_000)]
+
+
+def test_what_is_left_out_later_stays_a_placeholder_also_where_it_was_held_back() -> None:
+    both = '["<EMAIL_1>", "\\u003cEMAIL_1\\u003e", "<X_1>"]'
+    for first in (both, "[]"):  # the table for JSON is there already, or not yet
+        restoration = Restoration({"<EMAIL_1>": "a@b.io", "<X_1>": "x"})
+        restoration.json_text(first)
+        assert restoration.piece(0, "to <EMAIL_") == "to "
+        restoration.narrow({"<X_1>": "x", "<X_2>": "from elsewhere"})
+        assert restoration.piece(0, "1> and <X_1> ") == "<EMAIL_1> and x "
+        assert restoration.text("<EMAIL_1><X_1><X_2>") == "<EMAIL_1>x<X_2>"
+        assert json.loads(restoration.json_text(both)) == ["<EMAIL_1>", "<EMAIL_1>", "x"]
+        restoration.narrow({})
+        assert restoration.text("<X_1>") == restoration.last_piece(1, "<X_1>") == "<X_1>"
+        assert json.loads(restoration.json_text('["<X_1>"]')) == ["<X_1>"]

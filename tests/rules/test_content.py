@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.content import Content, Leaf, LeafKind, Surface, join_parts, joined_readings, show_path
+from rules.content import Content, Leaf, LeafKind, Path, Surface, join_parts, joined_readings, show_path, shown
 from tests.fakes import leaf, user
 
 USER, ASSISTANT, METADATA = Surface.USER, Surface.ASSISTANT, Surface.METADATA
 
 
 @pytest.mark.parametrize(
-    ("path", "shown"),
+    ("path", "text"),
     [
         ((), ""),
         (("model",), "model"),
@@ -22,8 +22,25 @@ USER, ASSISTANT, METADATA = Surface.USER, Surface.ASSISTANT, Surface.METADATA
         ((0, "a"), "[0].a"),
     ],
 )
-def test_a_path_is_shown_as_people_write_it(path: tuple[str | int, ...], shown: str) -> None:
-    assert show_path(path) == shown
+def test_a_path_is_shown_as_people_write_it(path: Path, text: str) -> None:
+    assert show_path(path) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        pytest.param(("messages", 3, "content", 0, "text"), "messages[3].content[0].text", id="words and numbers"),
+        pytest.param(("metadata", "my number is 555"), "metadata.*", id="a key of metadata"),
+        pytest.param(("Zoe Miller", "x"), "*.*", id="an unknown field"),
+        pytest.param(
+            ("tools", 0, "function", "parameters", "properties", "Zoe", "description"),
+            "tools[0].function.parameters.properties.*.description",
+            id="a parameter's name",
+        ),
+    ],
+)
+def test_a_place_is_shown_without_what_its_sender_chose(path: Path, text: str) -> None:
+    assert shown(path) == text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from rules.decision import OPAQUE, Cause, Decision, Verdict, decide
+from rules.decision import OPAQUE, Cause, Decision, Verdict, decide, united
 from rules.rule import Action, Mode, OnError, Stage
 from tests.fakes import text_rule
 
@@ -98,6 +98,16 @@ def test_parts_that_no_guard_can_read_count_as_the_route_says(
     decision = decide(Stage.INPUT, verdicts, parts, on_opaque)
     assert (decision.action, decision.cause, decision.policies) == (action, cause, policies)
     assert len(decision.unjudged) == unjudged
+
+
+def test_what_a_sender_chose_is_not_among_what_is_unjudged_and_every_part_counts() -> None:
+    parts = [("input", 0, key) for key in ("patient Jane Roe", "patient John Roe", "result")]
+    first = decide(Stage.INPUT, [FAILED_FLAG], parts, OnError.FLAG)
+    assert first.unjudged == ("opaque:input.0.*", "opaque:input.0.*", "opaque:input.0.result", "policy:failed-flag")
+    assert "Roe" not in repr(first)
+    second = decide(Stage.INPUT, [FAILED_FORWARD], parts[1:], OnError.FLAG)
+    assert united(first.unjudged, second.unjudged) == (*first.unjudged, "policy:failed-forward")
+    assert united(second.unjudged, first.unjudged).count("opaque:input.0.*") == 2
 
 
 def test_content_that_is_not_opaque_asks_for_nothing() -> None:

@@ -155,7 +155,7 @@ def test_a_value_that_is_masked_for_good_anywhere_is_not_put_back_elsewhere() ->
     masker = Masker()
     mask_findings(content, [Finding(0, Span(0, 4, "X"), restore=True), found(1, 0, 4, "X")], masker)
     assert masker.originals == {}
-    side_by_side = user("ANNAMARK")
+    masker, side_by_side = Masker(), user("ANNAMARK")
     mask_findings(side_by_side, [Finding(0, Span(0, 4, "Y"), restore=True), found(0, 4, 8, "Y")], masker)
     assert masker.originals == {"<Y_1>": "ANNA"}
 
@@ -214,3 +214,21 @@ def test_what_is_no_piece_of_a_json_string_is_put_back_as_it_stood(value: str) -
     masker = Masker()
     masker.edits(value, [], [Span(0, len(value), "X")], is_json=True)
     assert masker.originals == {"<X_1>": value}
+
+
+@pytest.mark.parametrize("label", ["EMAIL", "WORD"], ids=["same", "another"])
+def test_what_the_answer_was_masked_for_is_not_put_back_whatever_its_label(label: str) -> None:
+    masker = Masker()
+    masker.edits("ANNA and BEN", [], [Span(0, 4, "EMAIL"), Span(9, 12, "EMAIL")])
+    assert masker.originals == {"<EMAIL_1>": "ANNA", "<EMAIL_2>": "BEN"}
+    masker.edits('{"a": "\\u0041NNA"}', [Span(7, 16, label)], is_json=True)
+    assert masker.originals == {"<EMAIL_2>": "BEN"}
+
+
+def test_a_draft_keeps_only_those_values_that_it_has_masked_in_what_leaves() -> None:
+    masker = Masker()
+    masker.edits("ANNA and BEN", [], [Span(0, 4, "EMAIL"), Span(9, 12, "EMAIL")])
+    draft = masker.draft()
+    draft.edits("ANNA and BEN", [Span(0, 4, "EMAIL"), Span(9, 12, "EMAIL")])
+    masker.keep(draft, ["it is <EMAIL_2>"])
+    assert masker.originals == {"<EMAIL_1>": "ANNA"}

@@ -12,7 +12,7 @@ from rules.content import Content, Leaf, LeafKind, Surface
 from rules.decision import Cause
 from rules.detectors import Edit
 from rules.rewrite import Masker, edited_texts, merge_edits
-from rules.rewriting import MAX_PARTS, Rewrite, find_rewrite
+from rules.rewriting import MAX_CALLS, MAX_PARTS, Rewrite, find_rewrite
 from rules.rule import Action, Mode, RewriteWith, Rule, Stage
 from rules.screen import Screener
 from tests.fakes import FakeEngine, judges_word, leaf, scored, text_rule, user, word_rule
@@ -143,6 +143,24 @@ async def test_only_so_many_parts_are_asked_about(n: int) -> None:
     bounded = n <= MAX_PARTS
     assert isinstance(await rewrite(user("MARK. " + "x. " * (n - 2) + "Y."), BAD), Rewrite if bounded else Cause)
     assert isinstance(await rewrite(user("MARK", *("x",) * (n - 1)), REPLACED), Rewrite if bounded else Cause)
+
+
+async def test_one_rewrite_asks_only_so_often_however_the_parts_are_nested() -> None:
+    engine = judges_word("MARK")
+    sentences = "MARK. Fine. " * 8
+    content = Content(tuple(leaf(sentences, "messages", i, "content", j) for i in range(16) for j in range(16)))
+    assert await rewrite(content, BAD, engine=engine) is Cause.VIOLATION
+    assert MAX_CALLS - MAX_PARTS < len(engine.calls) - 1 <= MAX_CALLS
+
+
+async def test_the_rules_that_ask_for_one_rewrite_share_what_may_be_asked() -> None:
+    engine = judges_word("MARK")
+    content = user(*("MARK. Fine.",) * 30)  # 30 messages and 60 sentences for each rule
+    other = text_rule("other", rewrite=0.5)
+    assert isinstance(await rewrite(content, BAD, other, engine=engine), Rewrite)
+    engine.calls.clear()
+    assert await rewrite(content, BAD, other, text_rule("third", rewrite=0.5), engine=engine) is Cause.VIOLATION
+    assert len(engine.calls) - 1 <= MAX_CALLS
 
 
 class FailsLater:

@@ -15,10 +15,12 @@ from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, EngineOverloaded, EngineTimeout, VerdictError
 from rules.content import CONTEXT_CHARS, Content, Leaf, LeafKind, Surface
 from rules.decision import Cause, Decision, Earlier, Step
+from rules.detectors import Span
 from rules.detectors.patterns import PatternDetector
+from rules.off_loop import LARGE_CHARS, Patience
 from rules.policy import Policy
 from rules.rule import Action, Mode, OnError, Rule, Stage
-from rules.screen import Screener
+from rules.screen import Screener, detect
 from tests.fakes import FakeEngine, leaf, scored, text_rule, user, word_rule
 
 USER, ASSISTANT = Surface.USER, Surface.ASSISTANT
@@ -363,6 +365,37 @@ async def test_a_detector_that_dies_is_a_failed_verdict(on_error: OnError) -> No
     assert (verdict.score, verdict.error) == (None, "detector_RuntimeError")
     assert decision.action.word == on_error.value
     assert decision.cause is (Cause.UNDECIDED if on_error is OnError.REFUSE else None)
+
+
+@pytest.mark.parametrize("n_chars", [1, LARGE_CHARS], ids=["small", "large"])
+@pytest.mark.parametrize("on_error", list(OnError))
+async def test_a_detector_that_is_out_of_time_has_failed_and_passed_nothing(
+    monkeypatch: pytest.MonkeyPatch, on_error: OnError, n_chars: int
+) -> None:
+    monkeypatch.setattr("rules.screen.DETECT_TIMEOUT_S", -1.0)
+    decision = await screen([word_rule("w", "x", flag=0.5, on_error=on_error)], user("a" * n_chars, "b"))
+    (verdict,) = decision.verdicts
+    assert (verdict.score, verdict.error, verdict.tier) == (None, "detector_timeout", Tier.DETECTOR)
+    assert decision.action.word == on_error.value
+    assert decision.cause is (Cause.UNDECIDED if on_error is OnError.REFUSE else None)
+
+
+def test_a_detector_asks_before_each_text_and_each_reading_of_them_joined_whether_to_go_on() -> None:
+    read: list[str] = []
+    patience = Patience()
+
+    class Reads:
+        def find(self, text: str) -> list[Span]:
+            read.append(text)
+            patience.is_over = len(read) == stops_after
+            return []
+
+    rule = Rule(Policy("w", "rev", detector=Reads()), (), {Action.FLAG: 0.5})
+    for stops_after in (1, 2):
+        read.clear()
+        patience.is_over = False
+        assert detect(rule, user("a", "b"), patience).error == "detector_timeout"
+        assert read == ["a", "b"][:stops_after]
 
 
 @pytest.mark.parametrize(

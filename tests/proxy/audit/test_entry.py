@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
-from proxy.audit.entry import MAX_FINDINGS, findings, measures, moment, policies_of, shown
-from rules.content import Content, Path, Surface
+from proxy.audit.entry import MAX_FINDINGS, findings, measures, moment, policies_of
+from rules.content import Content, Surface
 from rules.screen import detect
 from tests.fakes import leaf, user, word_rule
 from tests.proxy.audit.sinks import first, verdict
 
 KEY = b"k" * 32
-
-
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [
-        pytest.param(("messages", 3, "content", 0, "text"), "messages[3].content[0].text", id="words and numbers"),
-        pytest.param(("metadata", "my number is 555"), "metadata.*", id="a key of metadata"),
-        pytest.param(("Zoe Miller", "x"), "*.*", id="an unknown field"),
-        pytest.param(
-            ("tools", 0, "function", "parameters", "properties", "Zoe", "description"),
-            "tools[0].function.parameters.properties.*.description",
-            id="a parameter's name",
-        ),
-    ],
-)
-def test_a_place_is_shown_without_what_its_sender_chose(path: Path, text: str) -> None:
-    assert shown(path) == text
 
 
 def test_findings_say_where_and_never_what() -> None:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import phonenumbers
 import pytest
 
 from rules.detectors.linear import MAX_MATCHES
 from rules.detectors.pii import MAX_PHONE_CHECKS, PII_KINDS, PiiDetector
+from rules.policy import Policy
+from rules.rule import Action, Rule
+from rules.screen import detect
+from tests.fakes import user
 
 DETECTOR = PiiDetector()
 
@@ -125,6 +131,32 @@ def test_only_the_chosen_kinds_are_found() -> None:
 def test_beyond_the_budget_candidates_count_by_their_shape() -> None:
     text = " ".join(f"+99{i:09d}" for i in range(MAX_PHONE_CHECKS + 5))  # no country has these numbers
     assert len(found(text, PiiDetector(["PHONE"]))) == 5
+
+
+def test_the_budget_is_that_of_a_content_not_of_each_of_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    matcher = phonenumbers.PhoneNumberMatcher
+
+    def counted(text: str, region: str | None) -> Any:
+        checked.append(text)
+        return matcher(text, region)
+
+    monkeypatch.setattr(phonenumbers, "PhoneNumberMatcher", counted)
+    rule = Rule(Policy("p", "rev", detector=PiiDetector(["PHONE"])), (), {Action.FLAG: 0.5})
+    texts = [" ".join(f"+99{i:03d}{j:06d}." for j in range(100)) for i in range(10)]  # no country has these numbers
+    verdict = detect(rule, user(*texts))
+    assert len(checked) == MAX_PHONE_CHECKS
+    assert {f.leaf for f in verdict.findings} == set(range(3, 10))  # by their shape
+    assert detect(rule, user(*texts[:3])).findings == ()  # another content has a budget of its own
+
+
+def test_a_number_that_is_read_again_is_not_checked_again() -> None:
+    content = user(*(f"{text} " for text in [" ".join(f"+99{i:09d}" for i in range(MAX_PHONE_CHECKS))] * 3))
+    rule = Rule(Policy("p", "rev", detector=PiiDetector(["PHONE"])), (), {Action.FLAG: 0.5})
+    assert detect(rule, content).findings == ()
+    real = user("call +1 415 555 2671 ext. 5", "or +1 415 555 2671 ext. 5", "or +1 415 555 2671 today")
+    pieces = [real.leaves[f.leaf].text[f.span.start : f.span.end] for f in detect(rule, real).findings]
+    assert pieces == ["+1 415 555 2671 ext. 5"] * 2 + ["+1 415 555 2671"]
 
 
 @pytest.mark.parametrize(
