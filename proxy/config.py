@@ -230,7 +230,8 @@ class LlamaGuard(Section):
     """Tokens of each policy's cache; left out, or less: ``n_ctx``. More keeps more conversations."""
     prefix_cache: str | None = None
     """Folder in which policies are kept once they were read, so that a restart does not read them again (about 48 MB for a
-    policy of 1,000 tokens and the 20b model); left out: none. It must belong to the user and be writable by nobody else."""
+    policy of 1,000 tokens and the 20b model; the 64 that were used last stay); left out: none. It must belong to the user and
+    be writable by nobody else."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
     batch_tokens: Annotated[int, Field(ge=32, le=8192)] = 512
