@@ -295,6 +295,7 @@ def detect(rule: Rule, content: Content, patience: Patience | None = None) -> Ve
     leaves = content.leaves
     read = [i for i, leaf in enumerate(leaves) if leaf.text and leaf.is_within(scope)]
     findings: list[Finding] = []
+    error: str | None = None
     try:
         for i in read:
             patience.check()
@@ -311,12 +312,12 @@ def detect(rule: Rule, content: Content, patience: Patience | None = None) -> Ve
                             Finding(read[j], Span(lo, hi, span.label), rule.restore) for j, lo, hi in pieces
                         )
     except OutOfPatience:
-        return Verdict(rule, error=DETECTOR_TIMEOUT, tier=Tier.DETECTOR, model="detector")
+        error = DETECTOR_TIMEOUT
     except TooMuchToDecode:
-        return Verdict(rule, error=TOO_MUCH_TO_DECODE, tier=Tier.DETECTOR, model="detector")
+        error = TOO_MUCH_TO_DECODE
     except Exception as e:  # whatever a detector dies of, the content stays unjudged and its rule decides
-        return Verdict(rule, error=f"detector_{type(e).__name__}", tier=Tier.DETECTOR, model="detector")
-    return Verdict(
+        error = f"detector_{type(e).__name__}"
+    verdict = Verdict(
         rule,
         score=1.0 if findings else 0.0,
         tier=Tier.DETECTOR,
@@ -324,3 +325,6 @@ def detect(rule: Rule, content: Content, patience: Patience | None = None) -> Ve
         findings=tuple(findings),
         latency_ms=(time.perf_counter() - started) * 1000,
     )
+    if error is None or verdict.refuses:  # nothing that was not read could make it graver
+        return verdict
+    return Verdict(rule, error=error, tier=Tier.DETECTOR, model="detector")

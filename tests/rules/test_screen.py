@@ -398,6 +398,19 @@ def test_a_detector_asks_before_each_text_and_each_reading_of_them_joined_whethe
         assert read == ["a", "b"][:stops_after]
 
 
+@pytest.mark.parametrize(("action", "score"), [(Action.REFUSE, 1.0), (Action.REWRITE, None), (Action.FLAG, None)])
+def test_what_a_detector_found_before_it_failed_counts_if_it_refuses(action: Action, score: float | None) -> None:
+    patience = Patience()
+
+    class Finds:
+        def find(self, text: str) -> list[Span]:
+            patience.is_over = True
+            return [Span(0, 1, "x")]
+
+    verdict = detect(Rule(Policy("w", "rev", detector=Finds()), (), {action: 0.5}), user("a", "b"), patience)
+    assert (verdict.score, verdict.error) == (score, None if score else "detector_timeout")
+
+
 @pytest.mark.parametrize(
     "content",
     [
