@@ -536,7 +536,8 @@ class Route(Section):
     on_error: OnError = OnError.REFUSE
     """What a failed verdict counts as, for rules that do not say."""
     unknown_fields: Literal["screen", "refuse"] = "screen"
-    """Request fields that are not known: judged and forwarded, or 400."""
+    """Request fields that are not known: judged and forwarded, or 400. Lists of more than 16 whole numbers in them, which may
+    be token ids, are 400 either way."""
     opaque: OnError = OnError.REFUSE
     """Images, audio and files, which no guard here can read."""
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 10 * 1024 * 1024

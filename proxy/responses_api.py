@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from proxy.chat_api import LOGPROBS, REINTERPRETS, add_alternatives
+from proxy.chat_api import LOGPROBS, NEVER, REINTERPRETS, add_alternatives
 from proxy.inband import MODERATION
 from proxy.schema import (
     DROP,
@@ -404,6 +404,7 @@ REQUEST = Object(
         **_SAMPLING,
     },
     ("model",),
+    NEVER,
 )
 
 # ---------------------------------------------------------------------- answers

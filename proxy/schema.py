@@ -12,8 +12,9 @@ an upstream's extra field is no reason to fail, and what is dropped cannot leak.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 from proxy.strict_json import JsonError, check_text, parse_json_text
@@ -24,6 +25,9 @@ from rules.detectors.runs import says_text
 MAX_DEPTH = 64
 MAX_LEAVES = 50_000
 """More strings and keys than this in one object are refused: nothing honest has them."""
+
+MAX_IDS = 16
+"""More whole numbers than this in one list of an unknown field are taken for token ids, which no rule here can read."""
 
 HIDDEN = "<HIDDEN>"
 MIN_KEY_CHARS = 12
@@ -258,6 +262,8 @@ class Anything:
     surface: Surface
     only: type | tuple[type, ...] = object
     is_unknown: bool = False
+    refuses_ids: bool = False
+    """Whether a list of whole numbers may be token ids, because nobody knows what the upstream makes of it."""
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
@@ -265,7 +271,7 @@ class Anything:
             return into.wrong(path, "has the wrong type", "invalid_type")
         return self._walk(value, path, into, 0)
 
-    def _walk(self, value: Any, path: Path, into: Collection, depth: int) -> Any:
+    def _walk(self, value: Any, path: Path, into: Collection, depth: int, *, in_list: bool = False) -> Any:
         if isinstance(value, str):
             return into.add(path, self.surface, value, is_unknown=self.is_unknown)
         if depth > MAX_DEPTH:
@@ -277,13 +283,30 @@ class Anything:
                 out[clean_key] = self._walk(item, (*path, clean_key), into, depth + 1)
             return out
         if isinstance(value, list):
-            return [self._walk(item, (*path, i), into, depth + 1) for i, item in enumerate(value)]
+            if self.refuses_ids and not in_list and len(list(islice(_whole_numbers(value), MAX_IDS + 1))) > MAX_IDS:
+                reason = f"holds more than {MAX_IDS} whole numbers; token ids cannot be judged: send text, or fewer"
+                raise Misfit(path, reason, "token_ids")
+            return [self._walk(item, (*path, i), into, depth + 1, in_list=True) for i, item in enumerate(value)]
         if isinstance(value, (int, float)) and abs(value) >= _LONG and value == int(value):
             into.add(path, self.surface, str(int(value)), LeafKind.KEY, is_unknown=self.is_unknown)
         return value
 
 
-UNKNOWN = Anything(Surface.METADATA, is_unknown=True)
+def _whole_numbers(values: list[Any]) -> Iterator[float]:
+    """The whole numbers of a list and of the lists in it, in order."""
+    stack = [iter(values)]
+    while stack:
+        for item in stack[-1]:
+            if isinstance(item, list):
+                stack.append(iter(item))
+                break
+            if isinstance(item, (int, float)) and not isinstance(item, bool) and item == int(item):
+                yield item
+        else:
+            stack.pop()
+
+
+UNKNOWN = Anything(Surface.METADATA, is_unknown=True, refuses_ids=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +341,8 @@ class Object:
 
     fields: Mapping[str, Spec]
     required: tuple[str, ...] = ()
+    never: Mapping[str, Spec] = field(default_factory=dict)
+    """Fields that are refused however they are spelled, by their `plain_name`."""
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
@@ -341,6 +366,8 @@ class Object:
                 if fold(key).strip().casefold() in fields:
                     # Go reads keys without regard to case, the last one wins: another model, another prompt, `store`
                     raise Misfit(here, "is another spelling of a known field", "unknown_field")
+                if (never := self.never.get(plain_name(key))) is not None:
+                    return never.clean(item, here, into)
                 into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
                 into.has_unknown = True
                 spec = UNKNOWN
@@ -348,6 +375,15 @@ class Object:
             if cleaned is not DROP:
                 out[key] = cleaned
         return out
+
+
+def plain_name(key: str) -> str:
+    """A key without what spellings of one name differ in: case, underscores, hyphens, odd characters.
+
+    >>> plain_name("promptTokenIds") == plain_name("prompt-token-ids") == plain_name("prompt_token_ids")
+    True
+    """
+    return fold(key).strip().casefold().replace("_", "").replace("-", "")
 
 
 def _sayable(key: str) -> bool:
