@@ -251,13 +251,32 @@ class Stored:
         return Flag().clean(value, path, into) if into.allows_state else False
 
 
-_LONG = 10**6
-"""From here on a whole number can be a card's, a phone's, a person's; token ids stay below."""
+_DIGITS = 7
+"""From so many significant digits on a number can be a card's, a phone's, a person's; token ids stay below."""
+_LONG = 10 ** (_DIGITS - 1)
+
+
+def _spellings(number: float) -> Iterator[str]:
+    """A long number as it is written, and its digits by themselves where a point stands among them; none of a short one."""
+    if isinstance(number, bool) or (abs(number) < _LONG and number % 1 == 0):
+        return
+    if number % 1 == 0:
+        yield str(int(number))
+        return
+    written = repr(number)
+    digits = written.lower().partition("e")[0].lstrip("-").replace(".", "").lstrip("0")
+    if len(digits) >= _DIGITS:
+        yield written
+        yield digits
 
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """Any JSON; every string, every key and every long number in it is judged."""
+    """Any JSON; every string, every key and every long number in it is judged.
+
+    Of unknown fields, so are the digits of a long number with a point, and a short list of whole numbers read as one: together
+    they can be what none is by itself.
+    """
 
     surface: Surface
     only: type | tuple[type, ...] = object
@@ -283,13 +302,22 @@ class Anything:
                 out[clean_key] = self._walk(item, (*path, clean_key), into, depth + 1)
             return out
         if isinstance(value, list):
-            if self.refuses_ids and not in_list and len(list(islice(_whole_numbers(value), MAX_IDS + 1))) > MAX_IDS:
-                reason = f"holds more than {MAX_IDS} whole numbers; token ids cannot be judged: send text, or fewer"
-                raise Misfit(path, reason, "token_ids")
+            if self.refuses_ids and not in_list:
+                self._read_together(value, path, into)
             return [self._walk(item, (*path, i), into, depth + 1, in_list=True) for i, item in enumerate(value)]
-        if isinstance(value, (int, float)) and abs(value) >= _LONG and value == int(value):
-            into.add(path, self.surface, str(int(value)), LeafKind.KEY, is_unknown=self.is_unknown)
+        if isinstance(value, (int, float)):
+            for text in islice(_spellings(value), 2 if self.is_unknown else 1):
+                into.add(path, self.surface, text, LeafKind.KEY, is_unknown=self.is_unknown)
         return value
+
+    def _read_together(self, values: list[Any], path: Path, into: Collection) -> None:
+        numbers = list(islice(_whole_numbers(values), MAX_IDS + 1))
+        if len(numbers) > MAX_IDS:
+            reason = f"holds more than {MAX_IDS} whole numbers; token ids cannot be judged: send text, or fewer"
+            raise Misfit(path, reason, "token_ids")
+        text = " ".join(str(int(number)) for number in numbers)
+        if len(numbers) > 1 and sum(map(str.isdigit, text)) >= _DIGITS:
+            into.add(path, self.surface, text, LeafKind.KEY, is_unknown=self.is_unknown)
 
 
 def _whole_numbers(values: list[Any]) -> Iterator[float]:
@@ -300,7 +328,7 @@ def _whole_numbers(values: list[Any]) -> Iterator[float]:
             if isinstance(item, list):
                 stack.append(iter(item))
                 break
-            if isinstance(item, (int, float)) and not isinstance(item, bool) and item == int(item):
+            if isinstance(item, (int, float)) and not isinstance(item, bool) and item % 1 == 0:
                 yield item
         else:
             stack.pop()

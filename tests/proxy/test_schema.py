@@ -36,6 +36,7 @@ from proxy.schema import (
 )
 from proxy.strict_json import dump_json
 from rules.content import LeafKind, Path, Surface, show_path
+from rules.detectors.pii import PiiDetector
 from tests.proxy.examples import strings
 
 USER = Surface.USER
@@ -135,21 +136,49 @@ def test_an_unknown_field_is_judged_as_metadata_with_all_its_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "texts"),
+    ("number", "texts", "digits"),
     [
-        pytest.param(4111111111111111, ["4111111111111111"], id="card"),
-        pytest.param(4111111111111111.0, ["4111111111111111"], id="card as a float"),
-        pytest.param(-1234567, ["-1234567"], id="negative"),
-        pytest.param(999_999, [], id="token id"),
-        pytest.param(0.4111111111111111, [], id="fraction"),
-        pytest.param(True, [], id="boolean"),
+        pytest.param(4111111111111111, ["4111111111111111"], [], id="card"),
+        pytest.param(4111111111111111.0, ["4111111111111111"], [], id="card as a float"),
+        pytest.param(411111111111111.1, ["411111111111111.1"], ["4111111111111111"], id="card with a point"),
+        pytest.param(0.4111111111111111, ["0.4111111111111111"], ["4111111111111111"], id="fraction"),
+        pytest.param(-4.111111111111111e-9, ["-4.111111111111111e-09"], ["4111111111111111"], id="exponent"),
+        pytest.param(-1234567, ["-1234567"], [], id="negative"),
+        pytest.param(1000000, ["1000000"], [], id="seven digits"),
+        pytest.param(999_999, [], [], id="token id"),
+        pytest.param(-999_999.0, [], [], id="negative token id as a float"),
+        pytest.param(0.123456, [], [], id="six digits"),
+        pytest.param(1e-30, [], [], id="one digit"),
+        pytest.param(True, [], [], id="boolean"),
     ],
 )
-def test_a_long_number_where_anything_may_stand_is_judged(number: float, texts: list[str]) -> None:
+def test_a_long_number_where_anything_may_stand_is_judged(number: float, texts: list[str], digits: list[str]) -> None:
     into = Collection(strict=True)
     assert Anything(USER).clean([number], ("x",), into) == [number]
     assert [(leaf.text, leaf.kind) for leaf in into.leaves] == [(text, LeafKind.KEY) for text in texts]
-    assert walk(Object({}), {"unknown": {"k": number}})[1] == ["unknown", "k", *texts]
+    assert walk(Object({}), {"unknown": {"k": number}})[1] == ["unknown", "k", *texts, *digits]
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        pytest.param([4111, 1111, 1111, 1111], ["4111 1111 1111 1111"], id="four-groups"),
+        pytest.param([[4111, 1111.0], [1111], 1111], ["4111 1111 1111 1111"], id="lists-in-a-list"),
+        pytest.param({"a": [{"b": [1111, 222]}]}, ["a", "b", "1111 222"], id="deep"),
+        pytest.param([1111, 22], [], id="six-digits"),
+        pytest.param([1234567], ["1234567"], id="one-number"),
+        pytest.param([True, 111111, False], [], id="no-numbers"),
+        pytest.param([], [], id="none"),
+    ],
+)
+def test_a_short_list_of_whole_numbers_in_an_unknown_field_is_judged_as_one(value: Any, texts: list[str]) -> None:
+    assert walk(Object({}), {"x": value}) == ({"x": value}, ["x", *texts])
+    assert walk(Anything(USER), value)[1] == [text for text in texts if " " not in text]
+
+
+@pytest.mark.parametrize("value", [4111111111111111, 411111111111111.1, [4111, 1111, 1111, 1111]])
+def test_a_card_s_number_is_found_however_an_unknown_field_holds_it(value: Any) -> None:
+    assert any(PiiDetector().find(text) for text in walk(Object({}), {"x": value})[1])
 
 
 def test_an_unknown_field_is_refused_where_the_route_says_so() -> None:
