@@ -176,6 +176,7 @@ class _LogitBias:
             return None
         if not isinstance(value, dict) or not all(k.isascii() and k.isdigit() and len(k) <= 7 for k in value):
             return into.wrong(path, "must map token ids to numbers", "invalid_type")
+        into.count(len(value), path)
         return {k: Number(-100, 100).clean(v, (*path, k), into) for k, v in value.items()}
 
 

@@ -107,18 +107,16 @@ def read(raw: dict[str, Any], stage: Stage) -> Content:
 
 def _read(spec: Spec | None, surface: Surface, value: Any, path: Path, into: Collection) -> None:
     """Read a message or a call as what it is; what has another shape (other APIs' messages) as JSON, all of it."""
+    start, n_opaque = len(into.leaves), len(into.opaque)
     if spec is not None:
-        known = Collection(strict=True)
         try:
-            spec.clean(value, path, known)
+            spec.clean(value, path, into)
         except Misfit as e:
             if e.code == "unsupported_field":  # text that is elsewhere, or read as something else
                 raise
+            del into.leaves[start:], into.opaque[n_opaque:]
         else:
-            into.leaves += known.leaves
-            into.opaque += known.opaque
             return
-    start = len(into.leaves)
     Anything(surface, is_unknown=True).clean(value, path, into)
     for leaf in into.leaves[start:]:
         read_decoded(leaf.text, leaf.path, surface, into)

@@ -25,6 +25,8 @@ from rules.detectors.runs import says_text
 MAX_DEPTH = 64
 MAX_LEAVES = 50_000
 """More strings and keys than this in one object are refused: nothing honest has them."""
+MAX_VALUES = 200_000
+"""So are more values of any kind: fields of objects and items of lists."""
 
 MAX_IDS = 16
 """More whole numbers than this in one list of an unknown field are taken for token ids, which no rule here can read."""
@@ -79,12 +81,20 @@ class Collection:
     """Requests: whether an unknown field is among what was judged."""
     leaves: list[Leaf] = field(default_factory=list, repr=False)
     opaque: list[Path] = field(default_factory=list)
+    n_values: int = 0
+    """Fields of objects and items of lists that were met so far."""
 
     def wrong(self, path: Path, reason: str, code: str = "invalid_value") -> _Drop:
         """A value that does not fit."""
         if self.strict:
             raise Misfit(path, reason, code)
         return DROP
+
+    def count(self, n: int, path: Path) -> None:
+        """Before so many fields or items are walked."""
+        self.n_values += n
+        if self.n_values > MAX_VALUES:
+            raise Misfit(path[:8], f"more than {MAX_VALUES} values in one object", "too_many_values")
 
     def add(
         self,
@@ -296,12 +306,14 @@ class Anything:
         if depth > MAX_DEPTH:
             raise Misfit(path[:8], f"nested more than {MAX_DEPTH} deep", "too_deep")
         if isinstance(value, dict):
+            into.count(len(value), path)
             out = {}
             for key, item in value.items():
                 clean_key = into.add((*path, key), self.surface, key, LeafKind.KEY, is_unknown=self.is_unknown)
                 out[clean_key] = self._walk(item, (*path, clean_key), into, depth + 1)
             return out
         if isinstance(value, list):
+            into.count(len(value), path)
             if self.refuses_ids and not in_list:
                 self._read_together(value, path, into)
             return [self._walk(item, (*path, i), into, depth + 1, in_list=True) for i, item in enumerate(value)]
@@ -348,9 +360,10 @@ class Opaque:
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
         into.opaque.append(path)
-        judged = Collection(into.strict)
-        out = UNKNOWN.clean(value, path, judged)
-        into.leaves += [leaf for leaf in judged.leaves if leaf.kind is LeafKind.KEY or not is_data(leaf.text)]
+        before = len(into.leaves)
+        out = UNKNOWN.clean(value, path, into)
+        found = into.leaves[before:]
+        into.leaves[before:] = [leaf for leaf in found if leaf.kind is LeafKind.KEY or not is_data(leaf.text)]
         return out
 
 
@@ -381,6 +394,7 @@ class Object:
         for name in self.required:
             if value.get(name) is None:
                 return into.wrong((*path, name), "is missing", "missing_field")
+        into.count(len(value), path)
         out = {}
         fields = self.fields
         for key, item in value.items():
@@ -436,6 +450,7 @@ class Array:
         if not self.min_items <= len(value) <= self.max_items:
             wanted = f"at least {self.min_items}" if len(value) < self.min_items else f"at most {self.max_items}"
             raise Misfit(path, f"must have {wanted} items", "invalid_length")
+        into.count(len(value), path)
         out: list[Any] = []
         for (
             item
@@ -540,7 +555,9 @@ def _add_decoded(value: Any, path: Path, surface: Surface, into: Collection, dep
             if depth < 2 and text.lstrip()[:1] in '{["':
                 read_decoded(text, path, surface, into, depth + 1)
         elif isinstance(item, dict):
+            into.count(len(item), path)
             stack.extend(item.values())
             stack.extend(item.keys())
         elif isinstance(item, list):
+            into.count(len(item), path)
             stack.extend(item)

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.chat_api import LOGIT_BIAS
 from proxy.schema import (
     DROP,
     MAX_DEPTH,
     MAX_LEAVES,
+    MAX_VALUES,
+    UNKNOWN,
     Anything,
     Array,
     ByType,
@@ -252,6 +255,43 @@ def test_the_number_of_strings_has_a_limit() -> None:
     assert misfit(Anything(USER), ["x"] * (MAX_LEAVES + 1)).code == "too_many_strings"
     assert misfit(Array(Text(USER), 10), ["x"] * 11).code == "invalid_length"
     assert misfit(Array(Text(USER), min_items=1), []).code == "invalid_length"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param([1] * (MAX_VALUES + 1), id="numbers"),
+        pytest.param([[]] * (MAX_VALUES + 1), id="lists"),
+        pytest.param([[None] * 50_000] * 4, id="together"),
+        pytest.param([{}, *[[True] * 1000] * 200], id="beside-objects"),
+    ],
+)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(Anything(USER), id="anything"),
+        pytest.param(Opaque(), id="opaque"),
+        pytest.param(UNKNOWN, id="unknown"),
+        pytest.param(Array(Array(Anything(USER), 10**6), 10**6), id="arrays"),
+    ],
+)
+def test_the_number_of_values_has_a_limit(spec: Spec, value: Any) -> None:
+    if isinstance(spec, Array):
+        value = [item for item in value if isinstance(item, list)] or [value]
+    assert misfit(spec, value).code == "too_many_values"
+
+
+def test_the_number_of_fields_has_a_limit() -> None:
+    spec = Array(Object({name: Flag() for name in "abcdefgh"}), 10**6)
+    assert misfit(spec, [dict.fromkeys("abcdefgh", True)] * (MAX_VALUES // 8)).code == "too_many_values"
+    assert misfit(LOGIT_BIAS, {str(i): 1 for i in range(MAX_VALUES + 1)}).code == "too_many_values"
+    text = json.dumps(["\u00e9", *[1] * MAX_VALUES])
+    assert misfit(JsonText(USER), text).code == "too_many_values"
+
+
+def test_opaque_parts_count_towards_the_limit_of_the_request() -> None:
+    parts = [{"type": "image_url", **{f"k{part}-{i}": 1 for i in range(5000)}} for part in range(11)]
+    assert misfit(Array(Opaque()), parts).code == "too_many_strings"
 
 
 def test_an_opaque_part_is_counted_and_everything_in_it_but_its_data_is_judged() -> None:
