@@ -12,6 +12,7 @@ from typing import Any
 from proxy.inband import MODERATION
 from proxy.schema import (
     UNKNOWN,
+    Acting,
     Anything,
     Array,
     ByType,
@@ -207,8 +208,8 @@ CHAT_REQUEST = Object(
         "min_p": Number(0, 1),
         "min_tokens": Number(0, 1e9, whole=True),
         "ignore_eos": Flag(),
-        "function_call": ByType(text=choice("none", "auto"), object=Anything(Surface.TOOL_DEFINITION)),
-        "functions": Array(Anything(Surface.TOOL_DEFINITION, dict), 512),
+        "function_call": ByType(text=choice("none", "auto"), object=Acting(Anything(Surface.TOOL_DEFINITION))),
+        "functions": Acting(Array(Anything(Surface.TOOL_DEFINITION, dict), 512)),
         "logit_bias": LOGIT_BIAS,
         "logprobs": Flag(),
         "top_logprobs": Number(0, 20, whole=True),
@@ -244,11 +245,13 @@ CHAT_REQUEST = Object(
         "stream_options": Object(
             {"include_usage": Flag(), "include_obfuscation": Flag(), "continuous_usage_stats": Flag()}
         ),
-        "tool_choice": ByType(text=choice("none", "auto", "required"), object=Anything(Surface.TOOL_DEFINITION)),
-        "tools": Array(_TOOL, 512),
+        "tool_choice": ByType(
+            text=choice("none", "auto", "required"), object=Acting(Anything(Surface.TOOL_DEFINITION))
+        ),
+        "tools": Acting(Array(_TOOL, 512)),
         "user": _ID,
         "verbosity": choice("low", "medium", "high"),
-        "web_search_options": Anything(Surface.METADATA, dict),
+        "web_search_options": Acting(Anything(Surface.METADATA, dict)),
         **REINTERPRETS,
     },
     ("messages", "model"),

@@ -528,7 +528,8 @@ class Route(Section):
     match that is no longer than this leaves."""
     overlap: bool = False
     """Ask the upstream while the request is still judged: faster, but a request that is refused has reached it and may be
-    billed. Nothing comes back before the verdict. Requests with tools or unknown fields are judged first all the same."""
+    billed. Nothing comes back before the verdict. Requests with tools, images, files, or fields or words that nobody
+    knows are judged first all the same."""
     server_state: Literal["refuse", "allow"] = "refuse"
     """Fields that refer to text on the upstream's side (``previous_response_id``, ``conversation``, ``prompt``,
     ``item_reference``, ``background: true``) are 400, and ``store`` is forced to false; ``allow``: they cross, and count as

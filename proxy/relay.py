@@ -21,7 +21,7 @@ from proxy import inband, records, refusals, sse
 from proxy.api import Api, Asked, StreamFault
 from proxy.bodies import Body, worked_on
 from proxy.chat_api import ERROR_BODY
-from proxy.early_call import ACTING_FIELDS, EarlyCall
+from proxy.early_call import EarlyCall
 from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
 from proxy.exchange import Exchange, Screened, context_of, screen_object
 from proxy.hold import Hold, StreamMode
@@ -120,8 +120,7 @@ class Relay:
 
     def _may_overlap(self, read: Collection) -> bool:
         """Whether the upstream may be asked before the request is judged: it must not be able to do more than answer."""
-        may_act = read.has_unknown or read.allows_state or any(map(self.body.get, ACTING_FIELDS))
-        return self.route.config.overlap and not may_act
+        return self.route.config.overlap and not read.may_act and not read.allows_state
 
     def _read(self, body: dict[str, Any]) -> Content:
         into = Collection(strict=True, allows_state=self.route.config.server_state == "allow")

@@ -19,6 +19,7 @@ from proxy.chat_api import LOGPROBS, NEVER, REINTERPRETS, add_alternatives
 from proxy.inband import MODERATION
 from proxy.schema import (
     DROP,
+    Acting,
     Anything,
     Array,
     ByType,
@@ -81,7 +82,8 @@ _ENCRYPTED = re.compile(r"[A-Za-z0-9+/_-]{256,}={0,2}", re.ASCII)
 class Readable:
     """An object of a hosted tool: every string and key is judged, JSON also decoded; images and base64 data are opaque.
 
-    Results of a tool stand beside its call in one object; they are told apart by their field.
+    Results of a tool stand beside its call in one object; they are told apart by their field. Tools are defined and approved in
+    items too, in fields that nobody here knows, so with any such object the upstream may act.
     """
 
     def __init__(self, surface: Surface, unseen: frozenset[str] = _UNSEEN) -> None:
@@ -92,6 +94,7 @@ class Readable:
         """See `Spec`."""
         if not isinstance(value, dict):
             return into.wrong(path, "must be an object", "invalid_type")
+        into.may_act = True
         before = len(into.leaves)
         out = Anything(self._surface, dict).clean(value, path, into)
         found = into.leaves[before:]
@@ -396,8 +399,10 @@ REQUEST = Object(
         "stream": Flag(nullable=False),
         "stream_options": Object({"include_obfuscation": Flag()}),
         "text": Object({"format": _FORMAT, "verbosity": choice("low", "medium", "high")}),
-        "tool_choice": ByType(text=choice("none", "auto", "required"), object=Anything(Surface.TOOL_DEFINITION)),
-        "tools": Array(ByWord("type", _TOOLS), 512),
+        "tool_choice": ByType(
+            text=choice("none", "auto", "required"), object=Acting(Anything(Surface.TOOL_DEFINITION))
+        ),
+        "tools": Acting(Array(ByWord("type", _TOOLS), 512)),
         "top_logprobs": Number(0, 20, whole=True),
         "truncation": _Truncation(),
         "user": _ID,

@@ -77,8 +77,8 @@ class Collection:
     """Requests: `ServerState` may cross."""
     unseen: list[Path] = field(default_factory=list)
     """Where a request refers to text on the server, which nobody here can judge."""
-    has_unknown: bool = False
-    """Requests: whether an unknown field is among what was judged."""
+    may_act: bool = False
+    """Requests: whether the upstream could do more than answer, by a tool, or by a field or word that nobody here knows."""
     leaves: list[Leaf] = field(default_factory=list, repr=False)
     opaque: list[Path] = field(default_factory=list)
     n_values: int = 0
@@ -165,6 +165,7 @@ class Choice:
         if isinstance(value, str) and value in self.words:
             return value
         if isinstance(value, str) and not self.closed:
+            into.may_act = True
             return into.add(path, Surface.METADATA, value, is_unknown=True)
         return into.wrong(path, f"must be one of {', '.join(sorted(self.words))}")
 
@@ -235,6 +236,19 @@ class Refused:
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
         return into.wrong(path, self.reason, "unsupported_field")
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """A field with which the upstream may do more than answer; null and an empty list ask for nothing."""
+
+    spec: Spec
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is not None and value != []:
+            into.may_act = True
+        return self.spec.clean(value, path, into)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +367,7 @@ UNKNOWN = Anything(Surface.METADATA, is_unknown=True, refuses_ids=True)
 class Opaque:
     """A part that no guard here can read: counted, and handled by the route's ``opaque``.
 
+    The upstream may call an address in it, which is more than to answer.
     Only base64 data that is no text is unreadable; whatever else stands in the part (text files, drawings in SVG, addresses,
     names, fields nobody knows) is judged.
     """
@@ -360,6 +375,7 @@ class Opaque:
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
         into.opaque.append(path)
+        into.may_act = True
         before = len(into.leaves)
         out = UNKNOWN.clean(value, path, into)
         found = into.leaves[before:]
@@ -411,7 +427,7 @@ class Object:
                 if (never := self.never.get(plain_name(key))) is not None:
                     return never.clean(item, here, into)
                 into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
-                into.has_unknown = True
+                into.may_act = True
                 spec = UNKNOWN
             cleaned = spec.clean(item, here, into)
             if cleaned is not DROP:

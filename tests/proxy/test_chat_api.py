@@ -353,6 +353,40 @@ def test_a_history_with_nulls_as_clients_send_it_fits() -> None:
     assert clean(body)[0]["messages"] == body["messages"]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"tools": [{"type": "function", "function": {"name": "f"}}]}, id="tools"),
+        pytest.param({"functions": [{"name": "f"}]}, id="functions"),
+        pytest.param({"function_call": {"name": "f"}}, id="function-call"),
+        pytest.param({"tool_choice": {"type": "function", "function": {"name": "f"}}}, id="tool-choice"),
+        pytest.param({"web_search_options": {}}, id="web-search"),
+        pytest.param({"unheard_of": None}, id="unknown-field"),
+        pytest.param({"stream_options": {"unheard_of": None}}, id="unknown-field-deep-down"),
+        pytest.param({"service_tier": "unheard of"}, id="unknown-word"),
+        pytest.param({"response_format": {"type": "grammar"}}, id="unknown-word-deep-down"),
+        pytest.param(
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://h/"}}]}]},
+            id="image",
+        ),
+    ],
+)
+def test_what_lets_the_upstream_do_more_than_answer_is_known(fields: dict[str, Any]) -> None:
+    assert clean({**request(), **fields})[1].may_act
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"tools": []}, {"tools": None}, {"functions": []}, {"web_search_options": None}, {"tool_choice": "none"},
+     {"service_tier": "auto", "reasoning_effort": "low", "response_format": {"type": "json_schema", "json_schema": {"name": "n"}}},
+     {"metadata": {"any": "thing"}, "user": "u", "stop": ["x"], "logit_bias": {"1": 1}}],
+)  # fmt: skip
+def test_other_requests_can_do_no_more_than_be_answered(fields: dict[str, Any]) -> None:
+    assert not clean(request({"role": "system", "content": "s"}, {"role": "user", "content": "hi"}, **fields))[
+        1
+    ].may_act
+
+
 # ---------------------------------------------------------------------- responses
 
 

@@ -17,7 +17,7 @@ from typing_extensions import get_type_hints
 
 from proxy.chat_api import CHAT_REQUEST, REINTERPRETS
 from proxy.responses import ResponsesApi
-from proxy.responses_api import OUTPUT_TYPES, REQUEST
+from proxy.responses_api import HOSTED_CALLS, HOSTED_RESULTS, OUTPUT_TYPES, REQUEST
 from proxy.responses_events import ECHOED
 from proxy.schema import Collection, Misfit
 from rules.content import LeafKind, Surface, joined_readings, show_path
@@ -26,6 +26,7 @@ from tests.proxy.examples import marked, strings
 
 MARK = "ZQ-MARK-7781"
 API = ResponsesApi()
+HOSTED_ITEMS = (*HOSTED_CALLS, *HOSTED_RESULTS, "compaction", "additional_tools", "configuration_update")
 
 
 def request(said: Any = "hi", **fields: Any) -> dict[str, Any]:
@@ -270,6 +271,28 @@ def test_an_unknown_tool_is_refused() -> None:
 )  # fmt: skip
 def test_every_item_is_judged_as_what_it_is(item: dict[str, Any], surface: Surface) -> None:
     assert surfaces_of(clean(request([item]))[1], MARK) == {surface}
+
+
+@pytest.mark.parametrize(
+    "item", [item for item in examples.REQUEST["input"] if item.get("type") in HOSTED_ITEMS], ids=lambda i: i["type"]
+)
+def test_an_item_of_a_hosted_tool_lets_the_upstream_act(item: dict[str, Any]) -> None:
+    assert clean(request([item, {"role": "user", "content": "hi"}]))[1].may_act
+
+
+@pytest.mark.parametrize(
+    ("fields", "may_act"),
+    [
+        pytest.param({"tools": [{"type": "mcp"}]}, True, id="tools"),
+        pytest.param({"tool_choice": {"type": "mcp"}}, True, id="tool-choice"),
+        pytest.param({"include": ["something.new"]}, True, id="unknown-word"),
+        pytest.param({"tools": [], "tool_choice": "auto", "instructions": "i", "include": ["message.output_text.logprobs"]}, False, id="none"),
+        pytest.param({"input": [{"role": "user", "content": [{"type": "input_text", "text": "t"}]}]}, False, id="text"),
+        pytest.param({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "u"}]}]}, True, id="image"),
+    ],
+)  # fmt: skip
+def test_whether_the_upstream_may_act_is_known(fields: dict[str, Any], may_act: bool) -> None:
+    assert clean({**request(), **fields})[1].may_act is may_act
 
 
 def test_instructions_and_input_are_read_in_the_order_in_which_the_upstream_reads_them() -> None:
