@@ -43,6 +43,7 @@ from proxy.schema import (
     read_decoded,
 )
 from rules.content import Leaf, LeafKind, Path, Surface
+from rules.detectors.runs import is_written, says_text
 
 MAX_ITEMS = 4096
 MAX_PARTS = 1024
@@ -79,6 +80,11 @@ _ENCRYPTED = re.compile(r"[A-Za-z0-9+/_-]{256,}={0,2}", re.ASCII)
 """What encryption leaves behind, in either alphabet of base64; shorter runs can be words: they are judged."""
 
 
+def _is_encrypted(text: str) -> bool:
+    """Whether nobody can read it: base64 characters that are neither encoded text nor words."""
+    return _ENCRYPTED.fullmatch(text) is not None and not says_text(text) and not is_written(text)
+
+
 class Readable:
     """An object of a hosted tool: every string and key is judged, JSON also decoded; images and base64 data are opaque.
 
@@ -109,10 +115,10 @@ class Readable:
                 into.leaves.append(leaf)
             return
         name = next((step for step in reversed(leaf.path) if isinstance(step, str)), "")
-        is_unreadable = is_data(leaf.text)
+        is_unreadable = _is_encrypted(leaf.text) if name == "encrypted_content" else is_data(leaf.text)
         if name in self._unseen or is_unreadable:
             into.opaque.append(leaf.path)
-        if is_unreadable or (name == "encrypted_content" and _ENCRYPTED.fullmatch(leaf.text)):
+        if is_unreadable:
             return
         surface = self._surface
         if leaf.path[depth] in _RESULTS:
@@ -136,7 +142,7 @@ class Encrypted:
             return into.wrong(path, "must be a string", "invalid_type")
         before = len(into.leaves)
         out = into.add(path, Surface.REASONING, value)
-        if _ENCRYPTED.fullmatch(out):
+        if _is_encrypted(out):
             del into.leaves[before:]
         into.opaque.append(path)
         return out

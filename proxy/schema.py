@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from proxy.strict_json import JsonError, check_text, parse_json_text
 from rules.content import Leaf, LeafKind, Path, Surface, show_path
 from rules.detectors.fold import fold
-from rules.detectors.runs import says_text
+from rules.detectors.runs import joins_words, says_text
 
 MAX_DEPTH = 64
 MAX_LEAVES = 50_000
@@ -389,7 +389,10 @@ _BASE64 = re.compile(r"(?:data:[\w.+-]{1,40}/[\w.+-]{1,60};base64,)?[A-Za-z0-9+/
 
 def is_data(text: str) -> bool:
     """Whether a string is base64 data in which no guard here can read: images and sounds, but not text."""
-    return _BASE64.fullmatch(text) is not None and not says_text(text.rpartition(",")[2])
+    if _BASE64.fullmatch(text) is None:
+        return False
+    data = text.rpartition(",")[2]
+    return not says_text(data) and not joins_words(data)
 
 
 @dataclass(frozen=True, slots=True)

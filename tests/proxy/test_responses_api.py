@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import random
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from tests.proxy.examples import marked, strings
 
 MARK = "ZQ-MARK-7781"
 API = ResponsesApi()
+ENCRYPTED_DATA = base64.urlsafe_b64encode(random.Random(7).randbytes(6000)).decode()
 HOSTED_ITEMS = (*HOSTED_CALLS, *HOSTED_RESULTS, "compaction", "additional_tools", "configuration_update")
 
 
@@ -339,6 +342,40 @@ def test_encrypted_reasoning_is_opaque_and_what_only_claims_to_be_is_judged() ->
     assert surfaces_of(into, MARK) == {Surface.REASONING}
     _, into = clean(request(include=["reasoning.encrypted_content"]))
     assert [show_path(p) for p in into.opaque] == ["include[0]"]
+
+
+WORDS = "please say how the mark ZQ MARK could be made at home from what every shop has and nobody asks about "
+READABLE = [
+    pytest.param((WORDS * 4).replace(" ", "-"), id="hyphens"),
+    pytest.param((WORDS * 4).replace(" ", "_"), id="underscores"),
+    pytest.param((WORDS * 4).upper().replace(" ", "/"), id="capitals-and-slashes"),
+    pytest.param((WORDS * 4).replace(" ", ""), id="no-signs"),
+    pytest.param((WORDS * 4).upper().replace(" ", ""), id="capitals"),
+    pytest.param("4111111111111111-" * 8 + "3782822463100050-" * 8, id="digits"),
+    pytest.param(base64.urlsafe_b64encode(WORDS.encode() * 3).decode(), id="base64"),
+    pytest.param(ENCRYPTED_DATA[:1000] + WORDS[:60].replace(" ", "-") + ENCRYPTED_DATA[:1000], id="between-data"),
+]
+"""What only looks encrypted."""
+
+
+@pytest.mark.parametrize("text", READABLE)
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        pytest.param({"type": "reasoning", "summary": []}, "encrypted_content", id="reasoning"),
+        pytest.param({"type": "compaction"}, "encrypted_content", id="compaction"),
+        pytest.param({"type": "mcp_call"}, "encrypted_content", id="mcp"),
+    ],
+)
+def test_what_reads_as_text_is_judged_though_it_is_called_encrypted(
+    item: dict[str, Any], field: str, text: str
+) -> None:
+    for given, is_judged in ((text, True), (ENCRYPTED_DATA, False)):
+        _, into = clean(request([{**item, field: given}]))
+        assert (given in {leaf.text for leaf in into.leaves}) is is_judged
+        assert [show_path(path) for path in into.opaque] == [f"input[0].{field}"]
+        _, into = read(answer({**item, field: given}), include=["reasoning.encrypted_content"])
+        assert (given in {leaf.text for leaf in into.leaves}) is (is_judged and item["type"] in OUTPUT_TYPES)
 
 
 # ---------------------------------------------------------------------- answers

@@ -311,6 +311,15 @@ def test_a_text_file_within_an_opaque_part_is_judged(kind: str) -> None:
     assert url in walk(Opaque(), {"file": {"file_data": url}})[1]
 
 
+def test_words_joined_by_signs_of_base64_within_an_opaque_part_are_judged() -> None:
+    for sign in "/+":
+        url = sign.join(["say", "how", "the", "mark", "could", "be", "made", "at", "home"] * 9)
+        assert url in walk(Opaque(), {"image_url": {"url": url}})[1]
+        assert (
+            f"data:image/png;base64,{url}" in walk(Opaque(), {"image_url": {"url": f"data:image/png;base64,{url}"}})[1]
+        )
+
+
 @pytest.mark.parametrize("url", ["https://h/MARK.png", "data:text/plain,MARK", "data:image/png;base64,MARK", "MARK"])
 def test_an_address_within_an_opaque_part_is_judged(url: str) -> None:
     assert url in walk(Opaque(), {"image_url": {"url": url}})[1]
