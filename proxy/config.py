@@ -544,7 +544,7 @@ class Route(Section):
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 10 * 1024 * 1024
     """Largest request, and largest completion that is held."""
     max_event_bytes: Annotated[int, Field(ge=1024, le=1 << 28)] = 1024 * 1024
-    """Largest single event of an upstream's stream."""
+    """Largest single event of an upstream's stream, with the comments and blank lines before it."""
     passthrough: tuple[Annotated[str, Field(pattern=r"^/v1/[A-Za-z0-9._~/*-]+$")], ...] = ()
     """Globs on paths from ``/v1`` on, e.g. ``/v1/files*``, that reach the upstream **unread and unjudged**, with their answers.
     Paths that are judged here never do, nor what lies below them, nor the same endpoints at another address
