@@ -31,6 +31,7 @@ from proxy.review.metrics import ReviewMetrics
 from proxy.review.queue import ReviewQueue
 from proxy.review.review import Review, review_of
 from proxy.server import Server
+from proxy.unreachable_routes import unreachable_routes
 from proxy.watching import Watch
 
 log = structlog.get_logger()
@@ -74,6 +75,7 @@ class App:
         """Have another configuration judge what comes from now on; its guards are ready, its policies are kept."""
         self.serving.follow(loaded, Gateway(loaded, self.metrics, self.audit, self.review))
         self.admin.follow(loaded)
+        _warn(loaded)
 
     async def start(self) -> None:
         """Bind both ports and begin to load the guards; requests are answered at once, judged when the guards can.
@@ -102,6 +104,7 @@ class App:
             self._watching = tasks.own(self.reloader.run(Watch(self.loaded.files)), name="watch")
         if not is_loopback(listen.host):
             log.warning("open_port", host=listen.host, hint="everybody who reaches this address can use the upstreams")
+        _warn(self.loaded)
 
     async def _bind(self, server: Server, host: str, port: int) -> int:
         # aiohttp waits for answers twice as long: once to let them end, once more before it cuts their connections
@@ -166,6 +169,11 @@ def build_app(loaded: Loaded, path: Path | None = None, read: Callable[[], Bluep
     if read is not None and path is not None:
         app.reloader = Reloader(path, read, lambda: serving.loaded, app.take, audit, record)
     return app
+
+
+def _warn(loaded: Loaded) -> None:
+    for warning in unreachable_routes(loaded.config.routes):
+        log.warning("route_unreachable", route=warning.route, behind=warning.behind)
 
 
 async def serve(app: App) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from proxy.inband import MODERATION
 from proxy.schema import (
     UNKNOWN,
+    Acting,
     Anything,
     Array,
     ByType,
@@ -31,69 +32,65 @@ from proxy.schema import (
     Stored,
     Text,
     choice,
+    plain_name,
 )
 from rules.content import Path, Surface
 
 _ID = Text(Surface.METADATA)
 """Ids and names can spell anything, so they are judged."""
 
-REINTERPRETS: Mapping[str, Spec] = (
+_ANOTHER_PROMPT = "changes how the upstream reads the prompt, which then is not what was judged"
+_ON_SERVER = "refers to text on the server, which cannot be judged"
+
+REINTERPRETS: Mapping[str, Refused] = (
     {
-        name: Refused("changes how the upstream reads the prompt, which then is not what was judged")
+        name: Refused(_ANOTHER_PROMPT)
         for name in (
-            *("chat_template", "chat_template_kwargs", "add_generation_prompt", "continue_final_message"),
-            *(
-                "add_special_tokens",
-                "prompt_embeds",
-                "prompt_token_ids",
-                "truncate_prompt_tokens",
-                "truncation",
-                "documents",
-            ),
-            *(
-                "mm_processor_kwargs",
-                "media_io_kwargs",
-                "vllm_xargs",
-                "kv_transfer_params",
-                "cache_salt",
-                "lora",
-                "samplers",
-            ),
-            *(
-                "skip_special_tokens",
-                "spaces_between_special_tokens",
-                "include_stop_str_in_output",
-                "logits_processors",
-            ),
+            *("chat_template", "chat_template_kwargs", "chat_template_file", "chat_template_content_format"),
+            *("conversation_template", "prompt_template", "custom_logit_processor"),
+            *("add_generation_prompt", "continue_final_message", "add_special_tokens"),
+            *("prompt_embeds", "input_embeds", "inputs_embeds", "prompt_token_ids", "input_token_ids", "input_ids"),
+            *("token_ids", "token_data", "tokens", "image_data", "nvext", "use_raw_prompt", "backend_instance_id"),
+            *("truncate_prompt_tokens", "truncation", "truncate", "truncation_side", "max_input_tokens", "options"),
+            *("documents", "mm_processor_kwargs", "media_io_kwargs", "vllm_xargs", "kv_transfer_params", "cache_salt"),
+            *("session_params", "lora", "lora_path", "samplers", "logits_processors", "grammar_lazy"),
+            *("skip_special_tokens", "spaces_between_special_tokens", "include_stop_str_in_output"),
             *("echo", "prompt_logprobs", "return_token_ids", "return_tokens_as_token_ids", "return_prompt_text"),
-            *("input_ids", "tokens", "cache_prompt", "id_slot", "grammar_lazy", "transforms", "plugins"),
+            *("cache_prompt", "id_slot", "transforms", "plugins"),
         )
     }
     | {
-        name: Refused("refers to text on the server, which cannot be judged")
-        for name in ("thread_id", "assistant_id", "context_management")
+        name: Refused(_ON_SERVER)
+        for name in ("thread_id", "assistant_id", "context_management", "prompt_id", "prompt_variables")
     }
-    | {
-        name: ServerState("refers to text on the server, which cannot be judged", UNKNOWN)
-        for name in ("previous_response_id", "conversation", "prompt")
-    }
+    | {name: ServerState(_ON_SERVER, UNKNOWN) for name in ("previous_response_id", "conversation", "prompt")}
     | {
         name: Refused("is set by the operator, not by the caller")
         for name in (
-            *(
-                "guardrails",
-                "disable_guardrails",
-                "guardrail_config",
-                "api_base",
-                "base_url",
-                "api_key",
-                "custom_llm_provider",
-            ),
-            *("fallbacks", "mock_response", "extra_body", "extra_headers", "route", "provider", "models"),
+            *("guardrails", "disable_guardrails", "guardrail_config", "api_base", "base_url", "api_key"),
+            *("custom_llm_provider", "fallbacks", "mock_response", "extra_body", "extra_headers", "route"),
+            *("provider", "models", "user_config", "bootstrap_host", "bootstrap_port", "bootstrap_room"),
         )
     }
 )
-"""Fields that no route lets through, whatever ``unknown_fields`` says; the last three: unless ``server_state: allow``."""
+"""Fields that no route lets through, whatever ``unknown_fields`` says; three of them: unless ``server_state: allow``.
+
+Besides OpenAI's: fields of vLLM, SGLang, NVIDIA Dynamo (``nvext``: token ids in place of the prompt), llama-server, Ollama
+(``options``: how much of the prompt is read), text-embeddings-inference, OpenRouter and LiteLLM.
+"""
+
+NEVER: Mapping[str, Refused] = {plain_name(name): Refused(spec.reason) for name, spec in REINTERPRETS.items()}
+"""The same for other spellings of them (``promptTokenIds``), which some servers take as well."""
+
+
+class _Off:
+    """Whether the answer goes on with this message, which some clients always say; true changes what is read."""
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        return value if value is None or value is False else into.wrong(path, _ANOTHER_PROMPT, "unsupported_field")
+
+
+_OFF = _Off()
 
 
 def _parts(surface: Surface, *, assistant: bool = False) -> ByWord:
@@ -162,6 +159,8 @@ MESSAGE = ByWord(
                 "function_call": _FUNCTION_CALL,
                 "annotations": Anything(Surface.ASSISTANT, list),
                 "audio": Object({"id": ServerState("refers to audio on the server, which cannot be judged", _ID)}),
+                "prefix": _OFF,
+                "partial": _OFF,
             }
         ),
         "tool": _message(Surface.TOOL_RESULT, tool_call_id=_ID),
@@ -178,6 +177,7 @@ class _LogitBias:
             return None
         if not isinstance(value, dict) or not all(k.isascii() and k.isdigit() and len(k) <= 7 for k in value):
             return into.wrong(path, "must map token ids to numbers", "invalid_type")
+        into.count(len(value), path)
         return {k: Number(-100, 100).clean(v, (*path, k), into) for k, v in value.items()}
 
 
@@ -208,8 +208,8 @@ CHAT_REQUEST = Object(
         "min_p": Number(0, 1),
         "min_tokens": Number(0, 1e9, whole=True),
         "ignore_eos": Flag(),
-        "function_call": ByType(text=choice("none", "auto"), object=Anything(Surface.TOOL_DEFINITION)),
-        "functions": Array(Anything(Surface.TOOL_DEFINITION, dict), 512),
+        "function_call": ByType(text=choice("none", "auto"), object=Acting(Anything(Surface.TOOL_DEFINITION))),
+        "functions": Acting(Array(Anything(Surface.TOOL_DEFINITION, dict), 512)),
         "logit_bias": LOGIT_BIAS,
         "logprobs": Flag(),
         "top_logprobs": Number(0, 20, whole=True),
@@ -245,14 +245,17 @@ CHAT_REQUEST = Object(
         "stream_options": Object(
             {"include_usage": Flag(), "include_obfuscation": Flag(), "continuous_usage_stats": Flag()}
         ),
-        "tool_choice": ByType(text=choice("none", "auto", "required"), object=Anything(Surface.TOOL_DEFINITION)),
-        "tools": Array(_TOOL, 512),
+        "tool_choice": ByType(
+            text=choice("none", "auto", "required"), object=Acting(Anything(Surface.TOOL_DEFINITION))
+        ),
+        "tools": Acting(Array(_TOOL, 512)),
         "user": _ID,
         "verbosity": choice("low", "medium", "high"),
-        "web_search_options": Anything(Surface.METADATA, dict),
+        "web_search_options": Acting(Anything(Surface.METADATA, dict)),
         **REINTERPRETS,
     },
     ("messages", "model"),
+    NEVER,
 )
 
 _COUNT = Number(0, 2**53, whole=True)

@@ -35,6 +35,7 @@ from proxy.review.item import ReviewError
 from proxy.route_table import rules_of, settings_of, table_of
 from proxy.stale_calibrations import StaleCalibration, stale_calibrations
 from proxy.strict_json import check_text
+from proxy.unreachable_routes import UnreachableRoute, unreachable_routes
 from rules.content import Content, Leaf
 from rules.decision import Cause, decide
 from rules.rule import Action, Stage
@@ -90,9 +91,10 @@ def config_check(path: Path, *, as_json: bool) -> int:
         | {"rules": those, "settings": settings}
         for r, those, settings in zip(loaded.routes, rules, settings_of(blueprint), strict=True)
     ]
-    warnings: list[PolicyWarning | StaleCalibration] = [
+    warnings: list[PolicyWarning | StaleCalibration | UnreachableRoute] = [
         *look_over(policy_sources(path), path),
         *stale_calibrations(loaded),
+        *unreachable_routes(loaded.config.routes),
     ]
     if as_json:
         guards, warned = sorted(loaded.engines), [warning.record() for warning in warnings]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.chat_api import LOGIT_BIAS, PIECE, REINTERPRETS, USAGE, add_alternatives
+from proxy.chat_api import LOGIT_BIAS, NEVER, PIECE, REINTERPRETS, USAGE, add_alternatives
 from proxy.schema import Array, ByType, Collection, Dropped, Flag, Forced, Number, Object, Refused, Text, choice
 from proxy.text_input import Texts
 from rules.content import Path, Surface
@@ -54,6 +54,7 @@ COMPLETION_REQUEST = Object(
         "user": _ID,
     },
     ("prompt", "model"),
+    NEVER,
 )
 
 

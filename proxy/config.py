@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -475,7 +474,8 @@ class Match(Section):
     """What a route takes: everything given must match."""
 
     path: str | None = None
-    """Glob on the request path, e.g. ``/eu/v1/*``; what stands before ``/v1`` is not sent to the upstream."""
+    """Glob on the request path, e.g. ``/eu/v1/*``; what stands before ``/v1`` is not sent to the upstream. A glob that no path
+    that is served can match is an error."""
     headers: dict[str, str] = {}
     """Header values, exact; names without regard to case."""
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -487,8 +487,8 @@ class Match(Section):
 
     @field_validator("path")
     @classmethod
-    def _has_v1(cls, value: str | None) -> str | None:
-        if value is not None and (not value.startswith("/") or not re.search(r"(^|/)v1(/|$)|^/\*$|\*$", value)):
+    def _begins_with_slash(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("/"):
             raise ValueError("must begin with / and lead to /v1/…, for example /eu/v1/*")
         return value
 
@@ -529,7 +529,8 @@ class Route(Section):
     match that is no longer than this leaves."""
     overlap: bool = False
     """Ask the upstream while the request is still judged: faster, but a request that is refused has reached it and may be
-    billed. Nothing comes back before the verdict. Requests with tools or unknown fields are judged first all the same."""
+    billed. Nothing comes back before the verdict. Requests with tools, images, files, or fields or words that nobody
+    knows are judged first all the same."""
     server_state: Literal["refuse", "allow"] = "refuse"
     """Fields that refer to text on the upstream's side (``previous_response_id``, ``conversation``, ``prompt``,
     ``item_reference``, ``background: true``) are 400, and ``store`` is forced to false; ``allow``: they cross, and count as
@@ -537,13 +538,14 @@ class Route(Section):
     on_error: OnError = OnError.REFUSE
     """What a failed verdict counts as, for rules that do not say."""
     unknown_fields: Literal["screen", "refuse"] = "screen"
-    """Request fields that are not known: judged and forwarded, or 400."""
+    """Request fields that are not known: judged and forwarded, or 400. Lists of more than 16 whole numbers in them, which may
+    be token ids, are 400 either way."""
     opaque: OnError = OnError.REFUSE
     """Images, audio and files, which no guard here can read."""
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 10 * 1024 * 1024
     """Largest request, and largest completion that is held."""
     max_event_bytes: Annotated[int, Field(ge=1024, le=1 << 28)] = 1024 * 1024
-    """Largest single event of an upstream's stream."""
+    """Largest single event of an upstream's stream, with the comments and blank lines before it."""
     passthrough: tuple[Annotated[str, Field(pattern=r"^/v1/[A-Za-z0-9._~/*-]+$")], ...] = ()
     """Globs on paths from ``/v1`` on, e.g. ``/v1/files*``, that reach the upstream **unread and unjudged**, with their answers.
     Paths that are judged here never do, nor what lies below them, nor the same endpoints at another address

@@ -1,7 +1,8 @@
 """A call to an upstream that begins before anybody knows whether it may (``overlap: true``).
 
 The request goes out while its input is judged; what comes back waits, unread, for the verdict. A call that nobody asks for
-in the end is closed, and counts as wasted: the upstream may have worked, and billed, for nothing.
+in the end is closed, and counts as wasted: the upstream may have worked, and billed, for nothing. Requests with which it could
+do more than answer (`proxy.schema.Collection.may_act`) are judged first.
 """
 
 from __future__ import annotations
@@ -11,9 +12,6 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from proxy.upstream import Answer
-
-ACTING_FIELDS = ("tools", "functions", "web_search_options")
-"""Fields of a request with which an upstream may do more than answer; such requests are judged first."""
 
 
 class EarlyCall:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from proxy.api import Asked
-from proxy.chat_api import REINTERPRETS, USAGE
+from proxy.chat_api import NEVER, REINTERPRETS, USAGE
 from proxy.errors import bad_upstream
 from proxy.hold import Hold
 from proxy.schema import Array, Choice, Collection, Forced, Misfit, Number, Object, Refused, Text
@@ -47,6 +47,7 @@ EMBEDDING_REQUEST = Object(
         "moderation": Refused("is a field of /v1/chat/completions"),
     },
     ("input", "model"),
+    NEVER,
 )
 
 

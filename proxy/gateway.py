@@ -18,6 +18,7 @@ from proxy import litellm_guardrail, moderations, passthrough, records, refusals
 from proxy.api import Api
 from proxy.audit.audit import Audit
 from proxy.audit.trail import Trail
+from proxy.bodies import Body, worked_on
 from proxy.chat import ChatApi
 from proxy.chat_api import MODEL_LIST
 from proxy.completions import CompletionsApi
@@ -51,9 +52,6 @@ from rules.rule import Action, Stage
 
 BODY_TIMEOUT_S = 60.0
 """Longest time that a client may take to send its body."""
-
-PARSE_IN_THREAD_BYTES = 256 * 1024
-"""Larger bodies are parsed off the event loop."""
 
 _APIS: tuple[Api, ...] = (ChatApi(), CompletionsApi(), ResponsesApi(), EmbeddingsApi())
 JUDGED: Mapping[str, Api] = {f"/v1{api.path}": api for api in _APIS}
@@ -217,27 +215,28 @@ class Gateway:
         return await passthrough.pass_through(request, exchange, chosen.route, caller, chosen.endpoint, body)
 
     async def _judged(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.StreamResponse:
-        raw = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
-        model = raw.get("model")
+        body = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
+        model = body.data.get("model")
         if not isinstance(model, str) or not model:
             raise bad_request("missing_field", "model: must be the name of a model", "model")
         chosen = _routed(request, exchange, found, model)
         caller = self._callers[chosen.route.config.upstream]
         api = JUDGED[chosen.endpoint]
-        return await Relay(api, exchange, request, chosen.route, caller, self._background).answer(raw)
+        return await Relay(api, exchange, request, chosen.route, caller, self._background).answer(body)
 
     async def _moderations(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.Response:
-        raw = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
-        route = _routed(request, exchange, found, moderations.route_model(raw)).route
-        return _answered(exchange, await moderations.moderate(exchange, route, raw))
+        body = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
+        route = _routed(request, exchange, found, moderations.route_model(body.data)).route
+        return _answered(exchange, await moderations.moderate(exchange, route, body))
 
     async def _mount(self, request: Request, exchange: Exchange, found: list[Candidate]) -> web.Response:
-        raw = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
+        body = await _read_json(request, max(c.route.config.max_body_bytes for c in found))
+        raw = body.data
         stage = litellm_guardrail.stage_of(raw)
         route = _routed(request, exchange, found, litellm_guardrail.model_of(raw)).route
         screener = route.at(stage)
         try:
-            content = litellm_guardrail.read(raw, stage)
+            content = await body.read(lambda raw: litellm_guardrail.read(raw, stage))
         except Misfit:
             exchange.refused_locally = True
             return _answered(exchange, litellm_guardrail.blocked(litellm_guardrail.UNREADABLE))
@@ -354,7 +353,7 @@ def _check_http(request: Request) -> None:
         raise HttpError(415, "content_encoding", "Send the body uncompressed, without Content-Encoding.", close=True)
 
 
-async def _read_json(request: Request, limit: int) -> dict[str, Any]:
+async def _read_json(request: Request, limit: int) -> Body:
     """The body as one JSON object.
 
     Raises:
@@ -367,15 +366,12 @@ async def _read_json(request: Request, limit: int) -> dict[str, Any]:
     if not body:
         raise bad_request("empty_body", "The body is empty; send a JSON object.")
     try:
-        if len(body) > PARSE_IN_THREAD_BYTES:
-            parsed = await asyncio.to_thread(parse_json, body)
-        else:
-            parsed = parse_json(body)
+        parsed = await worked_on(len(body), lambda: parse_json(body))
     except JsonError as e:
         raise bad_request(e.code, f"The body cannot be read: {e}") from None
     if not isinstance(parsed, dict):
         raise bad_request("invalid_type", "The body must be a JSON object.")
-    return parsed
+    return Body(parsed, len(body))
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

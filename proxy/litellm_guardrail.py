@@ -21,7 +21,7 @@ from typing import Any
 from proxy.chat_api import MESSAGE, TOOL_CALL
 from proxy.errors import bad_request, guard_unavailable
 from proxy.exchange import Exchange, Judged, judge
-from proxy.schema import UNKNOWN, Anything, Collection, Misfit, Opaque, Spec, read_decoded
+from proxy.schema import Anything, Collection, Misfit, Opaque, Spec, read_decoded
 from rules.content import Content, Leaf, LeafKind, Path, Surface
 from rules.decision import Cause, Decision
 from rules.rewrite import edited_texts
@@ -38,6 +38,8 @@ FACTS = {
     *("input_type", "litellm_call_id", "litellm_trace_id", "litellm_version", "model"),
     *("request_data", "request_headers", "additional_provider_specific_params"),
 }
+_UNREAD = Anything(Surface.METADATA, is_unknown=True)
+"""A field that nobody here knows; it says something about the call, and goes nowhere."""
 _SURFACES = {
     "system": Surface.SYSTEM,
     "developer": Surface.DEVELOPER,
@@ -92,7 +94,7 @@ def read(raw: dict[str, Any], stage: Stage) -> Content:
     for i, tool in enumerate(raw.get("tools") or ()):
         Anything(Surface.TOOL_DEFINITION).clean(tool, ("tools", i), into)
     for name in raw.keys() - FACTS - _LISTS.keys():
-        UNKNOWN.clean({name: raw[name]}, (), into)
+        _UNREAD.clean({name: raw[name]}, (), into)
     opaque = tuple(into.opaque)
     for i, image in enumerate(raw.get("images") or ()):
         Opaque().clean(image, ("images", i), into)
@@ -105,18 +107,16 @@ def read(raw: dict[str, Any], stage: Stage) -> Content:
 
 def _read(spec: Spec | None, surface: Surface, value: Any, path: Path, into: Collection) -> None:
     """Read a message or a call as what it is; what has another shape (other APIs' messages) as JSON, all of it."""
+    start, n_opaque = len(into.leaves), len(into.opaque)
     if spec is not None:
-        known = Collection(strict=True)
         try:
-            spec.clean(value, path, known)
+            spec.clean(value, path, into)
         except Misfit as e:
-            if e.code == "unsupported_field":  # text that is elsewhere
+            if e.code == "unsupported_field":  # text that is elsewhere, or read as something else
                 raise
+            del into.leaves[start:], into.opaque[n_opaque:]
         else:
-            into.leaves += known.leaves
-            into.opaque += known.opaque
             return
-    start = len(into.leaves)
     Anything(surface, is_unknown=True).clean(value, path, into)
     for leaf in into.leaves[start:]:
         read_decoded(leaf.text, leaf.path, surface, into)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import ContentTooLong
+from proxy.bodies import Body
 from proxy.categories import categorised
 from proxy.errors import bad_request, guard_unavailable, too_long_to_judge
 from proxy.exchange import Exchange
@@ -90,7 +91,7 @@ def read(raw: dict[str, Any], *, screen_unknown: bool) -> list[Content]:
     return [Content(tuple(leaves), tuple(into.opaque))]
 
 
-async def moderate(exchange: Exchange, route: LoadedRoute, raw: dict[str, Any]) -> dict[str, Any]:
+async def moderate(exchange: Exchange, route: LoadedRoute, body: Body) -> dict[str, Any]:
     """Judge the inputs; gives the answer's body, the decision goes on record.
 
     Raises:
@@ -98,7 +99,8 @@ async def moderate(exchange: Exchange, route: LoadedRoute, raw: dict[str, Any]) 
     """
     started = time.monotonic()
     try:
-        contents = read(raw, screen_unknown=route.config.unknown_fields == "screen")
+        screen_unknown = route.config.unknown_fields == "screen"
+        contents = await body.read(lambda raw: read(raw, screen_unknown=screen_unknown))
     except Misfit as e:
         raise bad_request(e.code, e.said("The body"), show_path(e.path) or None) from None
     limit = asyncio.Semaphore(AT_ONCE)
@@ -119,7 +121,7 @@ async def moderate(exchange: Exchange, route: LoadedRoute, raw: dict[str, Any]) 
         raise too_long_to_judge() if failed == {ContentTooLong.code} else guard_unavailable()
     return {
         "id": f"modr-{exchange.request_id}",
-        "model": raw.get("model") or MODEL,
+        "model": body.data.get("model") or MODEL,
         "results": results,
     }
 

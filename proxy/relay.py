@@ -19,8 +19,9 @@ from models.engine import Passage
 from models.errors import ContentTooLong
 from proxy import inband, records, refusals, sse
 from proxy.api import Api, Asked, StreamFault
+from proxy.bodies import Body, worked_on
 from proxy.chat_api import ERROR_BODY
-from proxy.early_call import ACTING_FIELDS, EarlyCall
+from proxy.early_call import EarlyCall
 from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
 from proxy.exchange import Exchange, Screened, context_of, screen_object
 from proxy.hold import Hold, StreamMode
@@ -62,11 +63,11 @@ class Relay:
     wish: inband.Wish | None = None
     restoration: Restoration = field(default_factory=Restoration, repr=False)
 
-    async def answer(self, raw: dict[str, Any]) -> web.StreamResponse:
+    async def answer(self, body: Body) -> web.StreamResponse:
         """Carry the request through both stages.
 
         Args:
-            raw: The parsed body.
+            body: The client's.
 
         Raises:
             HttpError: Whatever is not an answer of the upstream or a refusal.
@@ -75,7 +76,7 @@ class Relay:
         allows_state = config.server_state == "allow"
         into = Collection(strict=True, screen_unknown=config.unknown_fields == "screen", allows_state=allows_state)
         try:
-            self.body = self.api.read_request(raw, into)
+            self.body = await body.read(lambda raw: self.api.read_request(raw, into))
         except Misfit as e:
             raise bad_request(e.code, e.said("The body"), show_path(e.path) or None) from None
         self.exchange.unseen = tuple(into.unseen)
@@ -97,7 +98,7 @@ class Relay:
             if (refusal := self.refusal(given.decision)) is not None:
                 return refusal
             if given.rewritten:
-                content = self._read(self.body)
+                content = await worked_on(body.n_bytes, lambda: self._read(self.body))
                 self.restoration = Restoration(self.exchange.masker.originals)
             if self.route.output.guards:
                 self.context = context_of(content)
@@ -119,8 +120,7 @@ class Relay:
 
     def _may_overlap(self, read: Collection) -> bool:
         """Whether the upstream may be asked before the request is judged: it must not be able to do more than answer."""
-        may_act = read.has_unknown or read.allows_state or any(map(self.body.get, ACTING_FIELDS))
-        return self.route.config.overlap and not may_act
+        return self.route.config.overlap and not read.may_act and not read.allows_state
 
     def _read(self, body: dict[str, Any]) -> Content:
         into = Collection(strict=True, allows_state=self.route.config.server_state == "allow")

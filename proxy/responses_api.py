@@ -15,10 +15,11 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from proxy.chat_api import LOGPROBS, REINTERPRETS, add_alternatives
+from proxy.chat_api import LOGPROBS, NEVER, REINTERPRETS, add_alternatives
 from proxy.inband import MODERATION
 from proxy.schema import (
     DROP,
+    Acting,
     Anything,
     Array,
     ByType,
@@ -42,6 +43,7 @@ from proxy.schema import (
     read_decoded,
 )
 from rules.content import Leaf, LeafKind, Path, Surface
+from rules.detectors.runs import is_written, says_text
 
 MAX_ITEMS = 4096
 MAX_PARTS = 1024
@@ -78,10 +80,16 @@ _ENCRYPTED = re.compile(r"[A-Za-z0-9+/_-]{256,}={0,2}", re.ASCII)
 """What encryption leaves behind, in either alphabet of base64; shorter runs can be words: they are judged."""
 
 
+def _is_encrypted(text: str) -> bool:
+    """Whether nobody can read it: base64 characters that are neither encoded text nor words."""
+    return _ENCRYPTED.fullmatch(text) is not None and not says_text(text) and not is_written(text)
+
+
 class Readable:
     """An object of a hosted tool: every string and key is judged, JSON also decoded; images and base64 data are opaque.
 
-    Results of a tool stand beside its call in one object; they are told apart by their field.
+    Results of a tool stand beside its call in one object; they are told apart by their field. Tools are defined and approved in
+    items too, in fields that nobody here knows, so with any such object the upstream may act.
     """
 
     def __init__(self, surface: Surface, unseen: frozenset[str] = _UNSEEN) -> None:
@@ -92,6 +100,7 @@ class Readable:
         """See `Spec`."""
         if not isinstance(value, dict):
             return into.wrong(path, "must be an object", "invalid_type")
+        into.may_act = True
         before = len(into.leaves)
         out = Anything(self._surface, dict).clean(value, path, into)
         found = into.leaves[before:]
@@ -106,10 +115,10 @@ class Readable:
                 into.leaves.append(leaf)
             return
         name = next((step for step in reversed(leaf.path) if isinstance(step, str)), "")
-        is_unreadable = is_data(leaf.text)
+        is_unreadable = _is_encrypted(leaf.text) if name == "encrypted_content" else is_data(leaf.text)
         if name in self._unseen or is_unreadable:
             into.opaque.append(leaf.path)
-        if is_unreadable or (name == "encrypted_content" and _ENCRYPTED.fullmatch(leaf.text)):
+        if is_unreadable:
             return
         surface = self._surface
         if leaf.path[depth] in _RESULTS:
@@ -133,7 +142,7 @@ class Encrypted:
             return into.wrong(path, "must be a string", "invalid_type")
         before = len(into.leaves)
         out = into.add(path, Surface.REASONING, value)
-        if _ENCRYPTED.fullmatch(out):
+        if _is_encrypted(out):
             del into.leaves[before:]
         into.opaque.append(path)
         return out
@@ -396,14 +405,17 @@ REQUEST = Object(
         "stream": Flag(nullable=False),
         "stream_options": Object({"include_obfuscation": Flag()}),
         "text": Object({"format": _FORMAT, "verbosity": choice("low", "medium", "high")}),
-        "tool_choice": ByType(text=choice("none", "auto", "required"), object=Anything(Surface.TOOL_DEFINITION)),
-        "tools": Array(ByWord("type", _TOOLS), 512),
+        "tool_choice": ByType(
+            text=choice("none", "auto", "required"), object=Acting(Anything(Surface.TOOL_DEFINITION))
+        ),
+        "tools": Acting(Array(ByWord("type", _TOOLS), 512)),
         "top_logprobs": Number(0, 20, whole=True),
         "truncation": _Truncation(),
         "user": _ID,
         **_SAMPLING,
     },
     ("model",),
+    NEVER,
 )
 
 # ---------------------------------------------------------------------- answers

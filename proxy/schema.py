@@ -12,18 +12,24 @@ an upstream's extra field is no reason to fail, and what is dropped cannot leak.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 from proxy.strict_json import JsonError, check_text, parse_json_text
 from rules.content import Leaf, LeafKind, Path, Surface, show_path
 from rules.detectors.fold import fold
-from rules.detectors.runs import says_text
+from rules.detectors.runs import joins_words, says_text
 
 MAX_DEPTH = 64
 MAX_LEAVES = 50_000
 """More strings and keys than this in one object are refused: nothing honest has them."""
+MAX_VALUES = 200_000
+"""So are more values of any kind: fields of objects and items of lists."""
+
+MAX_IDS = 16
+"""More whole numbers than this in one list of an unknown field are taken for token ids, which no rule here can read."""
 
 HIDDEN = "<HIDDEN>"
 MIN_KEY_CHARS = 12
@@ -71,16 +77,24 @@ class Collection:
     """Requests: `ServerState` may cross."""
     unseen: list[Path] = field(default_factory=list)
     """Where a request refers to text on the server, which nobody here can judge."""
-    has_unknown: bool = False
-    """Requests: whether an unknown field is among what was judged."""
+    may_act: bool = False
+    """Requests: whether the upstream could do more than answer, by a tool, or by a field or word that nobody here knows."""
     leaves: list[Leaf] = field(default_factory=list, repr=False)
     opaque: list[Path] = field(default_factory=list)
+    n_values: int = 0
+    """Fields of objects and items of lists that were met so far."""
 
     def wrong(self, path: Path, reason: str, code: str = "invalid_value") -> _Drop:
         """A value that does not fit."""
         if self.strict:
             raise Misfit(path, reason, code)
         return DROP
+
+    def count(self, n: int, path: Path) -> None:
+        """Before so many fields or items are walked."""
+        self.n_values += n
+        if self.n_values > MAX_VALUES:
+            raise Misfit(path[:8], f"more than {MAX_VALUES} values in one object", "too_many_values")
 
     def add(
         self,
@@ -151,6 +165,7 @@ class Choice:
         if isinstance(value, str) and value in self.words:
             return value
         if isinstance(value, str) and not self.closed:
+            into.may_act = True
             return into.add(path, Surface.METADATA, value, is_unknown=True)
         return into.wrong(path, f"must be one of {', '.join(sorted(self.words))}")
 
@@ -224,6 +239,19 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Acting:
+    """A field with which the upstream may do more than answer; null and an empty list ask for nothing."""
+
+    spec: Spec
+
+    def clean(self, value: Any, path: Path, into: Collection) -> Any:
+        """See `Spec`."""
+        if value is not None and value != []:
+            into.may_act = True
+        return self.spec.clean(value, path, into)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerState(Refused):
     """A field that refers to text on the server: refused, or counted as unseen where the route allows it."""
 
@@ -247,17 +275,38 @@ class Stored:
         return Flag().clean(value, path, into) if into.allows_state else False
 
 
-_LONG = 10**6
-"""From here on a whole number can be a card's, a phone's, a person's; token ids stay below."""
+_DIGITS = 7
+"""From so many significant digits on a number can be a card's, a phone's, a person's; token ids stay below."""
+_LONG = 10 ** (_DIGITS - 1)
+
+
+def _spellings(number: float) -> Iterator[str]:
+    """A long number as it is written, and its digits by themselves where a point stands among them; none of a short one."""
+    if isinstance(number, bool) or (abs(number) < _LONG and number % 1 == 0):
+        return
+    if number % 1 == 0:
+        yield str(int(number))
+        return
+    written = repr(number)
+    digits = written.lower().partition("e")[0].lstrip("-").replace(".", "").lstrip("0")
+    if len(digits) >= _DIGITS:
+        yield written
+        yield digits
 
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """Any JSON; every string, every key and every long number in it is judged."""
+    """Any JSON; every string, every key and every long number in it is judged.
+
+    Of unknown fields, so are the digits of a long number with a point, and a short list of whole numbers read as one: together
+    they can be what none is by itself.
+    """
 
     surface: Surface
     only: type | tuple[type, ...] = object
     is_unknown: bool = False
+    refuses_ids: bool = False
+    """Whether a list of whole numbers may be token ids, because nobody knows what the upstream makes of it."""
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
@@ -265,31 +314,60 @@ class Anything:
             return into.wrong(path, "has the wrong type", "invalid_type")
         return self._walk(value, path, into, 0)
 
-    def _walk(self, value: Any, path: Path, into: Collection, depth: int) -> Any:
+    def _walk(self, value: Any, path: Path, into: Collection, depth: int, *, in_list: bool = False) -> Any:
         if isinstance(value, str):
             return into.add(path, self.surface, value, is_unknown=self.is_unknown)
         if depth > MAX_DEPTH:
             raise Misfit(path[:8], f"nested more than {MAX_DEPTH} deep", "too_deep")
         if isinstance(value, dict):
+            into.count(len(value), path)
             out = {}
             for key, item in value.items():
                 clean_key = into.add((*path, key), self.surface, key, LeafKind.KEY, is_unknown=self.is_unknown)
                 out[clean_key] = self._walk(item, (*path, clean_key), into, depth + 1)
             return out
         if isinstance(value, list):
-            return [self._walk(item, (*path, i), into, depth + 1) for i, item in enumerate(value)]
-        if isinstance(value, (int, float)) and abs(value) >= _LONG and value == int(value):
-            into.add(path, self.surface, str(int(value)), LeafKind.KEY, is_unknown=self.is_unknown)
+            into.count(len(value), path)
+            if self.refuses_ids and not in_list:
+                self._read_together(value, path, into)
+            return [self._walk(item, (*path, i), into, depth + 1, in_list=True) for i, item in enumerate(value)]
+        if isinstance(value, (int, float)):
+            for text in islice(_spellings(value), 2 if self.is_unknown else 1):
+                into.add(path, self.surface, text, LeafKind.KEY, is_unknown=self.is_unknown)
         return value
 
+    def _read_together(self, values: list[Any], path: Path, into: Collection) -> None:
+        numbers = list(islice(_whole_numbers(values), MAX_IDS + 1))
+        if len(numbers) > MAX_IDS:
+            reason = f"holds more than {MAX_IDS} whole numbers; token ids cannot be judged: send text, or fewer"
+            raise Misfit(path, reason, "token_ids")
+        text = " ".join(str(int(number)) for number in numbers)
+        if len(numbers) > 1 and sum(map(str.isdigit, text)) >= _DIGITS:
+            into.add(path, self.surface, text, LeafKind.KEY, is_unknown=self.is_unknown)
 
-UNKNOWN = Anything(Surface.METADATA, is_unknown=True)
+
+def _whole_numbers(values: list[Any]) -> Iterator[float]:
+    """The whole numbers of a list and of the lists in it, in order."""
+    stack = [iter(values)]
+    while stack:
+        for item in stack[-1]:
+            if isinstance(item, list):
+                stack.append(iter(item))
+                break
+            if isinstance(item, (int, float)) and not isinstance(item, bool) and item % 1 == 0:
+                yield item
+        else:
+            stack.pop()
+
+
+UNKNOWN = Anything(Surface.METADATA, is_unknown=True, refuses_ids=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
     """A part that no guard here can read: counted, and handled by the route's ``opaque``.
 
+    The upstream may call an address in it, which is more than to answer.
     Only base64 data that is no text is unreadable; whatever else stands in the part (text files, drawings in SVG, addresses,
     names, fields nobody knows) is judged.
     """
@@ -297,9 +375,11 @@ class Opaque:
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
         into.opaque.append(path)
-        judged = Collection(into.strict)
-        out = UNKNOWN.clean(value, path, judged)
-        into.leaves += [leaf for leaf in judged.leaves if leaf.kind is LeafKind.KEY or not is_data(leaf.text)]
+        into.may_act = True
+        before = len(into.leaves)
+        out = UNKNOWN.clean(value, path, into)
+        found = into.leaves[before:]
+        into.leaves[before:] = [leaf for leaf in found if leaf.kind is LeafKind.KEY or not is_data(leaf.text)]
         return out
 
 
@@ -309,7 +389,10 @@ _BASE64 = re.compile(r"(?:data:[\w.+-]{1,40}/[\w.+-]{1,60};base64,)?[A-Za-z0-9+/
 
 def is_data(text: str) -> bool:
     """Whether a string is base64 data in which no guard here can read: images and sounds, but not text."""
-    return _BASE64.fullmatch(text) is not None and not says_text(text.rpartition(",")[2])
+    if _BASE64.fullmatch(text) is None:
+        return False
+    data = text.rpartition(",")[2]
+    return not says_text(data) and not joins_words(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +401,8 @@ class Object:
 
     fields: Mapping[str, Spec]
     required: tuple[str, ...] = ()
+    never: Mapping[str, Spec] = field(default_factory=dict)
+    """Fields that are refused however they are spelled, by their `plain_name`."""
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
@@ -328,6 +413,7 @@ class Object:
         for name in self.required:
             if value.get(name) is None:
                 return into.wrong((*path, name), "is missing", "missing_field")
+        into.count(len(value), path)
         out = {}
         fields = self.fields
         for key, item in value.items():
@@ -341,13 +427,24 @@ class Object:
                 if fold(key).strip().casefold() in fields:
                     # Go reads keys without regard to case, the last one wins: another model, another prompt, `store`
                     raise Misfit(here, "is another spelling of a known field", "unknown_field")
+                if (never := self.never.get(plain_name(key))) is not None:
+                    return never.clean(item, here, into)
                 into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
-                into.has_unknown = True
+                into.may_act = True
                 spec = UNKNOWN
             cleaned = spec.clean(item, here, into)
             if cleaned is not DROP:
                 out[key] = cleaned
         return out
+
+
+def plain_name(key: str) -> str:
+    """A key without what spellings of one name differ in: case, underscores, hyphens, odd characters.
+
+    >>> plain_name("promptTokenIds") == plain_name("prompt-token-ids") == plain_name("prompt_token_ids")
+    True
+    """
+    return fold(key).strip().casefold().replace("_", "").replace("-", "")
 
 
 def _sayable(key: str) -> bool:
@@ -372,6 +469,7 @@ class Array:
         if not self.min_items <= len(value) <= self.max_items:
             wanted = f"at least {self.min_items}" if len(value) < self.min_items else f"at most {self.max_items}"
             raise Misfit(path, f"must have {wanted} items", "invalid_length")
+        into.count(len(value), path)
         out: list[Any] = []
         for (
             item
@@ -476,7 +574,9 @@ def _add_decoded(value: Any, path: Path, surface: Surface, into: Collection, dep
             if depth < 2 and text.lstrip()[:1] in '{["':
                 read_decoded(text, path, surface, into, depth + 1)
         elif isinstance(item, dict):
+            into.count(len(item), path)
             stack.extend(item.values())
             stack.extend(item.keys())
         elif isinstance(item, list):
+            into.count(len(item), path)
             stack.extend(item)

@@ -38,12 +38,16 @@ def encode_event(data: bytes, name: str = "") -> bytes:
 
 @dataclass(slots=True)
 class EventDecoder:
-    """Turns segments of a stream into the data of its events; the result does not depend on how the stream was cut."""
+    """Turns segments of a stream into the data of its events; the result does not depend on how the stream was cut.
+
+    What counts towards an event's limit is all that came since the one before: no comment and no blank line is free.
+    """
 
     max_event_bytes: int
     _buffer: bytearray = field(default_factory=bytearray, repr=False)
     _data: list[bytes] = field(default_factory=list, repr=False)
-    _data_bytes: int = 0
+    _n_read: int = 0
+    """Bytes since the last event, without those in the buffer."""
     _skip_lf: bool = False
     _scanned: int = 0
     """Bytes of the buffer that are known to hold no line end."""
@@ -58,12 +62,14 @@ class EventDecoder:
         self._buffer += segment
         for line in self._lines():
             if line:
-                self._field(line)
+                name, _, value = line.partition(b":")
+                if name == b"data":
+                    self._data.append(value.removeprefix(b" "))
             elif self._data:
                 data = b"\n".join(self._data)
-                self._data, self._data_bytes = [], 0
+                self._data, self._n_read = [], 0
                 yield data.decode("utf-8", "replace")
-        if len(self._buffer) + self._data_bytes > self.max_event_bytes:
+        if self._n_read + len(self._buffer) > self.max_event_bytes:
             raise EventTooLarge
 
     @property
@@ -73,39 +79,34 @@ class EventDecoder:
 
     def _lines(self) -> Iterator[bytes]:
         buffer = self._buffer
+        start = counted = 0
         if self._at_start:
             if len(buffer) < 3 and _BOM.startswith(buffer):
                 return  # the rest of a byte-order mark may follow
             if buffer.startswith(_BOM):
-                del buffer[:3]
-                self._scanned = 0
+                start = 3
             self._at_start = False
-        start = 0
+        lf = -1  # the next one; looked for only once it is behind, so lines that end in CR cost no search each
         while True:
             if self._skip_lf and start < len(buffer):
                 if buffer[start] == 0x0A:
                     start += 1
                 self._skip_lf = False
             seen = max(start, self._scanned)
-            lf = buffer.find(b"\n", seen)
-            cr = buffer.find(b"\r", seen, lf if lf >= 0 else len(buffer))
+            if lf < seen and (lf := buffer.find(b"\n", seen)) < 0:
+                lf = len(buffer)
+            cr = buffer.find(b"\r", seen, lf)
             end = cr if cr >= 0 else lf
-            if end < 0:
+            if end == len(buffer):
                 break
             line = bytes(buffer[start:end])
             start = end + 1
             self._skip_lf = end == cr
-            self._scanned = 0
-            self._at_start = False
+            self._n_read += start - counted
+            counted = start
+            if self._n_read > self.max_event_bytes:
+                raise EventTooLarge
             yield line
+        self._n_read += start - counted
         del buffer[:start]
         self._scanned = len(buffer)
-
-    def _field(self, line: bytes) -> None:
-        # Lines are counted whole, so that the limit, too, does not depend on how the stream was cut.
-        if self._data_bytes + len(line) > self.max_event_bytes:
-            raise EventTooLarge
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            self._data.append(value.removeprefix(b" "))
-            self._data_bytes += len(line)

@@ -23,6 +23,7 @@ from proxy.loading.policies import calibrations_of, policy_of
 from proxy.loading.revisions import configuration_of
 from proxy.loading.rules import rule_of
 from proxy.loading.source import MAX_FILE_BYTES, Source, known, read_source
+from proxy.path_patterns import SERVED, can_match
 from proxy.watching import Signature, Snapshot, signature, snapshot
 from rules.policy import find_policy_file
 from rules.rule import Mode, Rule, Stage
@@ -93,6 +94,12 @@ def _draw(
     for i, route in enumerate(config.routes):
         if route.audit_content is not None and config.audit is None:
             raise source.error(("routes", i, "audit_content"), "there is no audit: add a section `audit`")
+        if not can_match(route.match.path, anything_below=bool(route.passthrough)):
+            raise source.error(
+                ("routes", i, "match", "path"),
+                f"matches no path that is served: those are {', '.join(SERVED)}, alone or behind a prefix, so for example "
+                "/v1/*, /eu/v1/* or /eu/v1/chat/completions",
+            )
         if route.upstream not in config.upstreams:
             raise source.error(
                 ("routes", i, "upstream"), f"no upstream is called {route.upstream!r}{known(config.upstreams)}"

@@ -112,7 +112,9 @@ async def wasted(proxy: Proxy, session: aiohttp.ClientSession) -> float:
         pytest.param({"tools": [TOOL]}, id="tools"),
         pytest.param({"functions": [{"name": "f"}]}, id="functions"),
         pytest.param({"web_search_options": {"search_context_size": "low"}}, id="web-search"),
+        pytest.param({"web_search_options": {}}, id="web-search-as-it-comes"),
         pytest.param({"search_parameters": {"mode": "on"}}, id="a-field-nobody-knows"),
+        pytest.param({"service_tier": "with a tool"}, id="a-word-nobody-knows"),
     ],
 )
 async def test_what_lets_an_upstream_act_is_judged_first(
@@ -123,6 +125,16 @@ async def test_what_lets_an_upstream_act_is_judged_first(
     more: dict[str, object],
 ) -> None:
     reply = await post(session, url, chat_body(MARK, **more))
+    assert (reply.status, upstream.received) == (400, [])
+
+
+async def test_a_tool_among_the_items_of_a_response_is_judged_first(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
+) -> None:
+    mcp = {"type": "mcp", "server_label": "s", "server_url": "https://example.test/", "require_approval": "never"}
+    tools = {"type": "additional_tools", "role": "developer", "tools": [mcp]}
+    body = {"model": "m", "input": [tools, {"role": "user", "content": MARK}]}
+    reply = await post(session, proxy.url() + "/responses", body)
     assert (reply.status, upstream.received) == (400, [])
 
 

@@ -6,10 +6,16 @@ import copy
 from typing import Any
 
 import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from openai.types.embedding_create_params import EmbeddingCreateParams
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from proxy.chat import logprobs_match
-from proxy.chat_api import CHAT_REQUEST, CHAT_RESPONSE, ERROR_BODY, LOGPROBS, MODEL_LIST, REINTERPRETS
-from proxy.schema import Collection, Misfit
+from proxy.chat_api import CHAT_REQUEST, CHAT_RESPONSE, ERROR_BODY, LOGPROBS, MODEL_LIST, NEVER, REINTERPRETS
+from proxy.completion_api import COMPLETION_REQUEST
+from proxy.embeddings import EMBEDDING_REQUEST
+from proxy.responses_api import REQUEST as RESPONSES_REQUEST
+from proxy.schema import Collection, Misfit, Object, plain_name
 from proxy.strict_json import dump_json
 from rules.content import LeafKind, Path, Surface, joined_readings, show_path
 from tests.proxy.examples import REQUEST, RESPONSE, marked, strings
@@ -104,10 +110,71 @@ def test_a_field_that_changes_what_is_judged_is_refused_on_every_route(name: str
     ["chat_template", "chat_template_kwargs", "prompt_embeds", "truncate_prompt_tokens", "continue_final_message",
      "add_generation_prompt", "documents", "mm_processor_kwargs", "kv_transfer_params", "cache_salt", "lora",
      "skip_special_tokens", "previous_response_id", "conversation", "prompt", "guardrails", "api_base", "base_url",
-     "audio"],
+     "audio", "nvext", "token_ids", "input_token_ids", "input_embeds", "session_params", "custom_logit_processor",
+     "lora_path", "bootstrap_host", "prompt_id", "prompt_variables", "user_config", "options", "truncate",
+     "truncation_side", "max_input_tokens"],
 )  # fmt: skip
 def test_the_named_fields_are_among_them(name: str) -> None:
     assert refused(request(**{name: ["x"]})) == (name, "unsupported_field")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["promptTokenIds", "prompt-token-ids", "PromptTokenIDs", "prompttokenids", "lora-path", "chatTemplate", "inputEmbeds",
+     "previousResponseId", "prompt_token_ids_", "continue-final-message"],
+)  # fmt: skip
+@pytest.mark.parametrize("schema", [CHAT_REQUEST, COMPLETION_REQUEST, RESPONSES_REQUEST, EMBEDDING_REQUEST])
+@pytest.mark.parametrize("state", [True, False])
+def test_other_spellings_of_them_are_refused_too(key: str, schema: Object, state: bool) -> None:
+    body: dict[str, Any] = {
+        "model": "m",
+        "input": "hi",
+        "prompt": "hi",
+        "messages": [{"role": "user", "content": "hi"}],
+    }
+    given = {name: body[name] for name in schema.required if name in body}
+    with pytest.raises(Misfit) as caught:
+        schema.clean({**given, "model": "m", key: [1]}, (), Collection(strict=True, allows_state=state))
+    assert (caught.value.path, caught.value.code) == ((key,), "unsupported_field")
+
+
+def test_no_field_of_the_official_client_is_taken_for_another_spelling() -> None:
+    for params in (CompletionCreateParamsBase, ResponseCreateParamsBase, EmbeddingCreateParams):
+        assert {name for name in params.__annotations__ if plain_name(name) in NEVER} <= set(REINTERPRETS)
+
+
+@pytest.mark.parametrize("name", ["prefix", "partial"])
+def test_a_message_that_the_answer_would_go_on_with_is_refused(name: str) -> None:
+    said = {"role": "assistant", "content": "Sure, "}
+    assert refused(request({"role": "user", "content": "hi"}, {**said, name: True})) == (
+        f"messages[1].{name}",
+        "unsupported_field",
+    )
+    for off in (False, None):
+        clean(request({**said, name: off}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(list(range(17)), id="list"),
+        pytest.param([[i] for i in range(17)], id="lists-of-one"),
+        pytest.param([list(range(9)), list(range(8))], id="two-lists"),
+        pytest.param([float(i) for i in range(17)], id="floats"),
+        pytest.param(["", *range(17)], id="beside-a-string"),
+        pytest.param({"a": [{"b": list(range(17))}]}, id="deep"),
+    ],
+)
+def test_what_may_be_token_ids_is_refused_where_nobody_knows_the_field(value: Any) -> None:
+    where, code = refused(request(unheard_of=value))
+    assert (where.partition(".")[0], code) == ("unheard_of", "token_ids")
+    assert refused(request({"role": "user", "content": [{"type": "file", "file": value}]}))[1] == "token_ids"
+    clean(request(tools=[{"type": "function", "function": {"name": "f", "parameters": {"enum": value}}}]))
+
+
+@pytest.mark.parametrize("value", [list(range(16)), [0.5] * 100, [True] * 100, ["1"] * 100, [{"a": 1}] * 100])
+def test_other_lists_in_unknown_fields_cross(value: list[Any]) -> None:
+    assert clean(request(unheard_of=value))[0]["unheard_of"] == value
 
 
 @pytest.mark.parametrize(
@@ -284,6 +351,40 @@ def test_a_history_with_nulls_as_clients_send_it_fits() -> None:
               "function_call": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}  # fmt: skip
     body = request(answer, {"role": "tool", "content": "r", "tool_call_id": "c"}, stop=None, tools=None, user=None)
     assert clean(body)[0]["messages"] == body["messages"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"tools": [{"type": "function", "function": {"name": "f"}}]}, id="tools"),
+        pytest.param({"functions": [{"name": "f"}]}, id="functions"),
+        pytest.param({"function_call": {"name": "f"}}, id="function-call"),
+        pytest.param({"tool_choice": {"type": "function", "function": {"name": "f"}}}, id="tool-choice"),
+        pytest.param({"web_search_options": {}}, id="web-search"),
+        pytest.param({"unheard_of": None}, id="unknown-field"),
+        pytest.param({"stream_options": {"unheard_of": None}}, id="unknown-field-deep-down"),
+        pytest.param({"service_tier": "unheard of"}, id="unknown-word"),
+        pytest.param({"response_format": {"type": "grammar"}}, id="unknown-word-deep-down"),
+        pytest.param(
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://h/"}}]}]},
+            id="image",
+        ),
+    ],
+)
+def test_what_lets_the_upstream_do_more_than_answer_is_known(fields: dict[str, Any]) -> None:
+    assert clean({**request(), **fields})[1].may_act
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"tools": []}, {"tools": None}, {"functions": []}, {"web_search_options": None}, {"tool_choice": "none"},
+     {"service_tier": "auto", "reasoning_effort": "low", "response_format": {"type": "json_schema", "json_schema": {"name": "n"}}},
+     {"metadata": {"any": "thing"}, "user": "u", "stop": ["x"], "logit_bias": {"1": 1}}],
+)  # fmt: skip
+def test_other_requests_can_do_no_more_than_be_answered(fields: dict[str, Any]) -> None:
+    assert not clean(request({"role": "system", "content": "s"}, {"role": "user", "content": "hi"}, **fields))[
+        1
+    ].may_act
 
 
 # ---------------------------------------------------------------------- responses

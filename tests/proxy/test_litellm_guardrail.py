@@ -58,6 +58,20 @@ def test_facts_about_the_call_are_no_content(name: str) -> None:
     assert not [leaf for leaf in content.leaves if MARK in leaf.text]
 
 
+@pytest.mark.parametrize("role", ["user", "of another API"])
+def test_the_strings_of_all_messages_count_towards_one_limit(role: str) -> None:
+    message = {"role": role, "content": "hi", "unheard_of": {f"k{i}": 1 for i in range(5000)}}
+    with pytest.raises(Misfit) as caught:
+        mount.read(request(structured_messages=[message] * 11), Stage.INPUT)
+    assert caught.value.code == "too_many_strings"
+
+
+def test_a_message_that_does_not_fit_is_read_once() -> None:
+    message = {"role": "user", "name": "bob", "content": [{"type": "text", "text": "hi"}, {"type": "of another API"}]}
+    content = mount.read(request(structured_messages=[message]), Stage.INPUT)
+    assert [leaf.text for leaf in content.leaves].count("bob") == 1
+
+
 def test_texts_have_the_surface_of_their_message() -> None:
     assert surfaces(LITELLM_REQUEST, "Be brief.") == {Surface.SYSTEM}
     assert surfaces(LITELLM_REQUEST, "Hello") == {Surface.USER}

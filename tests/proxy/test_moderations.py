@@ -12,6 +12,7 @@ import pytest
 from models.engine import GuardPolicy, Passage, Score
 from models.errors import ContentTooLong, EngineError, EngineUnavailable
 from proxy import inband, moderations
+from proxy.bodies import Body
 from proxy.categories import categorised, threshold_of
 from proxy.errors import HttpError
 from proxy.exchange import Exchange
@@ -36,7 +37,7 @@ class Setup:
 
     async def ask(self, value: Any, **more: Any) -> dict[str, Any]:
         self.exchange.route = self.route
-        return await moderations.moderate(self.exchange, self.route, {"input": value, **more})
+        return await moderations.moderate(self.exchange, self.route, Body({"input": value, **more}))
 
 
 def setup(tmp_path: Path, *rules: Rule, opaque: OnError = OnError.REFUSE, **script: Any) -> Setup:

@@ -32,6 +32,7 @@ routes:
     upstream: default
     input: [{policy: hate, flag: 0.5, refuse: 0.9}, {policy: mark, refuse: 0.5}]
   - name: two
+    match: {path: /two/v1/*}
     upstream: default
     input: [{policy: hate, refuse: 0.5, mode: shadow}, {policy: fraud, guard: [first, second], flag: 0.2}]
     output: [{policy: hate, guard: second, refuse: 0.7}, {policy: bare, flag: 0.5}]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import random
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from typing_extensions import get_type_hints
 
 from proxy.chat_api import CHAT_REQUEST, REINTERPRETS
 from proxy.responses import ResponsesApi
-from proxy.responses_api import OUTPUT_TYPES, REQUEST
+from proxy.responses_api import HOSTED_CALLS, HOSTED_RESULTS, OUTPUT_TYPES, REQUEST
 from proxy.responses_events import ECHOED
 from proxy.schema import Collection, Misfit
 from rules.content import LeafKind, Surface, joined_readings, show_path
@@ -26,6 +28,8 @@ from tests.proxy.examples import marked, strings
 
 MARK = "ZQ-MARK-7781"
 API = ResponsesApi()
+ENCRYPTED_DATA = base64.urlsafe_b64encode(random.Random(7).randbytes(6000)).decode()
+HOSTED_ITEMS = (*HOSTED_CALLS, *HOSTED_RESULTS, "compaction", "additional_tools", "configuration_update")
 
 
 def request(said: Any = "hi", **fields: Any) -> dict[str, Any]:
@@ -272,6 +276,28 @@ def test_every_item_is_judged_as_what_it_is(item: dict[str, Any], surface: Surfa
     assert surfaces_of(clean(request([item]))[1], MARK) == {surface}
 
 
+@pytest.mark.parametrize(
+    "item", [item for item in examples.REQUEST["input"] if item.get("type") in HOSTED_ITEMS], ids=lambda i: i["type"]
+)
+def test_an_item_of_a_hosted_tool_lets_the_upstream_act(item: dict[str, Any]) -> None:
+    assert clean(request([item, {"role": "user", "content": "hi"}]))[1].may_act
+
+
+@pytest.mark.parametrize(
+    ("fields", "may_act"),
+    [
+        pytest.param({"tools": [{"type": "mcp"}]}, True, id="tools"),
+        pytest.param({"tool_choice": {"type": "mcp"}}, True, id="tool-choice"),
+        pytest.param({"include": ["something.new"]}, True, id="unknown-word"),
+        pytest.param({"tools": [], "tool_choice": "auto", "instructions": "i", "include": ["message.output_text.logprobs"]}, False, id="none"),
+        pytest.param({"input": [{"role": "user", "content": [{"type": "input_text", "text": "t"}]}]}, False, id="text"),
+        pytest.param({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "u"}]}]}, True, id="image"),
+    ],
+)  # fmt: skip
+def test_whether_the_upstream_may_act_is_known(fields: dict[str, Any], may_act: bool) -> None:
+    assert clean({**request(), **fields})[1].may_act is may_act
+
+
 def test_instructions_and_input_are_read_in_the_order_in_which_the_upstream_reads_them() -> None:
     assert surfaces_of(clean(request("hi", instructions=MARK))[1], MARK) == {Surface.SYSTEM}
     body = {"input": "RK-7781", "model": "m", "instructions": "ZQ-MA"}
@@ -316,6 +342,40 @@ def test_encrypted_reasoning_is_opaque_and_what_only_claims_to_be_is_judged() ->
     assert surfaces_of(into, MARK) == {Surface.REASONING}
     _, into = clean(request(include=["reasoning.encrypted_content"]))
     assert [show_path(p) for p in into.opaque] == ["include[0]"]
+
+
+WORDS = "please say how the mark ZQ MARK could be made at home from what every shop has and nobody asks about "
+READABLE = [
+    pytest.param((WORDS * 4).replace(" ", "-"), id="hyphens"),
+    pytest.param((WORDS * 4).replace(" ", "_"), id="underscores"),
+    pytest.param((WORDS * 4).upper().replace(" ", "/"), id="capitals-and-slashes"),
+    pytest.param((WORDS * 4).replace(" ", ""), id="no-signs"),
+    pytest.param((WORDS * 4).upper().replace(" ", ""), id="capitals"),
+    pytest.param("4111111111111111-" * 8 + "3782822463100050-" * 8, id="digits"),
+    pytest.param(base64.urlsafe_b64encode(WORDS.encode() * 3).decode(), id="base64"),
+    pytest.param(ENCRYPTED_DATA[:1000] + WORDS[:60].replace(" ", "-") + ENCRYPTED_DATA[:1000], id="between-data"),
+]
+"""What only looks encrypted."""
+
+
+@pytest.mark.parametrize("text", READABLE)
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        pytest.param({"type": "reasoning", "summary": []}, "encrypted_content", id="reasoning"),
+        pytest.param({"type": "compaction"}, "encrypted_content", id="compaction"),
+        pytest.param({"type": "mcp_call"}, "encrypted_content", id="mcp"),
+    ],
+)
+def test_what_reads_as_text_is_judged_though_it_is_called_encrypted(
+    item: dict[str, Any], field: str, text: str
+) -> None:
+    for given, is_judged in ((text, True), (ENCRYPTED_DATA, False)):
+        _, into = clean(request([{**item, field: given}]))
+        assert (given in {leaf.text for leaf in into.leaves}) is is_judged
+        assert [show_path(path) for path in into.opaque] == [f"input[0].{field}"]
+        _, into = read(answer({**item, field: given}), include=["reasoning.encrypted_content"])
+        assert (given in {leaf.text for leaf in into.leaves}) is (is_judged and item["type"] in OUTPUT_TYPES)
 
 
 # ---------------------------------------------------------------------- answers

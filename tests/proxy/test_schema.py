@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.chat_api import LOGIT_BIAS
 from proxy.schema import (
     DROP,
     MAX_DEPTH,
     MAX_LEAVES,
+    MAX_VALUES,
+    UNKNOWN,
     Anything,
     Array,
     ByType,
@@ -36,6 +39,7 @@ from proxy.schema import (
 )
 from proxy.strict_json import dump_json
 from rules.content import LeafKind, Path, Surface, show_path
+from rules.detectors.pii import PiiDetector
 from tests.proxy.examples import strings
 
 USER = Surface.USER
@@ -135,21 +139,49 @@ def test_an_unknown_field_is_judged_as_metadata_with_all_its_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "texts"),
+    ("number", "texts", "digits"),
     [
-        pytest.param(4111111111111111, ["4111111111111111"], id="card"),
-        pytest.param(4111111111111111.0, ["4111111111111111"], id="card as a float"),
-        pytest.param(-1234567, ["-1234567"], id="negative"),
-        pytest.param(999_999, [], id="token id"),
-        pytest.param(0.4111111111111111, [], id="fraction"),
-        pytest.param(True, [], id="boolean"),
+        pytest.param(4111111111111111, ["4111111111111111"], [], id="card"),
+        pytest.param(4111111111111111.0, ["4111111111111111"], [], id="card as a float"),
+        pytest.param(411111111111111.1, ["411111111111111.1"], ["4111111111111111"], id="card with a point"),
+        pytest.param(0.4111111111111111, ["0.4111111111111111"], ["4111111111111111"], id="fraction"),
+        pytest.param(-4.111111111111111e-9, ["-4.111111111111111e-09"], ["4111111111111111"], id="exponent"),
+        pytest.param(-1234567, ["-1234567"], [], id="negative"),
+        pytest.param(1000000, ["1000000"], [], id="seven digits"),
+        pytest.param(999_999, [], [], id="token id"),
+        pytest.param(-999_999.0, [], [], id="negative token id as a float"),
+        pytest.param(0.123456, [], [], id="six digits"),
+        pytest.param(1e-30, [], [], id="one digit"),
+        pytest.param(True, [], [], id="boolean"),
     ],
 )
-def test_a_long_number_where_anything_may_stand_is_judged(number: float, texts: list[str]) -> None:
+def test_a_long_number_where_anything_may_stand_is_judged(number: float, texts: list[str], digits: list[str]) -> None:
     into = Collection(strict=True)
     assert Anything(USER).clean([number], ("x",), into) == [number]
     assert [(leaf.text, leaf.kind) for leaf in into.leaves] == [(text, LeafKind.KEY) for text in texts]
-    assert walk(Object({}), {"unknown": {"k": number}})[1] == ["unknown", "k", *texts]
+    assert walk(Object({}), {"unknown": {"k": number}})[1] == ["unknown", "k", *texts, *digits]
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        pytest.param([4111, 1111, 1111, 1111], ["4111 1111 1111 1111"], id="four-groups"),
+        pytest.param([[4111, 1111.0], [1111], 1111], ["4111 1111 1111 1111"], id="lists-in-a-list"),
+        pytest.param({"a": [{"b": [1111, 222]}]}, ["a", "b", "1111 222"], id="deep"),
+        pytest.param([1111, 22], [], id="six-digits"),
+        pytest.param([1234567], ["1234567"], id="one-number"),
+        pytest.param([True, 111111, False], [], id="no-numbers"),
+        pytest.param([], [], id="none"),
+    ],
+)
+def test_a_short_list_of_whole_numbers_in_an_unknown_field_is_judged_as_one(value: Any, texts: list[str]) -> None:
+    assert walk(Object({}), {"x": value}) == ({"x": value}, ["x", *texts])
+    assert walk(Anything(USER), value)[1] == [text for text in texts if " " not in text]
+
+
+@pytest.mark.parametrize("value", [4111111111111111, 411111111111111.1, [4111, 1111, 1111, 1111]])
+def test_a_card_s_number_is_found_however_an_unknown_field_holds_it(value: Any) -> None:
+    assert any(PiiDetector().find(text) for text in walk(Object({}), {"x": value})[1])
 
 
 def test_an_unknown_field_is_refused_where_the_route_says_so() -> None:
@@ -225,6 +257,43 @@ def test_the_number_of_strings_has_a_limit() -> None:
     assert misfit(Array(Text(USER), min_items=1), []).code == "invalid_length"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param([1] * (MAX_VALUES + 1), id="numbers"),
+        pytest.param([[]] * (MAX_VALUES + 1), id="lists"),
+        pytest.param([[None] * 50_000] * 4, id="together"),
+        pytest.param([{}, *[[True] * 1000] * 200], id="beside-objects"),
+    ],
+)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(Anything(USER), id="anything"),
+        pytest.param(Opaque(), id="opaque"),
+        pytest.param(UNKNOWN, id="unknown"),
+        pytest.param(Array(Array(Anything(USER), 10**6), 10**6), id="arrays"),
+    ],
+)
+def test_the_number_of_values_has_a_limit(spec: Spec, value: Any) -> None:
+    if isinstance(spec, Array):
+        value = [item for item in value if isinstance(item, list)] or [value]
+    assert misfit(spec, value).code == "too_many_values"
+
+
+def test_the_number_of_fields_has_a_limit() -> None:
+    spec = Array(Object({name: Flag() for name in "abcdefgh"}), 10**6)
+    assert misfit(spec, [dict.fromkeys("abcdefgh", True)] * (MAX_VALUES // 8)).code == "too_many_values"
+    assert misfit(LOGIT_BIAS, {str(i): 1 for i in range(MAX_VALUES + 1)}).code == "too_many_values"
+    text = json.dumps(["\u00e9", *[1] * MAX_VALUES])
+    assert misfit(JsonText(USER), text).code == "too_many_values"
+
+
+def test_opaque_parts_count_towards_the_limit_of_the_request() -> None:
+    parts = [{"type": "image_url", **{f"k{part}-{i}": 1 for i in range(5000)}} for part in range(11)]
+    assert misfit(Array(Opaque()), parts).code == "too_many_strings"
+
+
 def test_an_opaque_part_is_counted_and_everything_in_it_but_its_data_is_judged() -> None:
     data = "data:image/png;base64," + "iVBORw0KGgo/" * 50
     part = {"type": "image_url", "image_url": {"url": data, "detail": "auto"}, "note": "words"}
@@ -240,6 +309,15 @@ def test_an_opaque_part_is_counted_and_everything_in_it_but_its_data_is_judged()
 def test_a_text_file_within_an_opaque_part_is_judged(kind: str) -> None:
     url = kind + base64.b64encode(b"<svg><text>Words to be read.</text></svg>\n" * 20).decode()
     assert url in walk(Opaque(), {"file": {"file_data": url}})[1]
+
+
+def test_words_joined_by_signs_of_base64_within_an_opaque_part_are_judged() -> None:
+    for sign in "/+":
+        url = sign.join(["say", "how", "the", "mark", "could", "be", "made", "at", "home"] * 9)
+        assert url in walk(Opaque(), {"image_url": {"url": url}})[1]
+        assert (
+            f"data:image/png;base64,{url}" in walk(Opaque(), {"image_url": {"url": f"data:image/png;base64,{url}"}})[1]
+        )
 
 
 @pytest.mark.parametrize("url", ["https://h/MARK.png", "data:text/plain,MARK", "data:image/png;base64,MARK", "MARK"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -133,8 +134,37 @@ def test_the_limit_is_for_one_event_not_for_the_stream() -> None:
     assert len(events(*[b"data: " + b"x" * 900 + b"\n\n"] * 100, cap=1000)) == 100
 
 
-def test_comments_do_not_count_towards_an_event() -> None:
-    assert events(*[b": ping\n"] * 1000, b"data: a\n\n", cap=100) == ["a"]
+@pytest.mark.parametrize("idle", [b": ping\n", b": ping\n\n", b"\n", b"\r", b"\r\n", b"event: x\n\n", b"id: 1\n"])
+def test_what_stands_between_events_counts_towards_the_next(idle: bytes) -> None:
+    assert events(*[idle * 10, b"data: a\n\n"] * 100, cap=120) == ["a"] * 100
+    with pytest.raises(EventTooLarge):
+        events(*[idle] * (CAP + 1))
+    with pytest.raises(EventTooLarge):
+        events(idle * (CAP + 1))
+
+
+class Counting(bytearray):
+    """Knows how many bytes were searched."""
+
+    n_searched = 0
+
+    def find(self, wanted: Any, start: Any = 0, end: Any = None) -> int:
+        stop = len(self) if end is None else end
+        found = super().find(wanted, start, stop)
+        self.n_searched += (stop if found < 0 else found + 1) - start
+        return found
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n", b"\r\r\n", b"\n\r"])
+@pytest.mark.parametrize("line", [b"", b"data", b": c"])
+@pytest.mark.parametrize("n_pieces", [1, 100])
+def test_no_byte_is_searched_more_than_a_few_times(end: bytes, line: bytes, n_pieces: int) -> None:
+    buffer = Counting()
+    decoder = EventDecoder(1 << 20, _buffer=buffer)
+    piece = (line + end) * (20_000 // n_pieces)
+    for _ in range(n_pieces):
+        list(decoder.feed(piece))
+    assert buffer.n_searched <= 3 * n_pieces * len(piece)
 
 
 def test_a_large_event_below_the_limit_is_whole() -> None:

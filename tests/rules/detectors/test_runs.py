@@ -11,7 +11,7 @@ import uuid
 import pytest
 
 from rules.detectors import runs
-from rules.detectors.runs import find_runs
+from rules.detectors.runs import find_runs, is_written, joins_words
 from rules.errors import TooMuchToDecode
 from tests.rules.detectors.encodings import RUNS
 
@@ -111,3 +111,36 @@ def test_runs_are_sought_in_linear_time(text: str) -> None:
     started = time.process_time()
     find_runs(text)
     assert time.process_time() - started < 10
+
+
+def test_encrypted_data_is_not_taken_for_something_written() -> None:
+    for n in (192, 500, 4000, 40_000):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            data = [encode(noise(n)).decode() for _ in range(50)]
+            assert not any(map(is_written, data))
+            assert not any(map(joins_words, data))
+
+
+@pytest.mark.parametrize("unit", [b"\0", b"\xff", b"abc", b"\x6d\xb6\xdb", b"i\xb7\x1d\xfb\xff\xbf", bytes(range(256))])
+def test_data_that_repeats_is_not_taken_for_something_written(unit: bytes) -> None:
+    data = base64.b64encode(unit * 600).decode()
+    assert not joins_words(data)
+    assert not is_written(data)
+
+
+@pytest.mark.parametrize("sign", ["-", "_", "/", "+"])
+def test_words_between_data_are_found(sign: str) -> None:
+    words = sign.join(["nobody", "here", "should", "read", "what", "stands", "in", "the", "middle", "of", "it"])
+    data = base64.b64encode(noise(3000)).decode()
+    assert joins_words(f"{data}{words}{data}")
+    assert is_written(f"{data}{words}{data}")
+
+
+@pytest.mark.parametrize(
+    "text", ["nobody here should read this", "NOBODY HERE SHOULD READ THIS", "Nobody Here Should Read This"]
+)
+def test_words_without_signs_are_found_if_they_fill_a_window(text: str) -> None:
+    data = base64.b64encode(noise(3000)).decode()
+    written = text.replace(" ", "") * 20
+    assert is_written(written[:256])
+    assert is_written(f"{data}{written}{data}")
