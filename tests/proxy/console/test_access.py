@@ -340,7 +340,7 @@ async def test_an_address_is_ours_exactly_or_not_at_all(shop: Shop, target: str)
     [
         (("Content-Type: application/json", "Content-Length: 2"), "{}", 415),
         (("Content-Type: text/plain", "Content-Length: 7"), "token=a", 415),
-        (("Content-Type: application/x-www-form-urlencoded", "Content-Length: 999999"), "", 413),
+        (("Content-Type: application/x-www-form-urlencoded", "Content-Length: 999999"), "a" * 999_999, 413),
         (("Content-Type: application/x-www-form-urlencoded", "Transfer-Encoding: chunked"), "0\r\n\r\n", 413),
         (("Content-Type: application/x-www-form-urlencoded", "Content-Length: 15"), "token=a&token=b", 400),
         (("Content-Type: application/x-www-form-urlencoded", "Content-Length: 7"), "token=\xff", 400),
