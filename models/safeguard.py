@@ -281,7 +281,7 @@ class SafeguardJudge:
     def _plan(self, arrival: Arrival, content: list[int]) -> None:
         """Make readings of a content and hand them to the scheduler."""
         call = arrival.call
-        transcript = Transcript(content, blocks(arrival.passages), self._vocabulary)
+        transcript: Transcript | None = None  # most contents fit into one window
         readings: list[Reading] = []
         for index, policy in enumerate(call.policies):
             try:
@@ -295,7 +295,11 @@ class SafeguardJudge:
             except EngineError as error:
                 call.entries[index] = error
                 continue
-            windows = transcript.windows(size)
+            if len(content) <= size:
+                windows = [content]
+            else:
+                transcript = transcript or Transcript(content, blocks(arrival.passages), self._vocabulary)
+                windows = transcript.windows(size)
             part = Part(index, len(windows), sum(map(len, windows)))
             band = policy.reason_band or self._band
             for ids in windows:
