@@ -400,7 +400,7 @@ class Scheduler(Generic[V]):
                     continue
                 row = Row(lane.number, 0, chunk, lane.n_read, Want.NOTHING)
                 jobs |= {other.job.job_id for other in lane.runs}
-            elif n_row := _length_of_row(len(run.pending), room, least, max(0, min(n_left, in_time)), first=is_first):
+            elif n_row := _length_of_row(len(run.pending), room, least, max(0, in_time), first=is_first):
                 tokens = run.pending[:n_row]
                 want = run.then if len(tokens) == len(run.pending) else Want.NOTHING
                 reader = (run.job.job_id, run.index)

@@ -163,6 +163,11 @@ class Content:
     leaves: tuple[Leaf, ...]
     opaque: tuple[Path, ...] = ()
 
+    @property
+    def n_chars(self) -> int:
+        """Characters of all leaves."""
+        return sum(len(leaf.text) for leaf in self.leaves)
+
     def within(self, scope: frozenset[Surface] | None) -> Content:
         """The part that a rule with this scope reads; None reads everything."""
         if scope is None:

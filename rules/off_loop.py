@@ -60,3 +60,8 @@ async def off_loop(what: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     """Do it in one of the threads, like `asyncio.to_thread`; what has not begun when the caller leaves is never done."""
     call = partial(copy_context().run, what, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+
+
+async def by_size(n_chars: int, what: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do it, for a content of so many characters: in one of the threads if they are more than `LARGE_CHARS`, else here."""
+    return await off_loop(what, *args, **kwargs) if n_chars > LARGE_CHARS else what(*args, **kwargs)

@@ -24,7 +24,7 @@ from rules.decision import Decision, Earlier, Finding, Step, Verdict, decide
 from rules.detectors import Span, for_content
 from rules.errors import TooMuchToDecode
 from rules.exceptions import Exceptions, fingerprint_of
-from rules.off_loop import LARGE_CHARS, OutOfPatience, Patience, off_loop
+from rules.off_loop import OutOfPatience, Patience, by_size
 from rules.rule import Action, Mode, OnError, Rule, Stage
 
 log = structlog.get_logger()
@@ -146,10 +146,7 @@ class Screener:
         if exceptions is None or not any(map(_asks, verdicts)):
             return verdicts
         what = (verdicts[0].rule, self.stage, content, context, exceptions.key)
-        if _is_large(content):
-            fingerprint = await off_loop(fingerprint_of, *what)
-        else:
-            fingerprint = fingerprint_of(*what)
+        fingerprint = await by_size(content.n_chars, fingerprint_of, *what)
         return [
             replace(v, fingerprint=fingerprint, excepted=exceptions.find(v.rule.policy, fingerprint)) if _asks(v) else v
             for v in verdicts
@@ -213,9 +210,7 @@ class Screener:
 async def _passages(content: Content, *, from_start: bool) -> list[Passage]:
     """What a guard reads, worked out in a thread where it is much."""
     n_chars = sum(len(leaf.text) + len(leaf.before) * from_start for leaf in content.leaves)
-    if n_chars > LARGE_CHARS:
-        return await off_loop(content.passages, from_start=from_start)
-    return content.passages(from_start=from_start)
+    return await by_size(n_chars, content.passages, from_start=from_start)
 
 
 def _settles(call: asyncio.Task[list[Verdict]]) -> bool:
@@ -233,10 +228,6 @@ def _unanswered(rule: Rule, *, skipped: bool) -> Verdict:
 def _asks(verdict: Verdict) -> bool:
     """Whether a verdict about the content wants something done."""
     return verdict.error is None and verdict.action is not Action.FORWARD
-
-
-def _is_large(content: Content) -> bool:
-    return sum(len(leaf.text) for leaf in content.leaves) > LARGE_CHARS
 
 
 def _verdict(rule: Rule, engine: Engine, score: Score | EngineError) -> Verdict:
@@ -271,10 +262,8 @@ def _earlier(guard: str, verdict: Verdict, said: Score | EngineError) -> Earlier
 
 async def _detect(rule: Rule, content: Content, patience: Patience) -> Verdict:
     """See `detect`; off the loop where it is much, and no further than to the next text once nobody waits any more."""
-    if not _is_large(content):
-        return detect(rule, content, patience)
     try:
-        return await off_loop(detect, rule, content, patience)
+        return await by_size(content.n_chars, detect, rule, content, patience)
     except asyncio.CancelledError:
         patience.is_over = True
         raise

@@ -17,7 +17,7 @@ rules in shadow, how a stream ended that its client left.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -30,7 +30,7 @@ from proxy.audit.store import AuditError, AuditTimeout
 from proxy.errors import audit_unavailable
 from proxy.records import listed
 from rules.content import show_path
-from rules.off_loop import LARGE_CHARS, off_loop
+from rules.off_loop import by_size
 from rules.rule import Action, Stage
 
 if TYPE_CHECKING:
@@ -173,14 +173,14 @@ class Trail:
         content = exchange.contents.get(stage)
         if content is None:
             return {}, None
-        is_large = sum(len(leaf.text) for leaf in content.leaves) > LARGE_CHARS
-        measured = await _call(is_large, _measured, exchange, stage, self.audit.folder.key)
+        n_chars = content.n_chars
+        measured = await by_size(n_chars, _measured, exchange, stage, self.audit.folder.key)
         keep = exchange.route.keep if exchange.route is not None else Keep.NONE
         if keep is Keep.NONE:
             return measured, None
         assert exchange.route is not None
         rules = exchange.route.at(stage).rules
-        return measured, await _call(is_large, kept, content, exchange.decisions[stage].verdicts, keep, rules)
+        return measured, await by_size(n_chars, kept, content, exchange.decisions[stage].verdicts, keep, rules)
 
     async def _put(self, stage: Stage, entry: Entry) -> None:
         """Put an entry on record and wait until it is there; if it cannot be, it is as if nobody had tried."""
@@ -225,7 +225,3 @@ def _measured(exchange: Exchange, stage: Stage, key: bytes) -> dict[str, Any]:
     if content is None:
         return {}
     return {"content": measures(content, key), **findings(content, exchange.decisions[stage].verdicts)}
-
-
-async def _call(in_thread: bool, what: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await off_loop(what, *args, **kwargs) if in_thread else what(*args, **kwargs)

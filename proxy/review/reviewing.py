@@ -18,7 +18,7 @@ from proxy.review.item import Flagged, Held, NewItem, ReviewError, State
 from proxy.review.review import Review
 from rules.content import Content
 from rules.decision import NOBODY_REVIEWED, OPAQUE, Decision, Ruling, Verdict, decide, united
-from rules.off_loop import LARGE_CHARS, off_loop
+from rules.off_loop import by_size
 from rules.rule import Action, Mode, Stage
 from rules.screen import Screener
 
@@ -121,8 +121,7 @@ class Reviewing:
                 found["asked"] = kept(asked, (), self.keep, rules)["texts"]
             return found
 
-        n_chars = sum(len(leaf.text) for c in (content, asked) if c is not None for leaf in c.leaves)
-        return await off_loop(keep) if n_chars > LARGE_CHARS else keep()
+        return await by_size(content.n_chars + (asked.n_chars if asked is not None else 0), keep)
 
 
 def _flagged(decision: Decision) -> Iterator[Flagged]:
