@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from proxy.audit.audit import Audit
 from proxy.audit.entry import Entry, Keep, findings, measures, moment
@@ -36,8 +36,6 @@ from rules.rule import Action, Stage
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _NOT_JUDGED = {"action": Action.REFUSE.word, "cause": "fault"}
 """On record where nobody judged: the proxy answered with an error."""

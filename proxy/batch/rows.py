@@ -83,9 +83,7 @@ class Row:
         """Characters that are judged or shown."""
         if self.sample is None:
             return 0
-        return sum(len(leaf.text) for leaf in self.sample.content.leaves) + sum(
-            len(passage.text) for passage in self.sample.context
-        )
+        return self.sample.content.n_chars + sum(len(passage.text) for passage in self.sample.context)
 
 
 @dataclass(frozen=True, slots=True)
