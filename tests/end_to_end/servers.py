@@ -524,6 +524,16 @@ def read_events(body: bytes) -> list[Any]:
     return out
 
 
+async def read_until(response: aiohttp.ClientResponse, text: str) -> bytes:
+    """Read a stream until its text holds `text`, in however many events it arrives; returns the bytes so far."""
+    body = b""
+    while not body.endswith(b"\n\n") or text not in Reply(response.status, {}, body).text:
+        if not (data := await response.content.readany()):
+            raise AssertionError(f"the stream ended without {text!r}: {body!r}")
+        body += data
+    return body
+
+
 def chat_body(content: Any = "Hi", **more: Any) -> dict[str, Any]:
     return {"model": "gpt-4o", "messages": [{"role": "user", "content": content}], **more}
 

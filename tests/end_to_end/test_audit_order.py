@@ -28,6 +28,7 @@ from tests.end_to_end.servers import (
     hangs,
     post,
     read_events,
+    read_until,
     replies,
     streams,
     text_stream,
@@ -250,8 +251,7 @@ async def test_a_stream_is_begun_on_record_before_its_first_piece_and_decided_be
         response = await asked
         (_, begun) = service.records
         assert (begun["stage"], begun["state"]) == ("output", "begun")
-        data = bytearray(await response.content.readany())
-        assert b"Hello" in data
+        data = bytearray(await read_until(response, "Hello"))
         rest = group.create_task(response.read())
         go_on.set()
         await service.at_the_gate()
@@ -350,8 +350,7 @@ async def test_a_stream_that_cannot_be_recorded_midway_ends_with_an_error(record
     async with recorded.session.post(
         recorded.url("/live/v1/chat/completions"), json=chat_body(stream=True)
     ) as response:
-        data = bytearray(await response.content.readany())
-        assert b"Hello" in data
+        data = bytearray(await read_until(response, "Hello"))
         recorded.sink.error = "full"
         go_on.set()
         data += await response.read()
@@ -395,7 +394,7 @@ async def test_a_client_that_leaves_a_stream_leaves_a_record_of_what_was_judged(
     async with recorded.session.post(
         recorded.url("/window/v1/chat/completions"), json=chat_body(stream=True)
     ) as response:
-        assert b"Hello" in await response.content.readany()
+        await read_until(response, "Hello")
     await asyncio.to_thread(recorded.upstream.received[0].gone.wait, 10)
     async with asyncio.timeout(10):
         while recorded.records[-1]["state"] == "begun":  # noqa: ASYNC110 - another thread writes
@@ -436,7 +435,7 @@ async def test_a_stream_that_is_refused_midway_is_on_record_as_refused(recorded:
     async with recorded.session.post(
         recorded.url("/window/v1/chat/completions"), json=chat_body(stream=True)
     ) as response:
-        data = await response.content.readany()
+        data = await read_until(response, "Hello")
         go_on.set()
         reply = Reply(response.status, {}, data + await response.read())
     assert reply.finish_reasons == ["content_filter"]

@@ -11,7 +11,17 @@ import pytest
 
 from proxy import app
 from proxy.app import build_app
-from tests.end_to_end.servers import Reply, ScriptedServer, chat_body, chunk, hangs, post, read_events, streams
+from tests.end_to_end.servers import (
+    Reply,
+    ScriptedServer,
+    chat_body,
+    chunk,
+    hangs,
+    post,
+    read_events,
+    read_until,
+    streams,
+)
 from tests.proxy.configs import load
 
 CONFIG = """
@@ -51,8 +61,7 @@ async def test_answers_that_do_not_end_in_time_end_with_an_error(
             upstream.script = streams(chunk({"role": "assistant", "content": "Hello"}), then="hang")
             body = chat_body(stream=True)
             async with session.post(f"{url}/live/v1/chat/completions", json=body) as response:
-                begun = await response.content.readany()
-                assert b"Hello" in begun
+                begun = await read_until(response, "Hello")
                 started = time.monotonic()
                 closing = group.create_task(service.close())
                 rest = await response.read()

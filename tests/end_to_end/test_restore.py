@@ -21,6 +21,7 @@ from tests.end_to_end.servers import (
     completion,
     event,
     post,
+    read_until,
     replies,
     streams,
     text_stream,
@@ -130,13 +131,10 @@ async def test_only_the_end_that_can_become_a_placeholder_waits(
 ) -> None:
     """`deliver_first`: what stands before it has left although the upstream sends nothing more."""
     upstream.script = streams(chunk({"content": "Dear <EMAIL_1>, all of this, and <EMA"}), then="hang")
-    body = b""
     async with session.post(
         proxy.url("/deliver") + "/chat/completions", json=chat_body(PROMPT, stream=True)
     ) as response:
-        while b"all of this" not in body:
-            body += await response.content.readany()
-    assert f"Dear {ANNA}, all of this, and ".encode() in body
+        body = await read_until(response, f"Dear {ANNA}, all of this, and ")
     assert b"<EMA" not in body
 
 
@@ -237,14 +235,11 @@ async def test_a_window_that_is_masked_does_not_wait_for_the_end_to_stay_so(
 ) -> None:
     text = f"so {ANNA} is whom we shall write to, and to <EMAIL_2>, as long as it takes until all is well."
     upstream.script = streams(*text_stream(*text)[:-2], then="hang")
-    body = b""
     url = proxy.url("/window") + "/chat/completions"
     async with session.post(url, json=chat_body(PROMPT, stream=True)) as response:
-        while b"long" not in body:
-            body += await response.content.readany()
-    assert b"<EMAIL_1>" in body
-    assert BEN.encode() in body
-    assert ANNA.encode() not in body
+        body = await read_until(response, "long")
+    text = Reply(response.status, {}, body).text
+    assert text.startswith(f"so <EMAIL_1> is whom we shall write to, and to {BEN}, as long")
 
 
 async def test_without_restore_the_client_gets_the_placeholders(

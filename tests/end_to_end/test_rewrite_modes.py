@@ -22,6 +22,7 @@ from tests.end_to_end.servers import (
     completion,
     event,
     post,
+    read_until,
     replies,
     streams,
     text_stream,
@@ -330,9 +331,7 @@ async def test_a_sentence_whose_beginning_has_left_ends_the_stream(
 
     upstream.script = script
     async with session.post(chat(proxy, "windows"), json=chat_body(stream=True)) as response:
-        body = b""
-        while b"this goes on" not in body:
-            body += await response.content.readany()
+        body = await read_until(response, "this goes on")
         upstream.loop.call_soon_threadsafe(has_left.set)
         body += await response.content.read()
     reply = Reply(response.status, {}, body)
