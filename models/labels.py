@@ -65,13 +65,17 @@ def read_margin(logits: Float32Array, violating: int, safe: int) -> float:
         NoLabel: Less than `MIN_LABEL_MASS` lies on the two labels.
     """
     top = _check(logits, violating, safe)
-    labels = math.exp(logits[violating] - top) + math.exp(logits[safe] - top)
+    unsafe, harmless = (
+        logits.item(violating),
+        logits.item(safe),
+    )  # Python's floats: numpy's scalars are slow to work with
+    labels = math.exp(unsafe - top) + math.exp(harmless - top)
     # No less than the sum over the vocabulary: a weight is at most 1, and `_FAR` below the top at most exp(-_FAR). Mostly
     # that is enough, and it takes no exponential for each of 200,000 tokens.
     most = int(np.count_nonzero(logits > top - _FAR)) + len(logits) * math.exp(-_FAR)
     if labels / most < MIN_LABEL_MASS and label_mass(logits, violating, safe) < MIN_LABEL_MASS:
         raise NoLabel("the model was about to answer with something else than a verdict")
-    return float(logits[violating]) - float(logits[safe])
+    return unsafe - harmless
 
 
 def _check(logits: Float32Array, violating: int, safe: int) -> float:

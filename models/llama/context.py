@@ -208,7 +208,7 @@ class Context(Handle):
         self._wanted[wanted] = 1
         try:
             self._decode(batch, stop, n_filling)
-            logits = [self._logits(index) for index in wanted]
+            logits = self._logits(len(wanted))
         except EngineError:
             # After an abort some of the batch may be in the cache (llama.h): it goes, so that nothing was done.
             for part, length in zip(parts, lengths, strict=True):
@@ -353,9 +353,13 @@ class Context(Handle):
             case status:
                 raise DecodeFailed(f"llama.cpp could not decode {batch.n_tokens} tokens (status {status})")
 
-    def _logits(self, index: int) -> Float32Array:
-        pointer = native.llama_get_logits_ith(self._pointer, index)
+    def _logits(self, n_rows: int) -> list[Float32Array]:
+        """What the last call gave: a row for each token that was wanted, in their order (llama.h, llama_get_logits)."""
+        if not n_rows:
+            return []
+        pointer = native.llama_get_logits(self._pointer)
         if not pointer:
             raise DecodeFailed("llama.cpp gave no logits")
-        row: Float32Array = np.ctypeslib.as_array(ctypes.cast(pointer, self._row).contents)
-        return row
+        address = ctypes.addressof(pointer.contents)
+        rows = np.frombuffer((ctypes.c_float * (n_rows * self._n_vocab)).from_address(address), np.float32)
+        return list(rows.reshape(n_rows, self._n_vocab))

@@ -56,7 +56,6 @@ class Handle:
                 self.close()
                 raise ModelLoadError(f"llama.cpp cannot use the adapter: {log}")
         self._n_vocab = model.vocabulary.n_tokens
-        self._row = ctypes.POINTER(ctypes.c_float * self._n_vocab)
         self._usage = model.usage
         self._stop: Callable[[], bool] = never
         self._nodes = itertools.count(1)
