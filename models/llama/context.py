@@ -360,6 +360,5 @@ class Context(Handle):
         pointer = native.llama_get_logits(self._pointer)
         if not pointer:
             raise DecodeFailed("llama.cpp gave no logits")
-        address = ctypes.addressof(pointer.contents)
-        rows = np.frombuffer((ctypes.c_float * (n_rows * self._n_vocab)).from_address(address), np.float32)
-        return list(rows.reshape(n_rows, self._n_vocab))
+        memory = (ctypes.c_float * (n_rows * self._n_vocab)).from_address(ctypes.addressof(pointer.contents))
+        return list(np.frombuffer(memoryview(memory), np.float32).reshape(n_rows, self._n_vocab))
