@@ -47,6 +47,7 @@ def environment(parent: Mapping[str, str]) -> dict[str, str]:
     root = str(Path(__file__).resolve().parents[1])
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH"))))
     kept["HF_HUB_OFFLINE"] = "1"
+    kept["OPENBLAS_NUM_THREADS"] = "1"  # numpy would start a thread for each processor, and nothing here uses them
     return kept
 
 

@@ -225,13 +225,15 @@ def main(argv: list[str] | None = None) -> int:
                 from proxy.tuning.command import tune
 
                 return tune(config_path(args.config), args)
+            case "serve":
+                from proxy.commands_serve import serve
+
+                return serve(config_path(args.config), args)
             case _:
-                pass  # the others share a module, with the server
+                pass  # the others share a module
         from proxy import commands
 
         match args.command:
-            case "serve":
-                return commands.serve(config_path(args.config), args)
             case "check":
                 return asyncio.run(commands.check(config_path(args.config), args))
             case "doctor":

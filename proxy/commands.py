@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from rich.table import Table
@@ -15,13 +14,8 @@ from rich.text import Text
 
 from models import catalog
 from models.errors import EngineError
-from proxy.app import build_app
-from proxy.app import serve as run_app
-from proxy.audit.store import AuditError
-from proxy.config import Admin, Section
 from proxy.config_error import ConfigError
 from proxy.doctor import examine
-from proxy.loading.blueprint import Blueprint
 from proxy.loading.drawing import load_config, read_blueprint
 from proxy.loading.policies import policy_sources
 from proxy.logs import configure_logs
@@ -31,7 +25,6 @@ from proxy.printing import console as _console
 from proxy.printing import print_json as _print_json
 from proxy.probes import Expectation, ProbeError, Target, expectation, visit
 from proxy.records import decision_record, outcome
-from proxy.review.item import ReviewError
 from proxy.route_table import rules_of, settings_of, table_of
 from proxy.stale_calibrations import StaleCalibration, stale_calibrations
 from proxy.strict_json import check_text
@@ -41,43 +34,6 @@ from rules.decision import Cause, decide
 from rules.rule import Action, Stage
 
 log = structlog.get_logger()
-
-S = TypeVar("S", bound=Section)
-
-
-def serve(path: Path, args: argparse.Namespace) -> int:
-    """``safeguard serve``."""
-    configure_logs(level=args.log_level)
-
-    def read() -> Blueprint:
-        return _with_options(read_blueprint(path), args)
-
-    loaded = read().build_new()
-    try:
-        asyncio.run(run_app(build_app(loaded, path, read)))
-    except OSError as e:
-        raise ConfigError(f"{path}: listen: cannot bind: {e.strerror or e}") from None
-    except AuditError as e:
-        raise ConfigError(f"{path}: audit: {e}") from None
-    except ReviewError as e:
-        raise ConfigError(f"{path}: review: {e}") from None
-    return 0
-
-
-def _with_options(blueprint: Blueprint, args: argparse.Namespace) -> Blueprint:
-    """The configuration with what the command line overrides."""
-    config = blueprint.config
-    listen = _changed(config.listen, host=args.host, port=args.port)
-    admin = config.admin
-    if args.admin_port is not None:
-        admin = _changed(admin or Admin(), port=args.admin_port)
-    from dataclasses import replace
-
-    return replace(blueprint, config=config.model_copy(update={"listen": listen, "admin": admin}))
-
-
-def _changed(section: S, **values: Any) -> S:
-    return section.model_copy(update={k: v for k, v in values.items() if v is not None})
 
 
 def config_check(path: Path, *, as_json: bool) -> int:

@@ -60,7 +60,7 @@ def test_nothing_of_the_product_imports_tests_or_tools() -> None:
 
 def test_importing_the_service_loads_no_model_library() -> None:
     code = (
-        "import sys, proxy.app, proxy.commands, proxy.__main__, rules.screen\n"
+        "import sys, proxy.commands, proxy.commands_serve, proxy.__main__, rules.screen\n"
         "heavy = {'llama_cpp', 'torch', 'transformers', 'numpy'} & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )

@@ -7,7 +7,10 @@ A test compares, so the page cannot drift.
 
 from __future__ import annotations
 
+import ast
 import enum
+import inspect
+import itertools
 import re
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -56,10 +59,24 @@ def page() -> str:
 
 
 def _section(title: str, section: type[config.Section]) -> str:
-    rows = [f"| `{name}` | {_kind(info)} | {_default(info)} | {_line(info.description or '')} |"
+    meanings = docstrings(section)
+    rows = [f"| `{name}` | {_kind(info)} | {_default(info)} | {_line(meanings.get(name, ''))} |"
             for name, info in section.model_fields.items()]  # fmt: skip
     head = ["| key | value | if left out | meaning |", "|---|---|---|---|"]
     return "\n".join([f"## {title}", "", _line(section.__doc__ or ""), "", *head, *rows, ""])
+
+
+def docstrings(section: type[config.Section]) -> dict[str, str]:
+    """What stands below each key. pydantic would read it too, but at each start of the proxy: that takes a tenth of it."""
+    found: dict[str, str] = {}
+    bases = {base.__name__ for base in section.__mro__}
+    for node in ast.parse(inspect.getsource(config)).body:
+        if isinstance(node, ast.ClassDef) and node.name in bases:
+            for key, text in itertools.pairwise(node.body):
+                match key, text:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                        found[name] = words
+    return found
 
 
 def _line(text: str) -> str:

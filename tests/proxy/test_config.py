@@ -12,7 +12,7 @@ from proxy import config
 from proxy.config import Config, PolicyEntry, RuleEntry, Section, Upstream, check_http_url
 from proxy.yaml_file import parse_yaml
 from tests.proxy.configs import SMALL
-from tools.configuration_page import SECTIONS, page
+from tools.configuration_page import SECTIONS, docstrings, page
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,10 +31,10 @@ def test_the_reference_page_is_what_the_docstrings_say() -> None:
 @pytest.mark.parametrize("section", ALL_SECTIONS, ids=lambda s: s.__name__)
 def test_every_section_stands_on_the_page_and_every_key_is_explained(section: type[Section]) -> None:
     assert section in [s for _, s in SECTIONS]
-    text = page()
-    for name, info in section.model_fields.items():
+    text, meanings = page(), docstrings(section)
+    for name in section.model_fields:
         assert f"| `{name}` |" in text
-        assert info.description, f"{section.__name__}.{name} has no docstring"
+        assert meanings.get(name), f"{section.__name__}.{name} has no docstring"
 
 
 @pytest.mark.parametrize("section", ALL_SECTIONS, ids=lambda s: s.__name__)
