@@ -233,7 +233,7 @@ async def test_a_value_that_an_output_rule_masks_is_not_put_back(
 async def test_a_window_that_is_masked_does_not_wait_for_the_end_to_stay_so(
     proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
 ) -> None:
-    text = f"so {ANNA} is whom we shall write to, and to <EMAIL_2>, as long as it takes until all is well."
+    text = f"so {ANNA} is whom we shall write to, and to <EMAIL_2>, as long as it takes" + ", and so on" * 40
     upstream.script = streams(*text_stream(*text)[:-2], then="hang")
     url = proxy.url("/window") + "/chat/completions"
     async with session.post(url, json=chat_body(PROMPT, stream=True)) as response:
