@@ -526,12 +526,19 @@ async def test_a_full_disk_refuses_what_is_flagged_and_nothing_else(
 async def test_a_locked_queue_lets_nothing_flagged_go_unless_it_is_told_to(
     tmp_path: Path, backends: dict[str, str], upstream: ScriptedServer
 ) -> None:
-    for more, status in (("", 503), (", on_review_error: forward", 200)):
-        async with site_of(tmp_path, backends, more=more) as site:
-            with closing(sqlite3.connect(tmp_path / "review.db", isolation_level=None)) as other:
+    async def status(folder: Path, more: str) -> int:
+        async with site_of(folder, backends, more=more) as site:
+            with closing(sqlite3.connect(folder / "review.db", isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
-                assert (await site.ask(f"{MARK}?")).status == status
+                reply = await site.ask(f"{MARK}?")
                 other.execute("ROLLBACK")
+                return reply.status
+
+    refuses, forwards = tmp_path / "refuses", tmp_path / "forwards"
+    for folder in (refuses, forwards):
+        folder.mkdir()
+    told = tuple(await asyncio.gather(status(refuses, ""), status(forwards, ", on_review_error: forward")))
+    assert told == (503, 200)
 
 
 async def test_a_damaged_queue_is_told_at_the_start(tmp_path: Path, backends: dict[str, str]) -> None:
