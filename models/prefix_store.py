@@ -66,8 +66,8 @@ class PrefixStore:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        except OSError as error:
-            complain(f"cannot read a kept prefix: {error.strerror}")
+        except (OSError, MemoryError) as error:
+            complain(f"cannot read a kept prefix: {getattr(error, 'strerror', 'out of memory')}")
             return None
         start = len(_MAGIC) + _DIGEST_BYTES
         head, rest = content[:start], content[start:]

@@ -55,6 +55,24 @@ def test_a_file_that_is_not_one_of_ours_is_nothing(store: PrefixStore, tmp_path:
     assert store.load(TOKENS) is None
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError()], ids=["disk", "memory"])
+def test_what_cannot_be_read_is_nothing_and_said(
+    store: PrefixStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    store.save(TOKENS, STATE)
+
+    def fails(path: Path) -> bytes:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fails)
+        assert store.load(TOKENS) is None
+    assert "cannot read a kept prefix: " + ("out of memory" if isinstance(error, MemoryError) else "Permission") in (
+        capsys.readouterr().err
+    )
+    assert store.load(TOKENS) == STATE
+
+
 def test_a_file_under_the_name_of_another_prefix_is_nothing(store: PrefixStore, tmp_path: Path) -> None:
     store.save(TOKENS, STATE)
     right = only_file(tmp_path)
