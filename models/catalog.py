@@ -17,12 +17,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models.errors import ModelLoadError
-from models.specs import GuardSpec, LocalSpec
+from models.gguf_header import architecture_of
+from models.specs import ARCHITECTURES, GuardSpec, LocalSpec
 
 EMBEDDED = "embedded"
 EMBEDDED_PATH = Path(__file__).parent / "weights" / "embedded.gguf"
+PAIR = "pair"
+"""Name of the encoder's output that judges a policy without category and a content together."""
 
 _MAGIC = b"GGUF"
 _CHUNK_BYTES = 1 << 20
@@ -121,6 +125,29 @@ def resolve(name_or_path: str) -> Path:
         )
     _complete(found)
     return found
+
+
+def check_engine(path: Path, engine: str) -> None:
+    """Whether a model is one that an engine runs, by what its file says of itself.
+
+    Raises:
+        ModelLoadError: It is not, or the file is no GGUF.
+    """
+    if (found := architecture_of(path)) != ARCHITECTURES[engine]:
+        raise ModelLoadError(f"{path} is a {found} model: engine {engine} runs {ARCHITECTURES[engine]} models only")
+
+
+def outputs_of(path: Path) -> tuple[str, ...] | None:
+    """What the JSON beside an encoder calls its outputs, with `PAIR` where a second file has that one; None: it does not say.
+
+    Raises:
+        ModelLoadError: The JSON cannot be read.
+    """
+    fields = _beside(path)
+    labels = fields.get("labels")
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        return None
+    return (*labels, *([PAIR] if fields.get("pair_sha256") else []))
 
 
 def files_of(spec: GuardSpec) -> list[Path]:
@@ -263,6 +290,17 @@ def _named_beside(path: Path) -> dict[Path, str]:
     Raises:
         ModelLoadError: The JSON cannot be read: it must not count as none.
     """
+    given = _beside(path)
+    hashes = {path: given.get("sha256"), pair_path(path): given.get("pair_sha256")}
+    return {file: sha256.lower() for file, sha256 in hashes.items() if isinstance(sha256, str)}
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """What stands in the JSON beside an encoder; empty if there is none.
+
+    Raises:
+        ModelLoadError: It cannot be read: it must not count as none.
+    """
     beside = path.with_suffix(".json")
     try:
         fields = json.loads(beside.read_bytes())
@@ -270,9 +308,7 @@ def _named_beside(path: Path) -> dict[Path, str]:
         return {}
     except (OSError, ValueError) as error:
         raise ModelLoadError(f"cannot read {beside}: {type(error).__name__}") from None
-    given = fields if isinstance(fields, dict) else {}
-    hashes = {path: given.get("sha256"), pair_path(path): given.get("pair_sha256")}
-    return {file: sha256.lower() for file, sha256 in hashes.items() if isinstance(sha256, str)}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _find(name: str) -> Path | None:

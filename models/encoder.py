@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.catalog import pair_path
-from models.encoder_input import PAIR, EncoderInput, Window, name_of, read_metadata
+from models.catalog import PAIR, pair_path
+from models.encoder_input import EncoderInput, Window, name_of, read_metadata
 from models.engine import GuardPolicy, Passage, Score, Tier
 from models.errors import EngineError, ModelLoadError, VerdictError
 from models.evidence import Evidence
@@ -32,9 +32,9 @@ from models.labels import Float32Array
 from models.llama.classifier import Classifier
 from models.llama.model import Model
 from models.odds import sigmoid
+from models.specs import ARCHITECTURES
 from models.usage import Usage
 
-_ARCHITECTURE = "bert"
 _REMEMBERED = 4096
 
 
@@ -73,11 +73,11 @@ class EncoderJudge:
 
     def _load(self, path: Path, gpu_layers: int | None, stack: ExitStack) -> Model:
         model = stack.enter_context(closing(Model(path, gpu_layers)))
-        if model.architecture != _ARCHITECTURE or not model.is_classifier:
+        if model.architecture != ARCHITECTURES["encoder"] or not model.is_classifier:
             raise ModelLoadError(
                 f"{path} is a {model.architecture} model"
                 f"{'' if model.is_classifier else ' without classification head'}: "
-                f"engine encoder runs {_ARCHITECTURE} classifiers (rank pooling) only"
+                f"engine encoder runs {ARCHITECTURES['encoder']} classifiers (rank pooling) only"
             )
         self._models.append(model)
         return model

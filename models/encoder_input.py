@@ -20,7 +20,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from models.catalog import pair_path, revision, sha256_of
+from models.catalog import PAIR, pair_path, revision, sha256_of
 from models.condensing import condense
 from models.engine import GuardPolicy
 from models.errors import ContentTooLong, EngineError, ModelLoadError
@@ -29,9 +29,6 @@ from models.llama.model import Model
 from models.llama.vocabulary import Vocabulary
 from models.readable import known, readable
 from models.windows import windows
-
-PAIR = "pair"
-"""Name of the output that judges a policy and a content together."""
 
 READING = 3
 """How texts and policies become sequences (this module, `models.condensing`, `models.readable`); counts up where a change moves

@@ -66,9 +66,25 @@ def read_header(path: Path) -> Mapping[str, Value]:
         HeaderError: It is not a GGUF of a version that we know, is cut short, or says impossible things.
         ModelLoadError: It cannot be read.
     """
+    return _read(path)
+
+
+def architecture_of(path: Path) -> str:
+    """The architecture that a GGUF file names, read as far as it takes: it stands at the beginning.
+
+    Raises:
+        HeaderError, ModelLoadError: As `read_header`; also where none is named.
+    """
+    found = _read(path, "general.architecture").get("general.architecture")
+    if not isinstance(found, str):
+        raise HeaderError(f"{path}: names no architecture")
+    return found
+
+
+def _read(path: Path, until: str | None = None) -> dict[str, Value]:
     try:
         with path.open("rb", buffering=_BUFFER_BYTES) as file:
-            return _Reader(file, min(path.stat().st_size, MAX_BYTES)).pairs()
+            return _Reader(file, min(path.stat().st_size, MAX_BYTES)).pairs(until)
     except HeaderError as error:
         raise HeaderError(f"{path}: {error}") from None
     except OSError as error:
@@ -80,7 +96,7 @@ class _Reader:
         self._file = file
         self._left = n_bytes
 
-    def pairs(self) -> dict[str, Value]:
+    def pairs(self, until: str | None = None) -> dict[str, Value]:
         if self._take(4) != b"GGUF":
             raise HeaderError("not a GGUF file")
         version = self._number(_U32)
@@ -98,6 +114,8 @@ class _Reader:
             value = self._value(self._number(_U32))
             if value is not None:
                 found[key] = value
+            if key == until:
+                break
         return found
 
     def _value(self, kind: int) -> Value | None:

@@ -56,12 +56,11 @@ from models.prompt import (
     render_content,
 )
 from models.scheduler import PREFIX_CHUNK, Scheduler
+from models.specs import ARCHITECTURES
 from models.trace import goes_in_circles, read_trace, verdict_error
 from models.transcript import LEAST_WINDOW, Transcript
 from models.turns import Turns
 from models.usage import Usage
-
-ARCHITECTURE = "gpt-oss"
 
 TRACE_BUDGET = {Effort.NONE: 0, Effort.LOW: 256, Effort.MEDIUM: 1024, Effort.HIGH: 4096}
 """Tokens that the model may think before its verdict is asked for."""
@@ -147,9 +146,9 @@ class SafeguardJudge:
         self._max_content_tokens = max_content_tokens
         self._loaded = Model(path, gpu_layers)
         try:
-            if self._loaded.architecture != ARCHITECTURE:
+            if self._loaded.architecture != ARCHITECTURES["llama"]:
                 raise ModelLoadError(
-                    f"{path} is a {self._loaded.architecture} model: engine llama runs {ARCHITECTURE} models only"
+                    f"{path} is a {self._loaded.architecture} model: engine llama runs {ARCHITECTURES['llama']} models only"
                 )
             if lora is not None:
                 self._loaded.adapt(lora)

@@ -8,6 +8,9 @@ from typing import Literal
 from models.attention import FlashAttention, KvType
 from models.engine import Canary, Effort
 
+ARCHITECTURES = {"encoder": "bert", "llama": "gpt-oss"}
+"""What each engine runs, as GGUF files name it (``general.architecture``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalSpec:

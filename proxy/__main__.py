@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from proxy.audit import options as audit_options
@@ -20,9 +21,16 @@ DEFAULT_CONFIG = Path("config.yaml")
 EXAMPLE_CONFIG = Path("config.example.yaml")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; argparse puts the usage before it, which for some commands fills a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument(
         "--config",
         type=Path,
@@ -30,12 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="configuration (default: config.yaml, then config.example.yaml)",
     )
-    as_json = argparse.ArgumentParser(add_help=False)
+    as_json = _Parser(add_help=False)
     as_json.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
-    parser = argparse.ArgumentParser(
-        prog="safeguard", description="Judge every prompt and completion by your policies."
-    )
+    parser = _Parser(prog="safeguard", description="Judge every prompt and completion by your policies.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", parents=[common], help="run the proxy")
@@ -117,12 +123,16 @@ def build_parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="model files")
     model_commands = models.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-    model_commands.add_parser("list", parents=[as_json], help="known models and where their files are")
+    anywhere = _Parser(add_help=False)
+    anywhere.add_argument(
+        "--config", type=Path, metavar="FILE", help="taken, as by every command; models are the same for all"
+    )
+    model_commands.add_parser("list", parents=[anywhere, as_json], help="known models and where their files are")
     for name, text in (
         ("pull", "download a model, resumable"),
         ("verify", "compare a model's files with their hashes"),
     ):
-        command = model_commands.add_parser(name, parents=[as_json], help=text)
+        command = model_commands.add_parser(name, parents=[anywhere, as_json], help=text)
         command.add_argument("name", metavar="NAME")
     return parser
 

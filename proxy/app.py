@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class App:
         """Bind both ports and begin to load the guards; requests are answered at once, judged when the guards can.
 
         Raises:
-            OSError: A port cannot be bound.
+            OSError: A port cannot be bound; says which.
             AuditError: The audit cannot be written.
             ReviewError: The review queue cannot be used.
         """
@@ -91,10 +92,11 @@ class App:
         if self.audit is not None:
             await self.audit.start(policy_texts(self.loaded))
         try:
-            self.port = await self._bind(Server(self.serving.handle, self.serving.malformed), listen.host, listen.port)
+            data = Server(self.serving.handle, self.serving.malformed)
+            self.port = await self._bind(data, "listen", listen.host, listen.port)
             if self.loaded.config.admin is not None:
                 at = self.loaded.config.admin
-                self.admin_port = await self._bind(Server(self.admin.handle), at.host, at.port)
+                self.admin_port = await self._bind(Server(self.admin.handle), "admin", at.host, at.port)
         except OSError:
             await self.close()
             raise
@@ -106,13 +108,17 @@ class App:
             log.warning("open_port", host=listen.host, hint="everybody who reaches this address can use the upstreams")
         _warn(self.loaded)
 
-    async def _bind(self, server: Server, host: str, port: int) -> int:
+    async def _bind(self, server: Server, section: str, host: str, port: int) -> int:
         # aiohttp waits for answers twice as long: once to let them end, once more before it cuts their connections
         runner = web.ServerRunner(server, shutdown_timeout=(DRAIN_S + CUT_S) / 2)
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, host, port, backlog=1024)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as e:  # a name that is not known has an error number of its own
+            reason = os.strerror(e.errno) if e.errno and e.errno > 0 else e.strerror or e
+            raise OSError(e.errno, f"{section}: cannot bind {host}:{port}: {reason}") from None
         address = runner.addresses[0]
         return int(address[1])
 

@@ -32,7 +32,7 @@ def serve(path: Path, args: argparse.Namespace) -> int:
     try:
         asyncio.run(run_app(build_app(loaded, path, read)))
     except OSError as e:
-        raise ConfigError(f"{path}: listen: cannot bind: {e.strerror or e}") from None
+        raise ConfigError(f"{path}: {e.strerror or e}") from None
     except AuditError as e:
         raise ConfigError(f"{path}: audit: {e}") from None
     except ReviewError as e:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from models.attention import MAX_SEQUENCES, Attention, FlashAttention, KvType, native_sequences
 from models.engine import Effort
@@ -16,6 +25,24 @@ from rules.content import Surface
 from rules.policy import Threshold
 from rules.rule import Mode, OnError, RewriteWith
 
+
+def _no_flag(value: Any) -> Any:
+    """Pydantic takes ``true`` for 1."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    """Pydantic takes ``yes``, ``on`` and 1 for true; a variable of the environment is text."""
+    if not isinstance(value, bool) and value not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_no_flag)]
+Float = Annotated[float, BeforeValidator(_no_flag)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
 Region = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -23,8 +50,8 @@ _MAX_TOGETHER = (MAX_SEQUENCES - native_sequences(0)) // 2 - 1
 """Readings and kept contents of one context: its sequences but for the policy's."""
 Host = Annotated[str, Field(min_length=1)]
 """Empty would mean every interface."""
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Port = Annotated[Int, Field(ge=0, le=65535)]
+Seconds = Annotated[Float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -69,13 +96,13 @@ class Audit(Section):
     content: Keep = Keep.NONE
     """What is kept of what was judged: ``none``: lengths, a keyed hash, and where detectors found something; ``redacted``: the
     texts, with what detectors find masked; ``full``: the texts. A route's ``audit_content`` goes before."""
-    keep_days: Annotated[int, Field(ge=1, le=36500)] = 30
+    keep_days: Annotated[Int, Field(ge=1, le=36500)] = 30
     """At this age content is deleted, while the proxy runs; its record stays."""
-    keep_records_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+    keep_records_days: Annotated[Int, Field(ge=1, le=36500)] | None = None
     """At this age records are deleted; left out: never."""
-    rotate_mb: Annotated[int, Field(ge=1, le=1 << 20)] = 100
+    rotate_mb: Annotated[Int, Field(ge=1, le=1 << 20)] = 100
     """``jsonl``: a file that has grown to this is put aside, and a new one begun."""
-    rotate_hours: Annotated[int, Field(ge=1, le=8760)] = 24
+    rotate_hours: Annotated[Int, Field(ge=1, le=8760)] = 24
     """``jsonl``: so is a file whose first record is older than this."""
 
     @model_validator(mode="after")
@@ -96,14 +123,14 @@ class Review(Section):
     content: Keep = Keep.REDACTED
     """What reviewers see, and so what lies on the disk, of what was flagged: ``redacted``: the texts, with what detectors find
     masked; ``full``: the texts; ``none``: scores only, and no item can become an example or a row."""
-    keep_days: Annotated[int, Field(ge=1, le=36500)] = 90
+    keep_days: Annotated[Int, Field(ge=1, le=36500)] = 90
     """At this age items are deleted with their content, decided or not, while the proxy runs; exceptions so long after they
     have expired."""
     on_review_error: Literal["refuse", "forward"] = "refuse"
     """If an item cannot be written: ``refuse``: 503 for what is flagged; ``forward``: go on, counted."""
-    hold_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 30
+    hold_s: Annotated[Float, Field(gt=0, le=3600, allow_inf_nan=False)] = 30
     """How long a rule with ``hold: true`` waits for a reviewer, unless it says so itself."""
-    max_held: Annotated[int, Field(ge=1, le=100_000)] = 100
+    max_held: Annotated[Int, Field(ge=1, le=100_000)] = 100
     """So many requests may wait at once; one more takes its rule's ``on_error`` at once."""
 
 
@@ -118,7 +145,7 @@ class Upstream(Section):
     """Longest time for one whole call."""
     connect_timeout_s: Seconds = 10
     """Longest time to open a connection."""
-    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
+    max_connections: Annotated[Int, Field(ge=1, le=100_000)] = 512
     """Connections that may be open at once; further requests wait for one, at most ``connect_timeout_s``."""
 
     @field_validator("base_url")
@@ -162,24 +189,24 @@ class EncoderGuard(Section):
     """What kind of guard it is."""
     model: str = "embedded"
     """``embedded`` (shipped) or a path to a ``.gguf`` classifier."""
-    gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = 0
+    gpu_layers: Literal["auto"] | Annotated[Int, Field(ge=0)] = 0
     """Layers to put on the GPU."""
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    threads: Annotated[Int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
     timeout_s: Seconds = 30
     """Longest time for judging one content."""
-    max_queue: Annotated[int, Field(ge=1)] = 256
+    max_queue: Annotated[Int, Field(ge=1)] = 256
     """Contents that may wait; one more cannot be judged and takes ``on_error``, unless its route has less than its share of
     them: the number divided by the routes that ask."""
-    max_content_tokens: Annotated[int, Field(ge=64)] = 131072
+    max_content_tokens: Annotated[Int, Field(ge=64)] = 131072
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
-    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
+    cache_entries: Annotated[Int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
     """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
-    canaries: bool = True
+    canaries: Flag = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
-    check_memory: bool = True
+    check_memory: Flag = True
     """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
 
@@ -200,40 +227,40 @@ class LlamaGuard(Section):
     reason_band: Band = (0.01, 0.99)
     """Scores of the first forward pass in this range, ends included, are uncertain and reasoned about; ``[0, 1]``: all are.
     A policy may have a range of its own."""
-    reason_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
+    reason_tokens: Annotated[Int, Field(ge=1, le=32768)] | None = None
     """Longest reasoning, in tokens; then the verdict is asked for. Left out: what ``effort`` says."""
-    reason_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] | None = None
+    reason_s: Annotated[Float, Field(ge=0, le=3600, allow_inf_nan=False)] | None = None
     """Longest time until the verdict is asked for, in seconds from when the guard takes the content; left out: 85 % of the time
     that there is."""
     second_opinion: str | None = None
     """Name of another guard, e.g. ``embedded``, that is asked at the same time where a policy's calibration weighs what it
     says; ``safeguard calibrate`` makes such calibrations. If it cannot judge, such a verdict is an error."""
-    gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    gpu_layers: Literal["auto"] | Annotated[Int, Field(ge=0)] = "auto"
     """Layers to put on the GPU; ``auto``: all."""
-    n_ctx: Annotated[int, Field(ge=512)] = 8192
+    n_ctx: Annotated[Int, Field(ge=512)] = 8192
     """Tokens for policy, content and reasoning together; longer contents are judged in overlapping windows."""
     layout: Literal["auto", "contexts", "streams"] = "auto"
     """How policies lie in memory: a ``contexts`` each, or ``streams`` of one context, so that policies share batches, but each
     stream judges one content at a time and a busy policy needs several; ``auto``: streams on a GPU, contexts elsewhere."""
-    max_policies: Annotated[int, Field(ge=1, le=128)] = 8
+    max_policies: Annotated[Int, Field(ge=1, le=128)] = 8
     """Policies (or streams) that are kept ready, each in a cache of ``n_ctx`` or ``kv_tokens`` tokens, whichever is more
     (48 KiB per token for the 20b model, 72 KiB for the 120b); of contexts no more are made than policies use the guard. Further
     policies take the place of the least recently used."""
-    max_sequences: Annotated[int, Field(ge=1, le=128)] = 8
+    max_sequences: Annotated[Int, Field(ge=1, le=128)] = 8
     """Contents that are read against one policy at once, in the layout ``contexts``; with ``max_kept`` at most 126 together."""
-    max_kept: Annotated[int, Field(ge=0, le=96, validate_default=True)] = 8
+    max_kept: Annotated[Int, Field(ge=0, le=96, validate_default=True)] = 8
     """Contents that stay in a policy's cache when they were judged, so that of a conversation or a stream that goes on only
     what is new gets read: so many while ``max_sequences`` others are read, more while fewer are. They never take room that is
     needed. In the layout ``streams`` each stream keeps its own, however large the number. ``0``: none."""
-    kv_tokens: Annotated[int, Field(ge=512)] | None = None
+    kv_tokens: Annotated[Int, Field(ge=512)] | None = None
     """Tokens of each policy's cache; left out, or less: ``n_ctx``. More keeps more conversations."""
     prefix_cache: str | None = None
     """Folder in which policies are kept once they were read, so that a restart does not read them again (about 48 MB for a
     policy of 1,000 tokens and the 20b model; the 64 that were used last stay); left out: none. It must belong to the user and
     be writable by nobody else."""
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    threads: Annotated[Int, Field(ge=1, le=1024)] | None = None
     """Threads for inference; left out: half of the cores."""
-    batch_tokens: Annotated[int, Field(ge=32, le=8192)] = 512
+    batch_tokens: Annotated[Int, Field(ge=32, le=8192)] = 512
     """Most tokens that are computed together. On a CPU 128 to 2048 were equally fast, and more take more memory; it is for GPUs
     that are not busy with 512."""
     flash_attention: FlashAttention = FlashAttention.AUTO
@@ -246,19 +273,19 @@ class LlamaGuard(Section):
     model's by up to 0.03, and with ``q4_0`` by up to 0.8. ``f32`` needs ``flash_attention: off``."""
     timeout_s: Seconds = 60
     """Longest time for judging one content."""
-    max_queue: Annotated[int, Field(ge=1)] = 256
+    max_queue: Annotated[Int, Field(ge=1)] = 256
     """Contents that may wait; one more cannot be judged and takes ``on_error``, unless its route has less than its share of
     them: the number divided by the routes that ask. So does at once one that cannot be judged within the time it has, by the
     speed measured so far."""
-    max_content_tokens: Annotated[int, Field(ge=64)] = 32768
+    max_content_tokens: Annotated[Int, Field(ge=64)] = 32768
     """Longer contents cannot be judged and take ``on_error``; nothing is cut."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Hash that the model file must have; left out: the one recorded beside the file."""
-    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
+    cache_entries: Annotated[Int, Field(ge=0, le=100_000_000)] = DEFAULT_ENTRIES
     """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once; ``0``: all is judged."""
-    canaries: bool = True
+    canaries: Flag = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
-    check_memory: bool = True
+    check_memory: Flag = True
     """Refuse a model that needs more memory than is available; ``false``: only log what it needs."""
 
     @field_validator("max_kept")
@@ -297,14 +324,14 @@ class OpenAIGuard(Section):
     says; ``safeguard calibrate`` makes such calibrations. If it cannot judge, such a verdict is an error."""
     timeout_s: Seconds = 5
     """Longest time for one verdict."""
-    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 64
+    max_connections: Annotated[Int, Field(ge=1, le=10_000)] = 64
     """Connections that may be open at once."""
-    cache_entries: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    cache_entries: Annotated[Int, Field(ge=0, le=100_000_000)] = 0
     """Verdicts that are remembered, so that the same content is not judged twice, nor twice at once. ``0``: all is judged; what
     runs behind a server's name can change unseen, so a remote guard's verdicts are remembered only if you say so."""
-    canaries: bool = True
+    canaries: Flag = True
     """Whether the guard has to tell one violating and one safe example of each of its policies apart before it is ready."""
-    max_queue: Annotated[int, Field(ge=1)] = 256
+    max_queue: Annotated[Int, Field(ge=1)] = 256
     """Calls that may wait besides ``max_connections``; one more is an error at once."""
 
     @field_validator("base_url")
@@ -329,7 +356,7 @@ class PolicyEntry(Section):
     """File of examples, looked up as ``file`` is: what ``safeguard test`` asks, and what canaries are taken from. Left out: for
     ``NAME.md`` the ``NAME.examples.yaml`` beside it, if there is one."""
     category: str | None = None
-    """Which output of an encoder judges it; left out: the file's own, or the pair (policy, content)."""
+    """Which output of an encoder judges it; ``none``: the pair (policy, content). Left out: the file's own, or the pair."""
     summary: str | None = None
     """One-line form that an encoder reads as the policy; left out: the file's own, or what the text forbids and then what it
     allows, cut to fit."""
@@ -350,7 +377,7 @@ class PolicyEntry(Section):
     """For ``patterns``: regular expressions of a linear-time engine (RE2)."""
     literals: tuple[str, ...] = ()
     """For ``patterns``: plain strings."""
-    ignore_case: bool = False
+    ignore_case: Flag = False
     """For ``patterns``: match without regard to case."""
     kinds: tuple[str, ...] | None = None
     """For ``pii``: which kinds to look for; left out: all."""
@@ -405,13 +432,13 @@ class RuleEntry(Section):
     and their only choice. For policies that a guard judges: ``sentences`` (left out: this) drops those that are against
     the policy by themselves; ``text`` replaces the texts that are by the policy's ``rewrite_text``; ``advisory`` (``input``
     only) changes nothing and tells the upstream about the policy in a system message."""
-    restore: bool = False
+    restore: Flag = False
     """Whether what this rule masked in the request is put back into the completion (``input`` only)."""
-    hold: bool = False
+    hold: Flag = False
     """Whether what this rule flags waits for a reviewer before it goes through: upheld is refused, overturned goes through,
     and what nobody decides takes ``on_error``. Needs a section ``review``. Not where text leaves before all was judged:
     rules of ``output`` with ``stream: window`` or ``deliver_first``, rules of ``input`` with ``overlap``."""
-    hold_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = None
+    hold_s: Annotated[Float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = None
     """How long it waits at most; left out: as ``review`` says."""
     scope: Annotated[tuple[Surface, ...], Field(min_length=1)] | None = None
     """Surfaces that the rule reads; left out: the policy's own, or all."""
@@ -419,6 +446,11 @@ class RuleEntry(Section):
     @field_validator("flag", "rewrite", "refuse", mode="before")
     @classmethod
     def _a_number(cls, value: Any) -> Any:
+        if isinstance(value, str):  # from the environment: YAML cannot say so without quotes
+            try:
+                return float(value)
+            except ValueError:
+                pass
         if isinstance(value, (bool, str)):
             raise ValueError("must be a number from 0 to 1")
         return value
@@ -507,7 +539,7 @@ class Route(Section):
     """Names of other routes: this one has all their rules, with the lowest thresholds and the gravest of their settings, so
     it is always as strict as each of them. It has no rules and no such settings of its own; what says nothing about strictness
     (``upstream``, ``refusal``, …) is as in all of them, or said here."""
-    base: bool = False
+    base: Flag = False
     """Only there to be extended: it takes no request."""
     region: Region | None = None
     """A word for where its requests come from, e.g. ``eu``: stands in the log and on record."""
@@ -521,13 +553,13 @@ class Route(Section):
     stream: StreamMode = StreamMode.BUFFER
     """``buffer``: a streamed answer is held until it is judged as a whole. ``window``: text leaves once a verdict covers
     it, window by window. ``deliver_first``: text leaves at once, is judged meanwhile and cut when it is refused."""
-    window_chars: Annotated[int, Field(ge=1)] = 400
+    window_chars: Annotated[Int, Field(ge=1)] = 400
     """``window`` and ``deliver_first``: so much unjudged text of one choice asks for a verdict. Near a threshold up to four
     times as much, far below all of them half as much."""
-    overlap_chars: Annotated[int, Field(ge=0)] = 200
+    overlap_chars: Annotated[Int, Field(ge=0)] = 200
     """``window``: so much judged text is held back, so that what begins in it is judged whole. No part of a detector's
     match that is no longer than this leaves."""
-    overlap: bool = False
+    overlap: Flag = False
     """Ask the upstream while the request is still judged: faster, but a request that is refused has reached it and may be
     billed. Nothing comes back before the verdict. Requests with tools, images, files, or fields or words that nobody
     knows are judged first all the same."""
@@ -542,9 +574,9 @@ class Route(Section):
     be token ids, are 400 either way."""
     opaque: OnError = OnError.REFUSE
     """Images, audio and files, which no guard here can read."""
-    max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 10 * 1024 * 1024
+    max_body_bytes: Annotated[Int, Field(ge=1024, le=1 << 30)] = 10 * 1024 * 1024
     """Largest request, and largest completion that is held."""
-    max_event_bytes: Annotated[int, Field(ge=1024, le=1 << 28)] = 1024 * 1024
+    max_event_bytes: Annotated[Int, Field(ge=1024, le=1 << 28)] = 1024 * 1024
     """Largest single event of an upstream's stream, with the comments and blank lines before it."""
     passthrough: tuple[Annotated[str, Field(pattern=r"^/v1/[A-Za-z0-9._~/*-]+$")], ...] = ()
     """Globs on paths from ``/v1`` on, e.g. ``/v1/files*``, that reach the upstream **unread and unjudged**, with their answers.

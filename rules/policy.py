@@ -28,6 +28,9 @@ DEFAULT_REFUSAL_TEXT = "This request or its answer goes against the usage policy
 DEFAULT_ADVISORY = "The next message may touch on: {name}. Stay within that policy; decline what it forbids."
 """What the upstream is told by ``rewrite_with: advisory`` where the policy says nothing itself."""
 
+NO_CATEGORY = "none"
+"""As a policy's category: the policy is read, also where its file names a category."""
+
 
 class FrontMatter(BaseModel):
     """What a policy file says about itself, above its text."""
@@ -106,7 +109,7 @@ def text_policy(
     Args:
         name: The policy's name.
         source: Text, with or without front matter.
-        category: From the configuration; wins over the front matter.
+        category: From the configuration; wins over the front matter. `NO_CATEGORY`: it has none.
         refusal_text: From the configuration; wins over the front matter.
         summary: From the configuration; wins over the front matter.
         rewrite_text: From the configuration; wins over the front matter.
@@ -120,6 +123,7 @@ def text_policy(
     if not text.strip():
         raise PolicyError(f"policy {name!r} has no text: write what is a violation")
     category = category or front.category
+    category = None if category == NO_CATEGORY else category
     summary = (summary or front.summary or "").strip() or None
     return Policy(
         name=name,

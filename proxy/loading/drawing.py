@@ -15,7 +15,14 @@ from proxy.client_keys import digest_of
 from proxy.config import Config, Route
 from proxy.config_error import ConfigError
 from proxy.loading.blueprint import Blueprint
-from proxy.loading.guards import canaries_of, default_guard_of, model_files_of, second_opinions_of, spec_of
+from proxy.loading.guards import (
+    canaries_of,
+    check_categories,
+    default_guard_of,
+    model_files_of,
+    second_opinions_of,
+    spec_of,
+)
 from proxy.loading.keys import admin_token_of, key_of
 from proxy.loading.loaded import Loaded
 from proxy.loading.places import files_beside
@@ -127,6 +134,7 @@ def _draw(
     used_by = {
         name: {r.policy.name for _, given, back in parts for r in (*given, *back) if name in r.guards} for name in used
     }
+    by_rules = dict(used_by)
     if also_guard is not None:
         if also_guard not in config.guards:
             raise source.error(("guards",), f"no guard is called {also_guard!r}{known(config.guards)}")
@@ -136,6 +144,7 @@ def _draw(
         if name in used_by:
             used_by[second] = used_by.get(second, set()) | used_by[name]
     specs = {name: spec_of(source, name, config.guards[name], environ, len(by)) for name, by in sorted(used_by.items())}
+    check_categories(source, specs, by_rules, policies)
     models = models_of(specs)
     model_files = {name: model_files_of(source, name, spec) for name, spec in specs.items()}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.catalog import files_of, resolve
+from models.catalog import PAIR, check_engine, files_of, outputs_of, resolve
 from models.engine import Canary, Effort
 from models.errors import ModelLoadError
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
@@ -97,7 +97,7 @@ def spec_of(source: Source, name: str, guard: Guard, environ: Mapping[str, str],
             if model.endswith(".gguf") and not Path(model).expanduser().is_absolute():
                 model = str(source.path.parent / model)
             try:
-                resolve(model)
+                check_engine(resolve(model), guard.engine)
             except ModelLoadError as e:
                 raise source.error((*at, "model"), str(e)) from None
             return LocalSpec(
@@ -141,6 +141,37 @@ def _llama_values(source: Source, at: KeyPath, guard: EncoderGuard | LlamaGuard,
         "kv_type": guard.kv_type,
         "prefix_cache": guard.prefix_cache and str(source.path.parent / Path(guard.prefix_cache).expanduser()),
     }
+
+
+def check_categories(
+    source: Source, specs: Mapping[str, GuardSpec], used_by: Mapping[str, set[str]], policies: Mapping[str, Policy]
+) -> None:
+    """Whether each encoder has an output for each policy that rules give to it.
+
+    Raises:
+        ConfigError: One has none, or does not say which it has.
+    """
+    for guard, names in used_by.items():
+        spec = specs[guard]
+        if not isinstance(spec, LocalSpec) or spec.engine != "encoder":
+            continue
+        try:
+            outputs = outputs_of(resolve(spec.model))
+        except ModelLoadError as e:
+            raise source.error(("guards", guard, "model"), str(e)) from None
+        if outputs is None:  # said by the guard, once it is loaded
+            continue
+        categories = dict.fromkeys(sorted(set(outputs) - {PAIR}))
+        for name in sorted(names):
+            category = policies[name].category
+            if category is not None and category not in categories:
+                reason = f"guard {guard!r} has no category {category!r}{known(categories)}"
+                raise source.error(("policies", name, "category"), reason)
+            if category is None and PAIR not in outputs:
+                reason = (
+                    f"guard {guard!r} has no output for policies of one's own: it needs a category{known(categories)}"
+                )
+                raise source.error(("policies", name), reason)
 
 
 def canaries_of(

@@ -11,7 +11,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from proxy.config import Config, PolicyEntry, Route, RuleEntry, Upstream
+from proxy.config import (
+    Admin,
+    Audit,
+    Config,
+    EncoderGuard,
+    Listen,
+    LlamaGuard,
+    Match,
+    OpenAIGuard,
+    PolicyEntry,
+    Review,
+    Route,
+    RuleEntry,
+    Section,
+    Upstream,
+)
 from proxy.config_error import ConfigError
 from proxy.inheriting import RouteError
 from proxy.inheriting import resolve as resolve_routes
@@ -139,7 +154,9 @@ def _explain(source: Source, error: ValidationError) -> ConfigError:
         case "missing":
             reason = "is missing"
         case "union_tag_invalid" | "union_tag_not_found":
-            reason = "engine must be one of encoder, llama, openai"
+            engine = given.get("engine") if isinstance(given, dict) else None
+            key.append("engine")
+            reason = "must be one of encoder, llama, openai" + (f" (got {engine!r})" if engine is not None else "")
         case "greater_than_equal" | "less_than_equal" if first["loc"][-1] in ("flag", "rewrite", "refuse"):
             reason = f"a threshold must lie in [0, 1]{shown}"
         case _:
@@ -147,19 +164,30 @@ def _explain(source: Source, error: ValidationError) -> ConfigError:
     return source.error(tuple(key), reason)
 
 
-_KEYS_BY_PARENT: dict[str, type] = {"upstreams": Upstream, "policies": PolicyEntry, "routes": Route}
+_SECTIONS: dict[str, type[Section]] = {"listen": Listen, "admin": Admin, "audit": Audit, "review": Review}
+_ENTRIES: dict[str, type[Section]] = {"upstreams": Upstream, "policies": PolicyEntry, "routes": Route}
+_GUARDS: dict[object, type[Section]] = {"encoder": EncoderGuard, "llama": LlamaGuard, "openai": OpenAIGuard}
 
 
 def _similar(key: str, source: Source, path: KeyPath) -> str:
     """Names that would be right, where the parent is easily known."""
-    model: type | None = Config if len(path) == 1 else None
-    if len(path) == 3:
-        model = _KEYS_BY_PARENT.get(str(path[0]))
-    elif len(path) == 5 and path[2] in ("input", "output"):
-        model = RuleEntry
-    if model is None:
-        return ""
-    return f"; known here: {', '.join(model.model_fields)}"  # type: ignore[attr-defined]  # all are pydantic models
+    model: type[Section] | None = None
+    match path:
+        case (_,):
+            model = Config
+        case (section, _):
+            model = _SECTIONS.get(str(section))
+        case ("guards", name, _):
+            model = _GUARDS.get(source.file.data["guards"][name].get("engine"))
+        case (section, _, _):
+            model = _ENTRIES.get(str(section))
+        case ("routes", _, "match", _):
+            model = Match
+        case ("routes", _, "input" | "output", _, _):
+            model = RuleEntry
+        case _:
+            pass
+    return f"; known here: {', '.join(model.model_fields)}" if model is not None else ""
 
 
 def known(names: Mapping[str, object]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.catalog import pair_path
-from models.encoder_input import PAIR, EncoderInput, Metadata, read_metadata
+from models.catalog import PAIR, pair_path
+from models.encoder_input import EncoderInput, Metadata, read_metadata
 from models.engine import GuardPolicy
 from models.errors import ModelLoadError
 from models.llama.model import Model

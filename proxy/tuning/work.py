@@ -14,8 +14,7 @@ import torch
 
 from models import catalog
 from models.calibration import write_calibration
-from models.catalog import pair_path
-from models.encoder_input import PAIR
+from models.catalog import PAIR, pair_path
 from models.labels import Float32Array
 from models.specs import LocalSpec
 from models.tuning.network import Network, logits

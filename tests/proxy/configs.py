@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import yaml
@@ -63,3 +64,13 @@ def routes(tmp_path: Path, *sections: dict[str, object]) -> tuple[LoadedRoute, .
 def route(**options: object) -> Route:
     """One route's section."""
     return Route.model_validate({"name": "r", "upstream": "default", **options})
+
+
+def head_of_gguf(architecture: str) -> str:
+    """What a model file says of itself, and nothing behind it; all of it ASCII."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    pair = text("general.architecture") + struct.pack("<I", 8) + text(architecture)
+    return (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + pair).decode("ascii")

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from proxy import config
-from proxy.config import Config, PolicyEntry, RuleEntry, Section, Upstream, check_http_url
+from proxy.config import Config, Listen, PolicyEntry, Review, RuleEntry, Section, Upstream, check_http_url
 from proxy.yaml_file import parse_yaml
 from tests.proxy.configs import SMALL
 from tools.configuration_page import SECTIONS, docstrings, page
@@ -134,12 +134,27 @@ def test_an_upstream_that_cannot_work_is_refused(fields: dict[str, Any]) -> None
         Upstream.model_validate(fields)
 
 
-@pytest.mark.parametrize("value", [0, 1, 0.0, 1.0, 0.5])
-def test_a_threshold_may_lie_on_its_bounds(value: float) -> None:
-    assert RuleEntry.model_validate({"policy": "p", "refuse": value}).refuse == value
+@pytest.mark.parametrize("value", [0, 1, 0.0, 1.0, 0.5, "0.5"])
+def test_a_threshold_may_lie_on_its_bounds_or_be_text_of_the_environment(value: float | str) -> None:
+    assert RuleEntry.model_validate({"policy": "p", "refuse": value}).refuse == float(value)
 
 
-@pytest.mark.parametrize("value", [-0.001, 1.001, float("nan"), float("inf"), True, "0.5", [0.5]])
+@pytest.mark.parametrize("value", ["yes", "on", "off", "True", 1, 0, None])
+def test_only_true_and_false_are_booleans(value: object) -> None:
+    for right in (True, "true"):
+        assert PolicyEntry.model_validate({"detector": "patterns", "literals": ["a"], "ignore_case": right}).ignore_case
+    with pytest.raises(ValidationError, match="must be true or false"):
+        PolicyEntry.model_validate({"detector": "patterns", "literals": ["a"], "ignore_case": value})
+
+
+def test_true_is_no_number() -> None:
+    for section, key in ((Listen, "port"), (Upstream, "timeout_s"), (Review, "keep_days")):
+        fields: dict[str, Any] = {"base_url": "demo"} if section is Upstream else {}
+        with pytest.raises(ValidationError, match="must be a number"):
+            section.model_validate(fields | {key: True})
+
+
+@pytest.mark.parametrize("value", [-0.001, 1.001, float("nan"), float("inf"), True, "half", "1.5", [0.5]])
 def test_a_threshold_outside_its_bounds_is_refused(value: object) -> None:
     with pytest.raises(ValidationError):
         RuleEntry.model_validate({"policy": "p", "refuse": value})

@@ -40,7 +40,10 @@ def safeguard(tmp_path: Path, shell: str) -> subprocess.CompletedProcess[bytes]:
             "$S config check --config $C >/dev/full", 2, b"safeguard config: No space left on device\n", id="full-table"
         ),
         pytest.param(
-            "$S serve --host '' --config $C 2>&1 | tail -1 >&2", 0, b"must be an address or a name\n", id="empty-host"
+            "$S serve --host '' --config $C",
+            2,
+            b"must be an address or a name (see safeguard serve --help)\n",
+            id="empty-host",
         ),
     ],
 )

@@ -22,6 +22,7 @@ from proxy.reload_record import Outcome
 from proxy.reloading import Reloader, Waits
 from proxy.watching import Snapshot, Watch, snapshot
 from tests.fakes import FakeEngine
+from tests.proxy.configs import head_of_gguf
 
 CONFIG = """\
 upstreams:
@@ -171,14 +172,15 @@ async def test_a_model_file_that_is_replaced_is_loaded_anew_beside_the_running_g
         '{engine: openai, base_url: "http://127.0.0.1:9/v1", model: m}',
         "{engine: llama, model: m.gguf, lora: a.gguf, canaries: false}",
     )
+    model = head_of_gguf("gpt-oss")
     for each in ("m.gguf", "a.gguf"):
-        site.write("one", each)
+        site.write(model, each)
     await site.reload(local)
     watch = Watch(site.app.loaded.files)
     assert (await site.reload(), site.lives[-1]) == (Outcome.UNCHANGED, ["started", "started"])
     (site.folder / name).chmod(0o600)
     assert await site.reload() is Outcome.UNCHANGED
-    site.write("another", "beside")
+    site.write(model + "another", "beside")
     os.replace(site.folder / "beside", site.folder / name)
     seen = snapshot(watch.paths)
     assert [watch.look(seen), watch.look(seen)] == [False, True]
@@ -189,7 +191,7 @@ async def test_a_model_file_that_is_replaced_is_loaded_anew_beside_the_running_g
 
 @pytest.mark.parametrize("name", ["m.json", "m-pair.gguf"])
 async def test_what_stands_beside_an_encoder_is_a_part_of_it(site: Site, name: str) -> None:
-    site.write("weights", "m.gguf")
+    site.write(head_of_gguf("bert"), "m.gguf")
     site.write('{"pass_below": {"pair": 0.4}}', name)
     local = "{engine: encoder, model: m.gguf, canaries: false}"
     await site.reload(CONFIG.replace('{engine: openai, base_url: "http://127.0.0.1:9/v1", model: m}', local))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from models.host import LocalEngine
 from models.verdict_cache import CachedEngine
 from proxy.loading.drawing import load_config
 from proxy.loading.policies import policy_sources
-from tests.proxy.configs import MARKER, changed, complaint, load
+from tests.proxy.configs import MARKER, changed, complaint, head_of_gguf, load
 
 GUARDED = """\
 upstreams:
@@ -47,7 +49,7 @@ routes:
 def test_a_llama_guard_takes_all_that_may_wait_at_once_and_keeps_policies_beside_the_configuration(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    (tmp_path / "m.gguf").write_text(head_of_gguf("gpt-oss"))
     text = (
         changed(MARKER, "{text: No marks.}")
         + "guards: {g: {engine: llama, model: m.gguf, max_queue: 9, prefix_cache: kept, cache_entries: 0}}\n"
@@ -124,3 +126,61 @@ def test_a_guard_remembers_as_many_verdicts_as_it_is_told(tmp_path: Path) -> Non
     engines = load(tmp_path, GUARDED).engines
     kept = {name: engine._entries for name, engine in engines.items() if isinstance(engine, CachedEngine)}
     assert kept == {"embedded": 50_000, "fleet": 7, "trusting": 50_000}
+
+
+def judged_by(guard: str, policy: str) -> str:
+    return changed(MARKER, policy) + f"guards: {{g: {guard}}}\n"
+
+
+ENCODER = "{engine: encoder, model: embedded}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            judged_by(ENCODER, "{text: No marks., category: hte}"),
+            "4: policies.marker.category: guard 'g' has no category 'hte' (known: any, ",
+            id="category",
+        ),
+        pytest.param(
+            judged_by(ENCODER, "{text: No marks., category: pair}"),
+            "4: policies.marker.category: guard 'g' has no category 'pair'",
+            id="the-pair-is-none",
+        ),
+        pytest.param(
+            judged_by("{engine: encoder, model: m.gguf}", "{text: No marks.}"),
+            "4: policies.marker: guard 'g' has no output for policies of one's own: it needs a category (known: a, b)",
+            id="no-pair",
+        ),
+        pytest.param(
+            judged_by("{engine: llama, model: m.gguf}", "{text: No marks.}"),
+            "10: guards.g.model: FOLDER/m.gguf is a bert model: engine llama runs gpt-oss models only",
+            id="other-engine",
+        ),
+        pytest.param(
+            judged_by("{engine: encoder, model: junk.gguf}", "{text: No marks.}"),
+            "10: guards.g.model: FOLDER/junk.gguf: not a GGUF file",
+            id="no-model-at-all",
+        ),
+        pytest.param(
+            judged_by("{engine: encoder, model: odd.gguf}", "{text: No marks.}"),
+            "10: guards.g.model: cannot read FOLDER/odd.json",
+            id="damaged-metadata",
+        ),
+    ],
+)
+def test_what_no_guard_can_judge_is_a_mistake_of_the_configuration(text: str, expected: str, tmp_path: Path) -> None:
+    for name in ("m.gguf", "odd.gguf"):
+        (tmp_path / name).write_text(head_of_gguf("bert"))
+    (tmp_path / "m.json").write_text('{"labels": ["a", "b"]}')
+    (tmp_path / "odd.json").write_text("{")
+    (tmp_path / "junk.gguf").write_text("no model")
+    assert complaint(tmp_path, text).startswith(expected.replace("FOLDER", str(tmp_path)))
+
+
+def test_a_policy_without_category_is_read_also_where_its_file_names_one(tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_text("---\ncategory: hate\n---\nNo marks.", encoding="utf-8")
+    for entry, category in (("{file: own.md}", "hate"), ("{file: own.md, category: none}", None)):
+        loaded = load(tmp_path, judged_by(ENCODER, entry))
+        assert loaded.routes[0].input.rules[0].policy.category == category
