@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models import catalog
+from models.engine import Tier
 from models.errors import EngineError
 from proxy.config_error import ConfigError
 from proxy.doctor import examine
@@ -100,6 +101,8 @@ async def check(path: Path, args: argparse.Namespace) -> int:
             mode = "" if v.rule.mode.value == "enforce" else f" ({v.rule.mode.value})"
             score = v.error if v.error is not None else "" if v.score is None else f"{v.score:.3f}"
             tier = v.tier.value if v.tier is not None else ""
+            if v.score is not None and v.tier not in (None, Tier.DETECTOR) and not v.calibrated:
+                tier += ", not calibrated"
             table.add_row(v.rule.policy.name + mode, score, limits, outcome(v), tier, f"{v.latency_ms:.1f}")
         console = _console()
         console.print(table)

@@ -531,7 +531,7 @@ class Route(Section):
     name: Name
     """Its name in records and metrics."""
     match: Match = Match()
-    """Left out: takes everything."""
+    """Left out: takes everything under ``/v1``; what stands before that (``/eu/v1``) is taken by routes that name it."""
     extends: str | None = None
     """Name of another route, wherever it stands: what this one does not say itself is as there, ``match`` apart. Its rules are
     added to the other's; for a policy that has rules at the same stage there, they take the place of those."""
