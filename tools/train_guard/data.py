@@ -24,6 +24,7 @@ from tools.train_guard import (
     opposed_pairs,
     readers,
     short_topics,
+    small_talk,
     stance_pairs,
     test_sets,
     topics,
@@ -183,6 +184,12 @@ def main() -> None:
             "short": short_topics.make_pairs(rng, int(count * share * 3 / 4), short_topics.split(validation=rest)),
             "opposed": opposed_pairs.make_pairs(
                 public, random.Random(args.seed + 2 + rest), int(count * share / 2), validation=rest
+            ),
+            "small_talk": small_talk.make_pairs(
+                random.Random(args.seed + 4 + rest),
+                int(count * share / 4),
+                short_topics.split(validation=rest),
+                validation=rest,
             ),
         }
         pairs = [
