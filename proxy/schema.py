@@ -272,7 +272,8 @@ class Stored:
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
-        return Flag().clean(value, path, into) if into.allows_state else False
+        wanted = Flag().clean(value, path, into)
+        return wanted if into.allows_state else False
 
 
 _DIGITS = 7

@@ -341,9 +341,21 @@ def test_another_spelling_of_a_field_is_refused(key: str, screen: bool) -> None:
     assert refused(body, screen=screen)[1] == "unknown_field"
 
 
-@pytest.mark.parametrize("given", [True, False, None, MARK])
+@pytest.mark.parametrize("given", [True, False, None])
 def test_nothing_is_stored_on_the_server(given: object) -> None:
     assert clean(request(store=given))[0]["store"] is False
+
+
+@pytest.mark.parametrize("given", ["yes", "true", 5, 0, {}, []])
+@pytest.mark.parametrize("schema", [CHAT_REQUEST, COMPLETION_REQUEST, RESPONSES_REQUEST])
+@pytest.mark.parametrize("state", [True, False])
+def test_whether_it_shall_be_stored_is_true_or_false(given: object, schema: Object, state: bool) -> None:
+    body = {**dict.fromkeys(schema.required, "x"), "store": given}
+    if "messages" in body:
+        body["messages"] = request()["messages"]
+    with pytest.raises(Misfit) as caught:
+        schema.clean(body, (), Collection(strict=True, allows_state=state))
+    assert (caught.value.path, caught.value.code) == (("store",), "invalid_type")
 
 
 def test_a_history_with_nulls_as_clients_send_it_fits() -> None:

@@ -256,11 +256,10 @@ def test_fields_of_a_schema_refer_to_nothing() -> None:
 
 
 def test_nothing_is_stored_unless_state_is_allowed() -> None:
-    for given in ({}, {"store": True}, {"store": None}, {"store": False}, {"store": "yes"}):
+    for given in ({}, {"store": True}, {"store": None}, {"store": False}):
         assert clean(request(**given))[0]["store"] is False
     assert "store" not in clean(request(), state=True)[0]
     assert clean(request(store=True), state=True)[0]["store"] is True
-    assert refused(request(store="yes"), state=True) == ("store", "invalid_type")
 
 
 def test_a_chat_may_refer_to_the_server_only_where_it_is_allowed() -> None:
