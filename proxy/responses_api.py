@@ -18,7 +18,6 @@ from typing import Any
 from proxy.chat_api import LOGPROBS, NEVER, REINTERPRETS, add_alternatives
 from proxy.inband import MODERATION
 from proxy.schema import (
-    DROP,
     Acting,
     Anything,
     Array,
@@ -336,16 +335,6 @@ class _Include:
         return self._words.clean(value, path, into)
 
 
-class _State:
-    """State on the server; null asks for none and is left out."""
-
-    def __init__(self, spec: Spec) -> None:
-        self._spec = ServerState(_ON_SERVER, spec)
-
-    def clean(self, value: Any, path: Path, into: Collection) -> Any:
-        return DROP if value is None else self._spec.clean(value, path, into)
-
-
 class _Background:
     """An answer that is fetched later is kept on the server."""
 
@@ -382,7 +371,7 @@ REQUEST = Object(
         "access_programs": Object({"cyber": choice("standard", "daybreak_blue", "daybreak_red")}),
         "background": _Background(),
         "background_options": Object({"completion_window": choice("soonest", "2h", "8h"), "continuation_id": _ID}),
-        "conversation": _State(ByType(text=_ID, object=Anything(Surface.METADATA))),
+        "conversation": ServerState(_ON_SERVER, ByType(text=_ID, object=Anything(Surface.METADATA))),
         "image": Object({"context_compression": choice("auto", "enabled", "disabled")}),
         "include": Array(_Include(), 64),
         "max_output_tokens": Number(0, 1e9, whole=True),
@@ -393,8 +382,10 @@ REQUEST = Object(
         "previous_input_messages": Refused(
             "changes how the upstream reads the prompt, which then is not what was judged"
         ),
-        "previous_response_id": _State(_ID),
-        "prompt": _State(Object({"id": _ID, "version": _ID, "variables": Readable(Surface.USER, _UNSEEN_GIVEN)})),
+        "previous_response_id": ServerState(_ON_SERVER, _ID),
+        "prompt": ServerState(
+            _ON_SERVER, Object({"id": _ID, "version": _ID, "variables": Readable(Surface.USER, _UNSEEN_GIVEN)})
+        ),
         "prompt_cache_key": _ID,
         "prompt_cache_options": Object(
             {

@@ -253,16 +253,17 @@ class Acting:
 
 @dataclass(frozen=True, slots=True)
 class ServerState(Refused):
-    """A field that refers to text on the server: refused, or counted as unseen where the route allows it."""
+    """A field that refers to text on the server: refused, or counted as unseen where the route allows it; null is left out."""
 
     spec: Spec
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
+        if value is None:
+            return DROP
         if not into.allows_state:
             return into.wrong(path, self.reason, "unsupported_field")
-        if value is not None:
-            into.unseen.append(path)
+        into.unseen.append(path)
         return self.spec.clean(value, path, into)
 
 
@@ -398,7 +399,10 @@ def is_data(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object with known fields."""
+    """An object with known fields.
+
+    In a request, null in a field that need not be there says that it is not given: where it may not cross, it is left out.
+    """
 
     fields: Mapping[str, Spec]
     required: tuple[str, ...] = ()
@@ -428,15 +432,23 @@ class Object:
                 if fold(key).strip().casefold() in fields:
                     # Go reads keys without regard to case, the last one wins: another model, another prompt, `store`
                     raise Misfit(here, "is another spelling of a known field", "unknown_field")
-                if (never := self.never.get(plain_name(key))) is not None:
-                    return never.clean(item, here, into)
-                into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
-                into.may_act = True
-                spec = UNKNOWN
-            cleaned = spec.clean(item, here, into)
+                spec = self.never.get(plain_name(key))
+                if spec is None:
+                    into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
+                    into.may_act = True
+                    spec = UNKNOWN
+            cleaned = _null(spec, here, into) if item is None else spec.clean(item, here, into)
             if cleaned is not DROP:
                 out[key] = cleaned
         return out
+
+
+def _null(spec: Spec, path: Path, into: Collection) -> Any:
+    """What crosses in place of a null; what would be refused is left out."""
+    try:
+        return spec.clean(None, path, into)
+    except Misfit:
+        return DROP
 
 
 def plain_name(key: str) -> str:

@@ -271,7 +271,7 @@ def test_a_chat_may_refer_to_the_server_only_where_it_is_allowed() -> None:
     assert into.unseen == [("previous_response_id",)]
 
 
-@pytest.mark.parametrize("value", ["true", 1, None, "false", []])
+@pytest.mark.parametrize("value", ["true", 1, "false", []])
 def test_stream_is_true_or_false(value: object) -> None:
     assert refused(request(stream=value)) == ("stream", "invalid_type")
 
