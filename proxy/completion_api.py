@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.chat_api import LOGIT_BIAS, NEVER, PIECE, REINTERPRETS, USAGE, add_alternatives
-from proxy.schema import Array, ByType, Collection, Dropped, Flag, Forced, Number, Object, Refused, Text, choice
+from proxy.schema import Array, ByType, Collection, Dropped, Flag, Forced, Number, Object, Refused, Stored, Text, choice
 from proxy.text_input import Texts
 from rules.content import Path, Surface
 
@@ -43,7 +43,7 @@ COMPLETION_REQUEST = Object(
         "n": Number(1, 128, whole=True),
         "seed": Number(-(2**53), 2**53, whole=True),
         "stop": ByType(text=Text(Surface.METADATA), array=Array(Text(Surface.METADATA, nullable=False), 64)),
-        "store": Forced(value=False),
+        "store": Stored(),
         "stream": Flag(nullable=False),
         "stream_options": Object(
             {"include_usage": Flag(), "include_obfuscation": Flag(), "continuous_usage_stats": Flag()}

@@ -565,15 +565,15 @@ class Route(Section):
     knows are judged first all the same."""
     server_state: Literal["refuse", "allow"] = "refuse"
     """Fields that refer to text on the upstream's side (``previous_response_id``, ``conversation``, ``prompt``,
-    ``item_reference``, ``background: true``) are 400, and ``store`` is forced to false; ``allow``: they cross, and count as
-    unjudged."""
+    ``item_reference``, ``background: true``; of tools: containers and skills by id, vector stores) are 400, and ``store`` is
+    forced to false; ``allow``: they cross, and count as unjudged."""
     on_error: OnError = OnError.REFUSE
     """What a failed verdict counts as, for rules that do not say."""
     unknown_fields: Literal["screen", "refuse"] = "screen"
     """Request fields that are not known: judged and forwarded, or 400. Lists of more than 16 whole numbers in them, which may
     be token ids, are 400 either way."""
     opaque: OnError = OnError.REFUSE
-    """Images, audio and files, which no guard here can read."""
+    """Images, audio and files, those of tools too, which no guard here can read."""
     max_body_bytes: Annotated[Int, Field(ge=1024, le=1 << 30)] = 10 * 1024 * 1024
     """Largest request, and largest completion that is held."""
     max_event_bytes: Annotated[Int, Field(ge=1024, le=1 << 28)] = 1024 * 1024

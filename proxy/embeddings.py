@@ -38,7 +38,7 @@ EMBEDDING_REQUEST = Object(
     {
         **REINTERPRETS,
         "model": Text(Surface.METADATA),
-        "input": Texts(Surface.USER),
+        "input": Texts(Surface.USER, may_be_files=True),
         "dimensions": Number(1, MAX_DIMENSIONS, whole=True),
         "encoding_format": Choice(frozenset(("float", "base64")), closed=True),
         "user": Text(Surface.METADATA),

@@ -18,7 +18,6 @@ from typing import Any
 from proxy.chat_api import LOGPROBS, NEVER, REINTERPRETS, add_alternatives
 from proxy.inband import MODERATION
 from proxy.schema import (
-    DROP,
     Acting,
     Anything,
     Array,
@@ -76,6 +75,13 @@ _KEYS = frozenset(
 _RESULTS = frozenset(("logs", "output", "outputs", "result", "results", "stderr", "stdout"))
 _LABELS = frozenset((name,) for name in ("call_id", "container_id", "id", "status", "type"))
 _UNSEEN = frozenset(("image_url", "file_url", "file_data", "encrypted_content"))
+_UNSEEN_GIVEN = _UNSEEN | {"file_id", "file_ids", "data"}
+"""Of what a client gives; in a result the name of a file stands beside its text."""
+_STATE = frozenset(("container", "container_id", "skill_id", "vector_store_ids"))
+"""Fields of tools whose strings are names of what the server keeps."""
+_SCHEMAS = frozenset(("parameters", "output_schema"))
+"""A field of a schema may be called ``image_url`` and is none."""
+_REFERENCE = ServerState(_ON_SERVER, Dropped())
 _ENCRYPTED = re.compile(r"[A-Za-z0-9+/_-]{256,}={0,2}", re.ASCII)
 """What encryption leaves behind, in either alphabet of base64; shorter runs can be words: they are judged."""
 
@@ -85,16 +91,25 @@ def _is_encrypted(text: str) -> bool:
     return _ENCRYPTED.fullmatch(text) is not None and not says_text(text) and not is_written(text)
 
 
+def _field(path: Path) -> str:
+    """The field in which a string stands, by itself or in a list; none within a schema."""
+    names = [step for step in path if isinstance(step, str)]
+    return names[-1] if _SCHEMAS.isdisjoint(names[:-1]) else ""
+
+
 class Readable:
     """An object of a hosted tool: every string and key is judged, JSON also decoded; images and base64 data are opaque.
+
+    So is what stands in the fields ``unseen``; what stands in the fields ``state`` is `ServerState`.
 
     Results of a tool stand beside its call in one object; they are told apart by their field. Tools are defined and approved in
     items too, in fields that nobody here knows, so with any such object the upstream may act.
     """
 
-    def __init__(self, surface: Surface, unseen: frozenset[str] = _UNSEEN) -> None:
+    def __init__(self, surface: Surface, unseen: frozenset[str] = _UNSEEN, state: frozenset[str] = frozenset()) -> None:
         self._surface = surface
         self._unseen = unseen
+        self._state = state
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
@@ -114,10 +129,12 @@ class Readable:
             if leaf.text not in _KEYS:
                 into.leaves.append(leaf)
             return
-        name = next((step for step in reversed(leaf.path) if isinstance(step, str)), "")
+        name = _field(leaf.path[depth:])
         is_unreadable = _is_encrypted(leaf.text) if name == "encrypted_content" else is_data(leaf.text)
         if name in self._unseen or is_unreadable:
             into.opaque.append(leaf.path)
+        if name in self._state:
+            _REFERENCE.clean(leaf.text, leaf.path, into)
         if is_unreadable:
             return
         surface = self._surface
@@ -238,19 +255,15 @@ def _thoughts(kind: str) -> Array:
     return Array(_text_part(kind, Surface.REASONING), MAX_PARTS)
 
 
-_DEFINITION = Readable(Surface.TOOL_DEFINITION, frozenset())
-"""A field of a schema may be called ``image_url`` and is none."""
-_TOOLS: dict[str, Spec] = {
-    **dict.fromkeys(
-        (
-            *("function", "custom", "namespace", "file_search", "computer", "computer_use_preview", "web_search"),
-            *("web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11", "mcp"),
-            *("code_interpreter", "programmatic_tool_calling", "local_shell", "shell", "tool_search", "apply_patch"),
-        ),
-        _DEFINITION,
+_DEFINITION = Readable(Surface.TOOL_DEFINITION, _UNSEEN_GIVEN, _STATE)
+_TOOLS: dict[str, Spec] = dict.fromkeys(
+    (
+        *("function", "custom", "namespace", "file_search", "computer", "computer_use_preview", "web_search"),
+        *("web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11", "mcp", "image_generation"),
+        *("code_interpreter", "programmatic_tool_calling", "local_shell", "shell", "tool_search", "apply_patch"),
     ),
-    "image_generation": Readable(Surface.TOOL_DEFINITION),
-}
+    _DEFINITION,
+)
 
 _ITEM = ByWord(
     "type",
@@ -287,6 +300,7 @@ _ITEM = ByWord(
         ),
         **dict.fromkeys(HOSTED_CALLS, _CALL),
         **dict.fromkeys((*HOSTED_RESULTS, "compaction"), _RESULT),
+        "tool_search_output": Readable(Surface.TOOL_RESULT, _UNSEEN_GIVEN, _STATE),
         **dict.fromkeys(("additional_tools", "configuration_update"), _DEFINITION),
         "item_reference": ServerState(_ON_SERVER, Object({"type": choice("item_reference"), "id": _ID})),
     },
@@ -319,16 +333,6 @@ class _Include:
         if value == ENCRYPTED:
             into.opaque.append(path)
         return self._words.clean(value, path, into)
-
-
-class _State:
-    """State on the server; null asks for none and is left out."""
-
-    def __init__(self, spec: Spec) -> None:
-        self._spec = ServerState(_ON_SERVER, spec)
-
-    def clean(self, value: Any, path: Path, into: Collection) -> Any:
-        return DROP if value is None else self._spec.clean(value, path, into)
 
 
 class _Background:
@@ -367,7 +371,7 @@ REQUEST = Object(
         "access_programs": Object({"cyber": choice("standard", "daybreak_blue", "daybreak_red")}),
         "background": _Background(),
         "background_options": Object({"completion_window": choice("soonest", "2h", "8h"), "continuation_id": _ID}),
-        "conversation": _State(ByType(text=_ID, object=Anything(Surface.METADATA))),
+        "conversation": ServerState(_ON_SERVER, ByType(text=_ID, object=Anything(Surface.METADATA))),
         "image": Object({"context_compression": choice("auto", "enabled", "disabled")}),
         "include": Array(_Include(), 64),
         "max_output_tokens": Number(0, 1e9, whole=True),
@@ -378,8 +382,10 @@ REQUEST = Object(
         "previous_input_messages": Refused(
             "changes how the upstream reads the prompt, which then is not what was judged"
         ),
-        "previous_response_id": _State(_ID),
-        "prompt": _State(Object({"id": _ID, "version": _ID, "variables": Readable(Surface.USER)})),
+        "previous_response_id": ServerState(_ON_SERVER, _ID),
+        "prompt": ServerState(
+            _ON_SERVER, Object({"id": _ID, "version": _ID, "variables": Readable(Surface.USER, _UNSEEN_GIVEN)})
+        ),
         "prompt_cache_key": _ID,
         "prompt_cache_options": Object(
             {

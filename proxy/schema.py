@@ -11,6 +11,7 @@ an upstream's extra field is no reason to fail, and what is dropped cannot leak.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -122,6 +123,17 @@ class Collection:
         self.leaves.append(Leaf(path, surface, text, kind, is_json, is_unknown))
         return text
 
+    def add_or_count(self, path: Path, surface: Surface, text: str, *, is_unknown: bool = False) -> str:
+        """Take in a string that an upstream may read as a file: a file is opaque, and judged unless it `is_data`."""
+        before = len(self.leaves)
+        text = self.add(path, surface, text, is_unknown=is_unknown)
+        if holds_file(text):
+            self.opaque.append(path)
+            self.may_act = True
+            if is_data(text):
+                del self.leaves[before:]
+        return text
+
     def spells_hidden(self, text: str) -> bool:
         """Whether the upstream's key stands in a text."""
         return self.hidden is not None and len(self.hidden) >= MIN_KEY_CHARS and self.hidden in text
@@ -141,6 +153,8 @@ class Text:
 
     surface: Surface
     nullable: bool = True
+    may_be_file: bool = False
+    """Whether some upstreams read a file where one stands in place of text."""
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
@@ -148,7 +162,7 @@ class Text:
             return None
         if not isinstance(value, str):
             return into.wrong(path, "must be a string", "invalid_type")
-        return into.add(path, self.surface, value)
+        return (into.add_or_count if self.may_be_file else into.add)(path, self.surface, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,16 +267,17 @@ class Acting:
 
 @dataclass(frozen=True, slots=True)
 class ServerState(Refused):
-    """A field that refers to text on the server: refused, or counted as unseen where the route allows it."""
+    """A field that refers to text on the server: refused, or counted as unseen where the route allows it; null is left out."""
 
     spec: Spec
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
+        if value is None:
+            return DROP
         if not into.allows_state:
             return into.wrong(path, self.reason, "unsupported_field")
-        if value is not None:
-            into.unseen.append(path)
+        into.unseen.append(path)
         return self.spec.clean(value, path, into)
 
 
@@ -272,7 +287,8 @@ class Stored:
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
-        return Flag().clean(value, path, into) if into.allows_state else False
+        wanted = Flag().clean(value, path, into)
+        return wanted if into.allows_state else False
 
 
 _DIGITS = 7
@@ -299,7 +315,7 @@ class Anything:
     """Any JSON; every string, every key and every long number in it is judged.
 
     Of unknown fields, so are the digits of a long number with a point, and a short list of whole numbers read as one: together
-    they can be what none is by itself.
+    they can be what none is by itself. A file in an unknown field is opaque, as in known ones.
     """
 
     surface: Surface
@@ -316,7 +332,8 @@ class Anything:
 
     def _walk(self, value: Any, path: Path, into: Collection, depth: int, *, in_list: bool = False) -> Any:
         if isinstance(value, str):
-            return into.add(path, self.surface, value, is_unknown=self.is_unknown)
+            add = into.add_or_count if self.is_unknown else into.add
+            return add(path, self.surface, value, is_unknown=self.is_unknown)
         if depth > MAX_DEPTH:
             raise Misfit(path[:8], f"nested more than {MAX_DEPTH} deep", "too_deep")
         if isinstance(value, dict):
@@ -374,10 +391,10 @@ class Opaque:
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `Spec`."""
-        into.opaque.append(path)
         into.may_act = True
-        before = len(into.leaves)
+        before, n_opaque = len(into.leaves), len(into.opaque)
         out = UNKNOWN.clean(value, path, into)
+        into.opaque[n_opaque:] = [path]  # one part, whatever stands in it
         found = into.leaves[before:]
         into.leaves[before:] = [leaf for leaf in found if leaf.kind is LeafKind.KEY or not is_data(leaf.text)]
         return out
@@ -395,9 +412,37 @@ def is_data(text: str) -> bool:
     return not says_text(data) and not joins_words(data)
 
 
+_DATA_URL = re.compile(r"data:([^,;\s]{0,100})(?:;[^,]{0,200})?,", re.ASCII | re.IGNORECASE)
+_MIN_FILE_CHARS = 32
+_ALL_BASE64 = re.compile(rf"[A-Za-z0-9+/_\r\n-]{{{_MIN_FILE_CHARS},}}={{0,2}}", re.ASCII)
+_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"%PDF-", b"ID3", b"OggS")
+"""How images (PNG, JPEG, GIF, WebP), PDF and sounds (WAV, MP3, Ogg) begin."""
+
+
+def holds_file(text: str) -> bool:
+    """Whether a string is an image, a sound or another file in place of text: a ``data:`` URL or base64 of one.
+
+    >>> holds_file("data:image/png;base64,AAAA"), holds_file("data:text/plain;base64,aGk="), holds_file("data: see below")
+    (True, False, False)
+    """
+    text = text.strip()
+    url = _DATA_URL.match(text)
+    if url is not None:
+        if "/" in url[1] and not url[1].lower().startswith("text/"):
+            return True
+        text = text[url.end() :]
+    if _ALL_BASE64.fullmatch(text) is None:
+        return False
+    head = "".join(text[: 2 * _MIN_FILE_CHARS].split())[:12].replace("-", "+").replace("_", "/")
+    return len(head) == 12 and binascii.a2b_base64(head).startswith(_MAGIC)
+
+
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object with known fields."""
+    """An object with known fields.
+
+    In a request, null in a field that need not be there says that it is not given: where it may not cross, it is left out.
+    """
 
     fields: Mapping[str, Spec]
     required: tuple[str, ...] = ()
@@ -427,15 +472,23 @@ class Object:
                 if fold(key).strip().casefold() in fields:
                     # Go reads keys without regard to case, the last one wins: another model, another prompt, `store`
                     raise Misfit(here, "is another spelling of a known field", "unknown_field")
-                if (never := self.never.get(plain_name(key))) is not None:
-                    return never.clean(item, here, into)
-                into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
-                into.may_act = True
-                spec = UNKNOWN
-            cleaned = spec.clean(item, here, into)
+                spec = self.never.get(plain_name(key))
+                if spec is None:
+                    into.add(here, Surface.METADATA, key, LeafKind.KEY, is_unknown=True)
+                    into.may_act = True
+                    spec = UNKNOWN
+            cleaned = _null(spec, here, into) if item is None else spec.clean(item, here, into)
             if cleaned is not DROP:
                 out[key] = cleaned
         return out
+
+
+def _null(spec: Spec, path: Path, into: Collection) -> Any:
+    """What crosses in place of a null; what would be refused is left out."""
+    try:
+        return spec.clean(None, path, into)
+    except Misfit:
+        return DROP
 
 
 def plain_name(key: str) -> str:

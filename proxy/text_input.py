@@ -18,10 +18,12 @@ class Texts:
 
     surface: Surface
     max_items: int = MAX_TEXTS
+    may_be_files: bool = False
+    """See `proxy.schema.Text`."""
 
     def clean(self, value: Any, path: Path, into: Collection) -> Any:
         """See `proxy.schema.Spec`."""
-        text = Text(self.surface, nullable=False)
+        text = Text(self.surface, nullable=False, may_be_file=self.may_be_files)
         if isinstance(value, list):
             if any(isinstance(item, (int, float, list)) for item in value):
                 return into.wrong(

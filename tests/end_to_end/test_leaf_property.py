@@ -318,11 +318,13 @@ async def test_no_place_of_a_request_carries_the_mark(
 async def test_fields_that_reinterpret_are_refused(
     proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, name: str
 ) -> None:
-    values: list[Any] = [MARK, [], {}, None, True, {"a": "b"}]
+    values: list[Any] = [MARK, [], {}, False, True, {"a": "b"}]
     for value in values:
         reply = await post(session, proxy.url("/patterns") + "/chat/completions", chat_body(**{name: value}))
         assert (reply.status, reply.error["code"], reply.error["param"]) == (400, "unsupported_field", name)
     assert upstream.received == []
+    assert (await post(session, proxy.url("/patterns") + "/chat/completions", chat_body(**{name: None}))).status == 200
+    assert name not in upstream.received[0].json
 
 
 @pytest.mark.parametrize("name", ["prompt", "previous_response_id", "conversation"])

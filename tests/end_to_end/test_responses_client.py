@@ -650,6 +650,28 @@ async def test_keys_of_unreadable_parts_stay_out_of_the_log_which_does_not_grow_
     assert "unjudged_left_out" not in back
 
 
+@pytest.mark.parametrize(
+    ("tool", "allowed_by", "code"),
+    [
+        ({"type": "image_generation", "input_image_mask": {"file_id": "file-1"}}, "opaque", "content_filter"),
+        ({"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}}, "opaque", "content_filter"),
+        ({"type": "code_interpreter", "container": "cntr_1"}, "state", "unsupported_field"),
+        ({"type": "file_search", "vector_store_ids": ["vs_1"]}, "state", "unsupported_field"),
+    ],
+    ids=["mask", "files", "container", "store"],
+)  # fmt: skip
+async def test_what_tools_refer_to_stays_here_unless_the_route_lets_it_cross(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, tool: Any, allowed_by: str, code: str
+) -> None:
+    asked = {"model": "gpt-4o", "input": "Hi", "tools": [tool]}
+    for route in {"error", "opaque", "state"} - {allowed_by}:
+        reply = await post(session, proxy.url(f"/{route}") + "/responses", asked)
+        assert (reply.status, reply.error["code"], upstream.received) == (400, code, [])
+    reply = await post(session, proxy.url(f"/{allowed_by}") + "/responses", asked)
+    assert (reply.status, reply.headers["x-safeguard-unjudged"]) == (200, "1")
+    assert upstream.received[0].json["tools"] == [tool]
+
+
 async def test_references_to_the_upstreams_side_are_counted_where_they_are_many(
     proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession
 ) -> None:

@@ -148,7 +148,7 @@ REQUEST: dict[str, Any] = {
             "headers": {"K": "v"}, "allowed_tools": ["t"], "require_approval": {"always": {"tool_names": ["t"]}},
         },
         {"type": "web_search", "filters": {"allowed_domains": ["d"]}, "user_location": {"type": "approximate", "city": "c"}},
-        {"type": "file_search", "vector_store_ids": ["v"], "filters": {"type": "eq", "key": "k", "value": "v"}},
+        {"type": "file_search", "filters": {"type": "eq", "key": "k", "value": "v"}},
         {"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["f"]}},
         {"type": "image_generation", "model": "m", "input_image_mask": {"image_url": "u"}},
         {"type": "namespace", "name": "n", "description": "d", "tools": [{"type": "function", "name": "n"}]},
@@ -159,8 +159,9 @@ REQUEST: dict[str, Any] = {
     "unknown": {"deep": [{"x": "y"}, "z", 1, None, True]},
 }  # fmt: skip
 
-N_OPAQUE = 9
-"""Of `REQUEST`: an image, a file, audio, a screenshot, a generated image, two encrypted texts, the wish for one, a mask."""
+N_OPAQUE = 10
+"""Of `REQUEST`: an image, a file, audio, a screenshot, a generated image, two encrypted texts, the wish for one, a mask,
+a file of a tool."""
 
 VARIANTS: list[dict[str, Any]] = [
     {"input": "text"},

@@ -15,7 +15,7 @@ from proxy.chat_api import CHAT_REQUEST, CHAT_RESPONSE, ERROR_BODY, LOGPROBS, MO
 from proxy.completion_api import COMPLETION_REQUEST
 from proxy.embeddings import EMBEDDING_REQUEST
 from proxy.responses_api import REQUEST as RESPONSES_REQUEST
-from proxy.schema import Collection, Misfit, Object, plain_name
+from proxy.schema import Collection, Misfit, Object, Refused, plain_name
 from proxy.strict_json import dump_json
 from rules.content import LeafKind, Path, Surface, joined_readings, show_path
 from tests.proxy.examples import REQUEST, RESPONSE, marked, strings
@@ -291,7 +291,6 @@ def test_audio_on_the_server_is_refused() -> None:
     [
         ({"stream": "true"}, "stream"),
         ({"stream": 1}, "stream"),
-        ({"stream": None}, "stream"),
         ({"n": 0}, "n"),
         ({"n": 129}, "n"),
         ({"n": 1.0}, "n"),
@@ -341,9 +340,36 @@ def test_another_spelling_of_a_field_is_refused(key: str, screen: bool) -> None:
     assert refused(body, screen=screen)[1] == "unknown_field"
 
 
-@pytest.mark.parametrize("given", [True, False, None, MARK])
+@pytest.mark.parametrize("given", [True, False, None])
 def test_nothing_is_stored_on_the_server(given: object) -> None:
     assert clean(request(store=given))[0]["store"] is False
+
+
+@pytest.mark.parametrize("given", ["yes", "true", 5, 0, {}, []])
+@pytest.mark.parametrize("schema", [CHAT_REQUEST, COMPLETION_REQUEST, RESPONSES_REQUEST])
+@pytest.mark.parametrize("state", [True, False])
+def test_whether_it_shall_be_stored_is_true_or_false(given: object, schema: Object, state: bool) -> None:
+    body = {**dict.fromkeys(schema.required, "x"), "store": given}
+    if "messages" in body:
+        body["messages"] = request()["messages"]
+    with pytest.raises(Misfit) as caught:
+        schema.clean(body, (), Collection(strict=True, allows_state=state))
+    assert (caught.value.path, caught.value.code) == (("store",), "invalid_type")
+
+
+@pytest.mark.parametrize("schema", [CHAT_REQUEST, COMPLETION_REQUEST, RESPONSES_REQUEST, EMBEDDING_REQUEST])
+@pytest.mark.parametrize("state", [True, False])
+def test_null_is_not_given(schema: Object, state: bool) -> None:
+    body = {**dict.fromkeys(schema.required, "x"), "messages": request()["messages"]}
+    given = {name: body[name] for name in schema.required}
+    nulls = dict.fromkeys({*REINTERPRETS, *schema.fields, "promptTokenIds"} - set(schema.required))
+    out = schema.clean({**given, **nulls}, (), Collection(strict=True, allows_state=state))
+    assert {name for name, value in out.items() if value} == set(given)
+    refused_else = {name for name, spec in schema.fields.items() if isinstance(spec, Refused)}
+    assert not out.keys() & {*refused_else, "stream", "promptTokenIds"}
+    for name in given:
+        with pytest.raises(Misfit):
+            schema.clean({**given, name: None}, (), Collection(strict=True))
 
 
 def test_a_history_with_nulls_as_clients_send_it_fits() -> None:

@@ -96,6 +96,13 @@ def test_a_stream_of_embeddings_is_refused() -> None:
     assert caught.value.status == 502
 
 
+@pytest.mark.parametrize("url", ["data:image/png;base64,AAAA", f"data:image/png;base64,{'iVBORw0KGgo' * 40}"])
+def test_an_image_in_place_of_text_is_opaque(url: str) -> None:
+    for value, paths in ((url, [("input",)]), (["a", url], [("input", 1)])):
+        out, into = clean({"model": "m", "input": value})
+        assert (out["input"], into.opaque, into.may_act) == (value, paths, True)
+
+
 def test_the_input_is_what_the_user_says() -> None:
     _, into = clean({"model": "m", "input": ["a", "b"]})
     assert [leaf.text for leaf in into.leaves if leaf.surface is Surface.USER] == ["a", "b"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from proxy.schema import (
     Spec,
     Text,
     choice,
+    holds_file,
     read_decoded,
 )
 from proxy.strict_json import dump_json
@@ -411,3 +413,76 @@ def test_a_collection_shows_no_text() -> None:
 )
 def test_a_misfit_says_where_and_why(path: Path, otherwise: str, said: str) -> None:
     assert Misfit(path, "is odd").said(otherwise) == said
+
+
+def encoded(begins: bytes, n: int = 40) -> str:
+    return base64.b64encode(begins + bytes(range(n))).decode()
+
+
+PICTURE = encoded(b"\x89PNG\r\n\x1a\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(PICTURE, id="png"),
+        pytest.param(encoded(b"\xff\xd8\xff\xe0"), id="jpeg"),
+        pytest.param(encoded(b"\xff\xd8\xff\xe0").replace("/", "_").replace("+", "-").rstrip("="), id="other-alphabet"),
+        pytest.param(encoded(b"GIF89a"), id="gif"),
+        pytest.param(encoded(b"RIFF\x00\x00\x00\x00WEBPVP8 "), id="webp"),
+        pytest.param(encoded(b"%PDF-1.7"), id="pdf"),
+        pytest.param(encoded(b"ID3\x04"), id="mp3"),
+        pytest.param(encoded(b"OggS\x00"), id="ogg"),
+        pytest.param("\n".join([PICTURE[:8], PICTURE[8:]]) + "\n", id="lines"),
+        pytest.param("data:image/png;base64,AAAA", id="url"),
+        pytest.param("DATA:Image/PNG;name=a;base64,AAAA", id="url-with-a-name"),
+        pytest.param("data:image/svg+xml,%3Csvg/%3E", id="url-without-base64"),
+        pytest.param(f"data:;base64,{PICTURE}", id="url-of-no-type"),
+        pytest.param(f"data:text/plain;base64,{PICTURE}", id="url-of-another-type"),
+    ],
+)
+def test_a_file_in_a_field_that_nobody_knows_is_opaque(text: str) -> None:
+    assert holds_file(text)
+    for value, where in ((text, "x"), ([text], "x[0]"), ({"url": text}, "x.url")):
+        into = Collection(strict=True)
+        assert Object({}).clean({"x": value}, (), into) == {"x": value}
+        assert [show_path(path) for path in into.opaque] == [where]
+        assert into.may_act
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("What does data:image/png;base64,AAAA mean?", id="url-within-text"),
+        pytest.param("data: in/out, and more", id="words"),
+        pytest.param("data:,hello", id="url-of-no-type"),
+        pytest.param("data:text/plain;base64,aGVsbG8=", id="url-of-text"),
+        pytest.param(base64.b64encode(b"hello there, how is the weather?").decode(), id="text"),
+        pytest.param(encoded(b"ABCD", 250), id="other-data"),
+        pytest.param(PICTURE[:31], id="short"),
+        pytest.param(f"SUQz {PICTURE}", id="blank"),
+        pytest.param("A" + "\n" * 60 + "A", id="lines"),
+    ],
+)
+def test_text_in_a_field_that_nobody_knows_is_judged(text: str) -> None:
+    assert not holds_file(text)
+    into = Collection(strict=True)
+    Object({}).clean({"x": text}, (), into)
+    assert (into.opaque, [leaf.text for leaf in into.leaves]) == ([], ["x", text])
+
+
+def test_of_a_file_only_what_nobody_can_read_is_not_judged() -> None:
+    data = base64.b64encode(b"\xff\xd8\xff" + random.Random(7).randbytes(600)).decode()
+    for text, judged in ((data, []), (f"data:image/png;base64,{data}", []), (f"{PICTURE}", [PICTURE])):
+        into = Collection(strict=True)
+        UNKNOWN.clean(text, ("x",), into)
+        assert ([leaf.text for leaf in into.leaves], len(into.opaque)) == (judged, 1)
+    for place in (data, {"url": data}, {"a": data, "b": data}):
+        into = Collection(strict=True)
+        Opaque().clean(place, ("x",), into)
+        assert into.opaque == [("x",)]
+
+
+def test_known_text_is_judged_whatever_it_looks_like() -> None:
+    assert walk(Text(USER), PICTURE) == (PICTURE, [PICTURE])
+    assert walk(Anything(USER), [PICTURE]) == ([PICTURE], [PICTURE])

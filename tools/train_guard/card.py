@@ -120,6 +120,7 @@ def card(
             f"`pair`: AUROC {valid['pair_auroc']:.3f}, AUPRC {valid['pair_auprc']:.3f}. By kind: topics {valid['pair_auroc_of']['topic']:.3f} and categories {valid['pair_auroc_of']['category']:.3f} (texts held out, policies in the trained wordings);",
             f"fine lines within {len(UNSEEN)} subjects on which no policy and no text was trained ({', '.join(UNSEEN)}; of the same generator) {valid['pair_auroc_of']['contrast']:.3f};",
             f"short policies on {len(short_topics.VALIDATION)} everyday subjects that were not trained on, beside texts on their siblings {valid['pair_auroc_of']['short']:.3f};",
+            f"messages of next to no words (greetings, thanks), beside a subject's bare name {valid['pair_auroc_of']['small_talk']:.3f};",
             f"praise, blame and mention of firms whose names were not trained on {valid['pair_auroc_of']['stance']:.3f};",
             f"policies that protect a subject and forbid what is said against it, or the other way round, half of them on {len(KEPT_SUBJECTS)} subjects that were not trained on {valid['pair_auroc_of']['opposed']:.3f}.", "",
             f"Escalated: as an earlier guard of a cascade it passes what it scores lower, so that {metadata['pass_recall']:.0%} of an output's violations go on to the next guard.", "",
