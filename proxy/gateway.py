@@ -33,7 +33,6 @@ from proxy.errors import (
     no_route,
     not_found,
     too_large,
-    upstream_failure,
 )
 from proxy.exchange import Exchange, screen_object
 from proxy.loading.loaded import Loaded, LoadedRoute
@@ -46,6 +45,7 @@ from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.strict_json import JsonError, dump_json, parse_json
 from proxy.upstream import Caller, HttpCaller
+from proxy.upstream_errors import upstream_error
 from rules.content import Content
 from rules.decision import Cause
 from rules.rule import Action, Stage
@@ -254,10 +254,7 @@ class Gateway:
             return refusal
         async with self._callers[route.config.upstream].call("GET", "/models", None, request.headers) as answer:
             if answer.status != 200:
-                if 400 <= answer.status < 500 and answer.status != 429:
-                    raise HttpError(answer.status, "upstream_error", "The upstream refused the request.", relayed=True)
-                is_failure = answer.status == 429 or 500 <= answer.status < 600
-                raise upstream_failure(answer.status, answer.headers) if is_failure else bad_upstream()
+                raise await upstream_error(exchange, route, answer)
             return await self._listing(exchange, route, await answer.read(route.config.max_body_bytes))
 
     async def _refused_headers(
