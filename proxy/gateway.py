@@ -44,7 +44,7 @@ from proxy.routing import Candidate, ambiguous_header, candidates, may_use, sele
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.strict_json import JsonError, dump_json, parse_json
-from proxy.upstream import Caller, HttpCaller
+from proxy.upstream import Caller, HttpCaller, forwarded_query
 from proxy.upstream_errors import upstream_error
 from rules.content import Content
 from rules.decision import Cause
@@ -252,7 +252,8 @@ class Gateway:
         route = exchange.route = chosen.route
         if (refusal := await self._refused_headers(request, exchange, route)) is not None:
             return refusal
-        async with self._callers[route.config.upstream].call("GET", "/models", None, request.headers) as answer:
+        caller, query = self._callers[route.config.upstream], forwarded_query(request.target)
+        async with caller.call("GET", "/models", None, request.headers, query=query) as answer:
             if answer.status != 200:
                 raise await upstream_error(exchange, route, answer)
             return await self._listing(exchange, route, await answer.read(route.config.max_body_bytes))

@@ -30,7 +30,7 @@ from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.stream_relay import StreamRelay, read_to_end
 from proxy.strict_json import JsonError, dump_json, parse_json
-from proxy.upstream import Answer, Caller, spoken_headers
+from proxy.upstream import Answer, Caller, forwarded_query, spoken_headers
 from proxy.upstream_errors import upstream_error
 from rules.content import Content, Leaf, LeafKind, Surface, show_path
 from rules.decision import Cause, Decision
@@ -113,7 +113,8 @@ class Relay:
     def _call(self) -> AbstractAsyncContextManager[Answer]:
         # `moderation` is judged like every field, because the results repeat it, but not forwarded
         sent = {k: v for k, v in self.body.items() if k != "moderation"} if self.wish is not None else self.body
-        return self.caller.call("POST", self.api.path, dump_json(sent), self.request.headers)
+        query = forwarded_query(self.request.target)
+        return self.caller.call("POST", self.api.path, dump_json(sent), self.request.headers, query=query)
 
     def _early_call(self) -> EarlyCall:
         return EarlyCall(self._call())
