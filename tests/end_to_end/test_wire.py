@@ -60,6 +60,11 @@ routes:
   - {name: keyed, match: {path: /keyed/v1/*}, upstream: keyed, output: [{policy: marker, refuse: 0.5}]}
   - {name: keyed-plain, match: {path: /keyed-plain/v1/*}, upstream: keyed}
   - {name: judged, match: {path: /judged/v1/*}, upstream: default, output: [{policy: model, refuse: 0.5}]}
+  - name: message
+    match: {path: /message/v1/*}
+    upstream: default
+    refusal: message
+    output: [{policy: marker, refuse: 0.5}]
   - {name: closed, match: {path: /closed/v1/*}, upstream: default, unknown_fields: refuse}
   - name: small
     match: {path: /small/v1/*}
@@ -794,7 +799,12 @@ async def test_models_from_a_faulty_upstream(
     )
     assert [m["id"] for m in (await listing()).json["data"]] == ["gpt-4o"]
     upstream.script = replies({"object": "list", "data": [model(MARK)]})
-    assert (await listing()).status == 502
+    for prefix in ("", "/message"):
+        reply = await listing(prefix)
+        assert (reply.status, reply.error["code"], reply.error["param"]) == (400, "content_filter", None)
+        assert reply.error["innererror"]["policies"] == ["marker"]
+        assert reply.error["innererror"]["decision_id"] == reply.headers["x-safeguard-decision-id"]
+        assert (reply.decision, reply.headers["x-should-retry"]) == ("refuse", "false")
     upstream.script = replies({"object": "list", "data": [model(UPSTREAM_KEY), model("a")]})
     assert "a" in [m["id"] for m in (await listing("/keyed")).json["data"]]
     for script, status in ((replies([]), 502), (replies(b"x"), 502), (replies({}, 429), 429), (replies({}, 401), 401),
