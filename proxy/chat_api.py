@@ -478,19 +478,3 @@ MODEL_LIST = Object(
     ("data",),
 )
 """``GET /v1/models``."""
-
-ERROR_BODY = Object(
-    {
-        "error": Object(
-            {
-                "message": Text(Surface.ASSISTANT),
-                "type": choice("invalid_request_error", "authentication_error", "permission_error", "not_found_error"),
-                "code": choice(),
-                "param": choice(),
-            },
-            ("message",),
-        )
-    },
-    ("error",),
-)
-"""An upstream's error answer: crosses only if the output rules let it; what is not its message is read by all of them."""

@@ -31,6 +31,7 @@ class DemoCaller:
         headers: Mapping[str, str],
         *,
         content_type: str = "application/json",
+        query: str = "",
     ) -> AsyncIterator[Answer]:
         """See `proxy.upstream.Caller`."""
         if (method, path) == ("GET", "/models"):

@@ -113,8 +113,6 @@ def upstream_timeout() -> HttpError:
 
 UPSTREAM_TEXTS = {
     429: "The upstream is receiving too many requests.",
-    500: "The upstream failed.",
-    502: "The upstream failed.",
     503: "The upstream is not available.",
     504: "The upstream did not answer in time.",
 }
@@ -122,9 +120,8 @@ UPSTREAM_TEXTS = {
 
 
 def upstream_failure(status: int, headers: Mapping[str, str]) -> HttpError:
-    """An upstream's 429 or 5xx: the status is kept, the text is ours."""
-    kind = "rate_limit_error" if status == 429 else "server_error"
-    code = "rate_limit_exceeded" if status == 429 else "upstream_error"
-    return HttpError(
-        status, code, UPSTREAM_TEXTS.get(status, "The upstream failed."), type=kind, headers=headers, relayed=True
-    )
+    """An upstream's 4xx or 5xx as far as nothing of its text is known to be harmless: the status is kept, the text is ours."""
+    otherwise = "The upstream failed." if status >= 500 else "The upstream refused the request."
+    kind, code = ("rate_limit_error", "rate_limit_exceeded") if status == 429 else ("", "upstream_error")
+    text = UPSTREAM_TEXTS.get(status, otherwise)
+    return HttpError(status, code, text, type=kind, headers=headers, relayed=True)

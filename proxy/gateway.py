@@ -33,7 +33,6 @@ from proxy.errors import (
     no_route,
     not_found,
     too_large,
-    upstream_failure,
 )
 from proxy.exchange import Exchange, screen_object
 from proxy.loading.loaded import Loaded, LoadedRoute
@@ -45,9 +44,10 @@ from proxy.routing import Candidate, ambiguous_header, candidates, may_use, sele
 from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.strict_json import JsonError, dump_json, parse_json
-from proxy.upstream import Caller, HttpCaller
+from proxy.upstream import Caller, HttpCaller, forwarded_query
+from proxy.upstream_errors import upstream_error
 from rules.content import Content
-from rules.decision import Cause
+from rules.decision import Cause, Decision
 from rules.rule import Action, Stage
 
 BODY_TIMEOUT_S = 60.0
@@ -252,12 +252,10 @@ class Gateway:
         route = exchange.route = chosen.route
         if (refusal := await self._refused_headers(request, exchange, route)) is not None:
             return refusal
-        async with self._callers[route.config.upstream].call("GET", "/models", None, request.headers) as answer:
+        caller, query = self._callers[route.config.upstream], forwarded_query(request.target)
+        async with caller.call("GET", "/models", None, request.headers, query=query) as answer:
             if answer.status != 200:
-                if 400 <= answer.status < 500 and answer.status != 429:
-                    raise HttpError(answer.status, "upstream_error", "The upstream refused the request.", relayed=True)
-                is_failure = answer.status == 429 or 500 <= answer.status < 600
-                raise upstream_failure(answer.status, answer.headers) if is_failure else bad_upstream()
+                raise await upstream_error(exchange, route, answer)
             return await self._listing(exchange, route, await answer.read(route.config.max_body_bytes))
 
     async def _refused_headers(
@@ -273,12 +271,7 @@ class Gateway:
         if given.action is not Action.REFUSE:
             await exchange.releases(Stage.INPUT)
             return None
-        if given.cause is Cause.UNDECIDED:
-            raise guard_unavailable()
-        text, decision_id = exchange.refusal_text(given), exchange.decision_id()
-        refusal = _answered(exchange, refusals.error_body(text, given.policies, decision_id, "headers"), 400)
-        refusal.headers.update(refusals.NO_RETRY)
-        return refusal
+        return _refused(exchange, given, "headers")
 
     async def _listing(self, exchange: Exchange, route: LoadedRoute, raw: bytes) -> web.StreamResponse:
         into = Collection(strict=False, hidden=route.upstream_key)
@@ -290,9 +283,7 @@ class Gateway:
             raise bad_upstream()
         screened = await screen_object(exchange, route.output, body, Content(tuple(into.leaves)), [])
         if screened.decision.action is Action.REFUSE:
-            if screened.decision.cause is Cause.UNDECIDED:
-                raise guard_unavailable()
-            raise bad_upstream("The upstream's list of models was refused by a policy.")
+            return _refused(exchange, screened.decision, None)
         body["data"] = [entry for entry in screened.body["data"] if may_use(route, entry["id"])]
         return _answered(exchange, body)
 
@@ -317,6 +308,20 @@ def _answered(exchange: Exchange, body: dict[str, Any], status: int = 200) -> we
     return web.Response(
         status=status, body=dump_json(body), content_type="application/json", headers=exchange.headers()
     )
+
+
+def _refused(exchange: Exchange, decision: Decision, param: str | None) -> web.Response:
+    """The refusal where no completion could say it.
+
+    Raises:
+        HttpError: 503 when nobody could judge.
+    """
+    if decision.cause is Cause.UNDECIDED:
+        raise guard_unavailable()
+    body = refusals.error_body(exchange.refusal_text(decision), decision.policies, exchange.decision_id(), param)
+    refusal = _answered(exchange, body, 400)
+    refusal.headers.update(refusals.NO_RETRY)
+    return refusal
 
 
 def _caller(config: Upstream, key: str | None) -> Caller:

@@ -3,10 +3,10 @@
 Source: OpenAI's API reference as of openai-python 3.54 (``types/moderation*.py``). A string is one result, a list of strings
 one each, a list of parts one for all of them. Categories are the route's policies, see `proxy.categories`.
 
-Nothing is refused here, so the decision on record is *flag* or *forward*. A verdict that failed is 503, unless its rule says
-``on_error: flag`` or ``forward``: then its category is left out and the failure counted in ``x-safeguard-unjudged``. Images
-are what the route's ``opaque`` says: ``refuse`` and ``flag`` make the category `rules.decision.OPAQUE` true, ``forward``
-counts them only.
+Nothing is refused here, so the decision on record is *flag* or *forward*. A verdict that failed counts as what its rule's
+``on_error`` says: ``refuse`` is 503, ``flag`` flags the input, ``forward`` passes it; its category is left out, and the failure
+counted in ``x-safeguard-unjudged``. Images are what the route's ``opaque`` says: ``refuse`` and ``flag`` make the category
+`rules.decision.OPAQUE` true, ``forward`` counts them only.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ async def moderate(exchange: Exchange, route: LoadedRoute, body: Body) -> dict[s
         exchange.noted(item.decision, 0.0, content)
     exchange.decided(Stage.INPUT, exchange.decisions[Stage.INPUT], time.monotonic() - started)
     if exchange.decisions[Stage.INPUT].cause is Cause.UNDECIDED:
-        failed = {v.error for verdicts in scored for v in verdicts if _stops(v)}
+        failed = {v.error for verdicts in scored for v in verdicts if _failed(v, OnError.REFUSE)}
         raise too_long_to_judge() if failed == {ContentTooLong.code} else guard_unavailable()
     return {
         "id": f"modr-{exchange.request_id}",
@@ -126,9 +126,9 @@ async def moderate(exchange: Exchange, route: LoadedRoute, body: Body) -> dict[s
     }
 
 
-def _stops(verdict: Verdict) -> bool:
-    """Whether there is no answer because of this verdict."""
-    return verdict.error is not None and verdict.rule.on_error is OnError.REFUSE
+def _failed(verdict: Verdict, counts_as: OnError) -> bool:
+    """Whether there is no verdict, and the rule says that this counts as such; what refuses leaves no answer to give."""
+    return verdict.error is not None and verdict.rule.on_error is counts_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,8 @@ class _Item:
         """As it stands in ``results``."""
         applied = {v.rule.policy.name: self._applied(v) for v in self.verdicts}
         result = categorised(self.verdicts, applied)
+        if self._failed(OnError.FLAG):
+            result["flagged"] = True
         if self.content.opaque and self.on_opaque is not OnError.FORWARD:
             result["flagged"] = True
             result["categories"][OPAQUE] = True
@@ -156,10 +158,14 @@ class _Item:
         read = self.content.within(verdict.rule.scope).leaves
         return ["text"] if any(leaf.surface is Surface.USER and leaf.text for leaf in read) else []
 
+    def _failed(self, counts_as: OnError) -> tuple[str, ...]:
+        """The policies without a verdict whose rules say that this counts as such."""
+        return tuple(v.rule.policy.name for v in self.verdicts if _failed(v, counts_as))
+
     @property
     def decision(self) -> Decision:
         """As it goes on record."""
-        if failed := tuple(v.rule.policy.name for v in self.verdicts if _stops(v)):
+        if failed := self._failed(OnError.REFUSE):
             return Decision(Stage.INPUT, Action.REFUSE, Cause.UNDECIDED, failed, tuple(self.verdicts), ())
         result = self.result
         policies = tuple(name for name, is_true in result["categories"].items() if is_true)
@@ -168,4 +174,5 @@ class _Item:
             *(f"policy:{v.rule.policy.name}:{self.number}" for v in self.verdicts if v.error is not None),
         )
         action = Action.FLAG if result["flagged"] else Action.FORWARD
+        policies = policies or self._failed(OnError.FLAG)
         return Decision(Stage.INPUT, action, None, policies, tuple(self.verdicts), unjudged)

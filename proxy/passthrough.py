@@ -1,7 +1,7 @@
 """Paths that a route lists under ``passthrough``: they reach the upstream unread, and every answer says so.
 
 Nothing is parsed, judged or masked; what crosses is counted as unjudged. Headers go by the same allowlists as everywhere,
-besides ``Content-Type``; the query stays here, as everywhere.
+besides ``Content-Type``; of the query go the parameters of OpenAI's lists (`QUERY`), which pages hang on, with plain values.
 """
 
 from __future__ import annotations
@@ -17,11 +17,19 @@ from proxy.exchange import Exchange
 from proxy.loading.loaded import LoadedRoute
 from proxy.routing import Candidate
 from proxy.server import Request, write
-from proxy.upstream import Caller
+from proxy.upstream import API_QUERY, Caller, forwarded_query
 from rules.decision import Decision
 from rules.rule import Action, Stage
 
 METHODS = ("GET", "POST", "DELETE")
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
+
+QUERY = {
+    **dict.fromkeys(("limit", "after", "before", "order", "purpose", "include", "include[]"), _PLAIN),
+    **API_QUERY,
+}
+"""Parameters of a query that cross, with the values that they may have."""
 
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9.+-]{1,64}/[A-Za-z0-9.+*-]{1,80}(\s*;[ -~]{0,120})?")
 
@@ -54,14 +62,17 @@ async def pass_through(
     Raises:
         HttpError: There is no answer.
     """
-    crossed = ("passthrough:request", "passthrough:response") if body else ("passthrough:response",)
+    query = forwarded_query(request.target, QUERY)
+    crossed = ("passthrough:request", "passthrough:response") if body or query else ("passthrough:response",)
     exchange.decided(Stage.INPUT, Decision(Stage.INPUT, Action.FORWARD, None, (), (), crossed), 0.0)
     given = request.headers.get("Content-Type", "application/octet-stream")
     if body and not _CONTENT_TYPE.fullmatch(given):
         raise HttpError(415, "content_type", "Content-Type cannot be read.", close=True)
     await exchange.releases(Stage.INPUT)
     below = path.removeprefix("/v1")
-    async with caller.call(request.method, below, body or None, request.headers, content_type=given) as answer:
+    async with caller.call(
+        request.method, below, body or None, request.headers, content_type=given, query=query
+    ) as answer:
         if not (200 <= answer.status < 300 or 400 <= answer.status < 600):
             raise bad_upstream(f"The upstream answered with status {answer.status}.")
         content_type = (

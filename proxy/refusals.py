@@ -19,8 +19,8 @@ NO_RETRY = {"x-should-retry": "false"}
 """openai-python and openai-node obey it: the same content would be refused again."""
 
 
-def error_body(text: str, policies: Sequence[str], decision_id: str, param: str = "messages") -> dict[str, Any]:
-    """``refusal: error``: the body of the 400; ``param`` is the request's field with the content."""
+def error_body(text: str, policies: Sequence[str], decision_id: str, param: str | None = "messages") -> dict[str, Any]:
+    """``refusal: error``: the body of the 400; ``param`` is the request's field with the content, if it has one."""
     return {
         "error": {
             "message": text,

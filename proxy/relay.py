@@ -20,9 +20,8 @@ from models.errors import ContentTooLong
 from proxy import inband, records, refusals, sse
 from proxy.api import Api, Asked, StreamFault
 from proxy.bodies import Body, worked_on
-from proxy.chat_api import ERROR_BODY
 from proxy.early_call import EarlyCall
-from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge, upstream_failure
+from proxy.errors import HttpError, bad_request, bad_upstream, guard_unavailable, too_long_to_judge
 from proxy.exchange import Exchange, Screened, context_of, screen_object
 from proxy.hold import Hold, StreamMode
 from proxy.loading.loaded import LoadedRoute
@@ -31,7 +30,8 @@ from proxy.schema import Collection, Misfit
 from proxy.server import Request
 from proxy.stream_relay import StreamRelay, read_to_end
 from proxy.strict_json import JsonError, dump_json, parse_json
-from proxy.upstream import Answer, Caller, spoken_headers
+from proxy.upstream import Answer, Caller, forwarded_query, spoken_headers
+from proxy.upstream_errors import upstream_error
 from rules.content import Content, Leaf, LeafKind, Surface, show_path
 from rules.decision import Cause, Decision
 from rules.rule import Action, Stage
@@ -113,7 +113,8 @@ class Relay:
     def _call(self) -> AbstractAsyncContextManager[Answer]:
         # `moderation` is judged like every field, because the results repeat it, but not forwarded
         sent = {k: v for k, v in self.body.items() if k != "moderation"} if self.wish is not None else self.body
-        return self.caller.call("POST", self.api.path, dump_json(sent), self.request.headers)
+        query = forwarded_query(self.request.target)
+        return self.caller.call("POST", self.api.path, dump_json(sent), self.request.headers, query=query)
 
     def _early_call(self) -> EarlyCall:
         return EarlyCall(self._call())
@@ -213,39 +214,11 @@ class Relay:
         return screened
 
     async def _upstream_error(self, answer: Answer) -> HttpError:
-        """An upstream's error: 4xx keep type and code, and their message if the output rules let it pass."""
-        if answer.status == 429 or 500 <= answer.status < 600:
-            return upstream_failure(answer.status, answer.headers)
-        if not 400 <= answer.status < 500:
-            return bad_upstream(f"The upstream answered with status {answer.status}.")
-        fixed = HttpError(
-            answer.status, "upstream_error", "The upstream refused the request.", headers=answer.headers, relayed=True
-        )
-        try:
-            raw = parse_json(await answer.read(64 * 1024))
-            into = Collection(strict=False, hidden=self.route.upstream_key)
-            body = ERROR_BODY.clean(raw, (), into)
-        except (JsonError, HttpError, Misfit):
-            return fixed
-        error = body.get("error") if isinstance(body, dict) else None
-        if not isinstance(error, dict) or not isinstance(error.get("message"), str):
-            return fixed
-        screened = await screen_object(
-            self.exchange, self.route.output, body, Content(tuple(into.leaves)), self.context
-        )
-        if screened.decision.action is Action.REFUSE:
-            return fixed
+        """An upstream's error, with the values put back that were masked on the way there."""
+        error = await upstream_error(self.exchange, self.route, answer, self.context)
         self.restoration.narrow(self.exchange.masker.originals)
-        error = screened.body["error"]
-        return HttpError(
-            answer.status,
-            error.get("code") or fixed.code,
-            self.restoration.text(error["message"]),
-            error.get("param"),
-            type=error.get("type") or "",
-            headers=answer.headers,
-            relayed=True,
-        )
+        error.message = self.restoration.text(error.message)
+        return error
 
     # ------------------------------------------------------------------ what the client gets
 

@@ -1,4 +1,4 @@
-"""Calls to an upstream: one attempt, no redirects, headers by allowlist both ways, bounded in bytes and time."""
+"""Calls to an upstream: one attempt, no redirects, headers and query by allowlist, bounded in bytes and time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 from yarl import URL
@@ -18,6 +19,12 @@ from proxy.errors import bad_upstream, upstream_timeout, upstream_unreachable
 
 FORWARDED_REQUEST_HEADERS = ("OpenAI-Organization", "OpenAI-Project", "OpenAI-Beta", "traceparent", "tracestate")
 """Client headers that reach the upstream, besides ``Authorization`` where the route has no key of its own."""
+
+API_QUERY: Mapping[str, re.Pattern[str]] = {
+    "api-version": re.compile(r"v[0-9]|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:-preview)?|preview|latest", re.ASCII)
+}
+"""Parameters of a query that reach the upstream everywhere, with the values that they may have: nobody judges them, so they are
+dates and fixed words."""
 
 _MAX_URLS = 100
 """Few paths are ever asked for, unless a route passes others through."""
@@ -82,6 +89,7 @@ class Caller(Protocol):
         headers: Mapping[str, str],
         *,
         content_type: str = "application/json",
+        query: str = "",
     ) -> AbstractAsyncContextManager[Answer]:
         """One call; leaving the context closes what is still open.
 
@@ -91,6 +99,7 @@ class Caller(Protocol):
             body: What is sent, or None.
             headers: The client's, of which only allowed ones are sent.
             content_type: Of the body.
+            query: As `forwarded_query` gives it.
 
         Raises:
             HttpError: 502 or 504 when there is no answer.
@@ -112,6 +121,17 @@ def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if name != "traceparent" or _TRACEPARENT.fullmatch(value):
             found[name] = value
     return found
+
+
+def forwarded_query(target: str, allowed: Mapping[str, re.Pattern[str]] = API_QUERY) -> str:
+    """What of a client's query reaches an upstream.
+
+    Args:
+        target: The request target.
+        allowed: Parameters by name, each with the values that it may have; the others are dropped.
+    """
+    given = parse_qsl(target.partition("?")[2], keep_blank_values=True)
+    return urlencode([(k, v) for k, v in given if k in allowed and allowed[k].fullmatch(v)], safe=":")
 
 
 def spoken_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -162,12 +182,13 @@ class HttpCaller:
         headers: Mapping[str, str],
         *,
         content_type: str = "application/json",
+        query: str = "",
     ) -> AbstractAsyncContextManager[Answer]:
         """See `Caller`."""
-        return _Call(partial(self._send, method, path, body, headers, content_type), self._open)
+        return _Call(partial(self._send, method, path, body, headers, content_type, query), self._open)
 
     async def _send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], content_type: str
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], content_type: str, query: str
     ) -> aiohttp.ClientResponse:
         sent = forwarded_headers(headers)
         sent["Accept-Encoding"] = "identity"
@@ -182,6 +203,8 @@ class HttpCaller:
             url = URL(self._base_url + path)
             if len(self._urls) < _MAX_URLS:  # reading a URL costs as much as sending the request
                 self._urls[path] = url
+        if query:
+            url = URL(f"{url}?{query}", encoded=True)
         try:
             return await self._client().request(method, url, data=body, headers=sent, allow_redirects=False)
         except TimeoutError:

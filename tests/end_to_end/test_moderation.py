@@ -57,6 +57,11 @@ routes:
     on_error: flag
     input: [{policy: hate, guard: down2, refuse: 0.5}, {policy: acme/marker, refuse: 0.5}]
     output: [{policy: acme/marker, flag: 0.5}]
+  - name: down-forward
+    match: {path: /down-forward/v1/*}
+    upstream: default
+    on_error: forward
+    input: [{policy: hate, guard: down2, refuse: 0.5}, {policy: acme/marker, refuse: 0.5}]
   - name: window
     match: {path: /window/v1/*}
     upstream: default
@@ -154,10 +159,22 @@ def test_a_guard_that_is_down_is_not_safe(client: openai.OpenAI, proxy: Proxy, u
         on(client, proxy, "down").moderations.create(input=["fine", "fine"])
     assert (caught.value.status_code, caught.value.code) == (503, "guard_unavailable")
     assert caught.value.response.headers["x-safeguard-decision"] == "refuse"
-    raw = on(client, proxy, "down-flag").moderations.with_raw_response.create(input=["fine", MARK])
+    raw = on(client, proxy, "down-forward").moderations.with_raw_response.create(input=["fine", MARK])
     assert [r.flagged for r in raw.parse().results] == [False, True]
     assert [r.categories.hate for r in raw.parse().results] == [None, None]
     assert raw.headers["x-safeguard-unjudged"] == "2"
+
+
+@pytest.mark.parametrize("on_error", ["flag", "forward"])
+def test_a_failed_verdict_counts_as_what_on_error_says(
+    client: openai.OpenAI, proxy: Proxy, upstream: ScriptedServer, on_error: str
+) -> None:
+    raw = on(client, proxy, f"down-{on_error}").moderations.with_raw_response.create(input="fine")
+    [result] = raw.parse().results
+    assert result.flagged is (on_error == "flag")
+    assert result.categories.model_extra == {"acme/marker": False}
+    assert result.categories.hate is None
+    assert (raw.headers["x-safeguard-decision"], raw.headers["x-safeguard-unjudged"]) == (on_error, "1")
 
 
 def test_the_route_is_found_with_or_without_a_model(client: openai.OpenAI, proxy: Proxy) -> None:

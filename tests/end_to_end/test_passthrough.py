@@ -49,7 +49,7 @@ async def test_a_listed_path_crosses_as_it_is_and_says_so(
     assert reply.headers["content-type"] == "application/pdf"
     assert (reply.decision, reply.headers["x-safeguard-unjudged"]) == ("forward", "2")
     [received] = upstream.received
-    assert (received.method, received.target, received.body) == ("POST", "/v1/files", b"--x " + MARK.encode())
+    assert (received.method, received.target, received.body) == ("POST", "/v1/files?purpose=x", b"--x " + MARK.encode())
     sent = {k.lower(): v for k, v in received.headers}
     assert (sent["content-type"], "x-odd" in sent) == ("multipart/form-data; boundary=x", False)
     proxy.wait_log(lambda line: line.get("endpoint") == "passthrough" and line["route"] == "open")
@@ -64,6 +64,45 @@ async def test_other_methods_and_globs(proxy: Proxy, upstream: ScriptedServer, m
     assert (reply.status, reply.headers["x-safeguard-unjudged"]) == (404, "1")
     assert b'{"deleted":true}' in reply.body
     assert [(r.method, r.target) for r in upstream.received] == [(method, target)]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        pytest.param("limit=2&after=file_9", "limit=2&after=file_9", id="a page"),
+        pytest.param(
+            "include[]=a.b&include%5B%5D=c:d&order=desc", "include%5B%5D=a.b&include%5B%5D=c:d&order=desc", id="a list"
+        ),
+        pytest.param("after=%66ile-9&api-version=2024-10-21", "after=file-9&api-version=2024-10-21", id="escaped"),
+        pytest.param(f"metadata[a]=b&q={MARK}&Limit=2&key=x&limit", "", id="others"),
+        pytest.param("after=a%20b&before=a/b&order=a+b&limit=&include=%C3%A9", "", id="other values"),
+        pytest.param(f"after={'x' * 128}&before={'x' * 129}", f"after={'x' * 128}", id="long values"),
+        pytest.param("after=a%0d%0ax&limit=2%26q=5", "", id="smuggled"),
+        pytest.param("api-version=some-words", "", id="no version"),
+    ],
+)
+async def test_the_parameters_of_lists_cross(proxy: Proxy, upstream: ScriptedServer, given: str, sent: str) -> None:
+    upstream.script = replies({"data": []})
+    request = http_request(method="GET", target=f"/v1/files?{given}", length=False)
+    [reply] = parse_http(await raw(proxy.port, request))
+    assert (reply.status, reply.headers["x-safeguard-unjudged"]) == (200, "2" if sent else "1")
+    assert [r.target for r in upstream.received] == [f"/v1/files?{sent}" if sent else "/v1/files"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("api-version=2025-04-01-preview", "?api-version=2025-04-01-preview"),
+        ("api-version=preview&limit=2", "?api-version=preview"),
+        (f"api-version={MARK}&after=x&q=y", ""),
+    ],
+)
+async def test_of_what_is_judged_only_the_version_crosses(
+    proxy: Proxy, upstream: ScriptedServer, session: aiohttp.ClientSession, given: str, sent: str
+) -> None:
+    await post(session, f"{proxy.url()}/chat/completions?{given}", chat_body())
+    await raw(proxy.port, http_request(method="GET", target=f"/v1/models?{given}", length=False))
+    assert [r.target for r in upstream.received] == [f"/v1/chat/completions{sent}", f"/v1/models{sent}"]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,11 @@ routes:
   - {name: keyed-plain, match: {path: /keyed-plain/v1/*}, upstream: keyed}
   - {name: judged, match: {path: /judged/v1/*}, upstream: default, output: [{policy: model, refuse: 0.5}]}
   - {name: seen, match: {path: /seen/v1/*}, upstream: default, opaque: forward}
+  - name: message
+    match: {path: /message/v1/*}
+    upstream: default
+    refusal: message
+    output: [{policy: marker, refuse: 0.5}]
   - {name: closed, match: {path: /closed/v1/*}, upstream: default, unknown_fields: refuse}
   - name: small
     match: {path: /small/v1/*}
@@ -482,12 +487,16 @@ async def test_E09_error_messages_cross_only_if_the_rules_let_them(
         upstream.script = replies({"error": {**error, "debug": MARK}, "x": MARK}, 400)
         reply = await post(session, chat(proxy), chat_body(stream=stream))
         assert (reply.status, reply.json) == (400, {"error": error})
-        for place in error:
+        for place in error:  # words that are known cross all the same
             upstream.script = replies({"error": {**error, place: f"about {MARK}"}}, 400)
             reply = await post(session, chat(proxy), chat_body(stream=stream))
-            assert reply.status == 400
-            assert reply.error["message"] == "The upstream refused the request."
-            assert MARK not in reply.body.decode()
+            fixed = {"type": "invalid_request_error", "param": None, "code": "upstream_error"}
+            expected = {
+                **error,
+                "message": "The upstream refused the request.",
+                **{k: fixed[k] for k in fixed if k == place},
+            }
+            assert (reply.status, reply.json) == (400, {"error": expected})
     for body in (b"<html>ZQ-MARK-7781", b"", b'{"error":"ZQ-MARK-7781"}', b"[]", b'{"error":{"message":5}}'):
         upstream.script = replies(body, 403)
         reply = await post(session, chat(proxy), chat_body())
@@ -496,6 +505,59 @@ async def test_E09_error_messages_cross_only_if_the_rules_let_them(
     reply = await post(session, chat(proxy, "/keyed"), chat_body())
     assert reply.status == 401
     assert UPSTREAM_KEY not in reply.body.decode()
+
+
+@pytest.mark.parametrize("prefix", ["", "/judged"], ids=["judged", "nobody-could-judge"])
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_J01_E09_a_quota_that_is_used_up_is_told_from_a_rate(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    guard: ScriptedServer,
+    session: aiohttp.ClientSession,
+    prefix: str,
+    stream: bool,
+) -> None:
+    error = {"message": "Spent.", "type": "insufficient_quota", "param": None, "code": "insufficient_quota"}
+    upstream.script = replies({"error": error}, 429, {"Retry-After": "7"})
+    guard.script = replies({}, 500)
+    reply = await post(session, chat(proxy, prefix), chat_body(stream=stream))
+    message = "The upstream is receiving too many requests." if prefix else "Spent."
+    assert (reply.status, reply.headers["retry-after"]) == (429, "7")
+    assert reply.json == {"error": {**error, "message": message}}
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "kind", "code"),
+    [
+        ({"error": {"message": "No.", "code": 400}}, "No.", "invalid_request_error", "400"),
+        ({"message": "No.", "type": "BadRequestError", "code": 400}, "No.", "BadRequestError", "400"),
+        ({"detail": "No."}, "No.", "invalid_request_error", "upstream_error"),
+        ({"error": "No."}, "No.", "invalid_request_error", "upstream_error"),
+        ({"detail": [{"loc": ["body"], "msg": "No."}]}, "body: No.", "invalid_request_error", "upstream_error"),
+    ],
+)
+async def test_E09_errors_of_other_servers(
+    proxy: Proxy,
+    upstream: ScriptedServer,
+    session: aiohttp.ClientSession,
+    body: dict[str, Any],
+    message: str,
+    kind: str,
+    code: str,
+) -> None:
+    upstream.script = replies(body, 422)
+    reply = await post(session, chat(proxy), chat_body())
+    assert (reply.status, reply.json) == (
+        422,
+        {"error": {"message": message, "type": kind, "param": None, "code": code}},
+    )
+    upstream.script = replies(orjson.loads(orjson.dumps(body).replace(b"No.", MARK.encode())), 422)
+    reply = await post(session, chat(proxy), chat_body())
+    assert reply.json == {
+        "error": {"message": "The upstream refused the request.", "type": kind, "param": None, "code": code}
+    }
+    async with session.get(proxy.url() + "/models") as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (422, code)
 
 
 def http_answer(head: bytes, body: bytes = b"") -> Script:
@@ -762,7 +824,12 @@ async def test_models_from_a_faulty_upstream(
     )
     assert [m["id"] for m in (await listing()).json["data"]] == ["gpt-4o"]
     upstream.script = replies({"object": "list", "data": [model(MARK)]})
-    assert (await listing()).status == 502
+    for prefix in ("", "/message"):
+        reply = await listing(prefix)
+        assert (reply.status, reply.error["code"], reply.error["param"]) == (400, "content_filter", None)
+        assert reply.error["innererror"]["policies"] == ["marker"]
+        assert reply.error["innererror"]["decision_id"] == reply.headers["x-safeguard-decision-id"]
+        assert (reply.decision, reply.headers["x-should-retry"]) == ("refuse", "false")
     upstream.script = replies({"object": "list", "data": [model(UPSTREAM_KEY), model("a")]})
     assert "a" in [m["id"] for m in (await listing("/keyed")).json["data"]]
     for script, status in ((replies([]), 502), (replies(b"x"), 502), (replies({}, 429), 429), (replies({}, 401), 401),

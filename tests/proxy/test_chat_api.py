@@ -11,7 +11,7 @@ from openai.types.embedding_create_params import EmbeddingCreateParams
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from proxy.chat import logprobs_match
-from proxy.chat_api import CHAT_REQUEST, CHAT_RESPONSE, ERROR_BODY, LOGPROBS, MODEL_LIST, NEVER, REINTERPRETS
+from proxy.chat_api import CHAT_REQUEST, CHAT_RESPONSE, LOGPROBS, MODEL_LIST, NEVER, REINTERPRETS
 from proxy.completion_api import COMPLETION_REQUEST
 from proxy.embeddings import EMBEDDING_REQUEST
 from proxy.responses_api import REQUEST as RESPONSES_REQUEST
@@ -540,11 +540,3 @@ def test_a_list_of_models_holds_ids_and_owners_that_are_judged() -> None:
     out = MODEL_LIST.clean(body, (), into)
     assert out == {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "o"}]}
     assert [leaf.text for leaf in into.leaves] == ["m", "o"]
-
-
-def test_an_error_of_the_upstream_is_judged_whole() -> None:
-    into = Collection(strict=False)
-    body = {"error": {"message": "a", "type": "b", "code": "c", "param": "d", "innererror": MARK}, "detail": MARK}
-    out = ERROR_BODY.clean(body, (), into)
-    assert out == {"error": {"message": "a", "type": "b", "code": "c", "param": "d"}}
-    assert [leaf.text for leaf in into.leaves] == ["a", "b", "c", "d"]

@@ -20,6 +20,7 @@ from proxy.errors import HttpError
         pytest.param(errors.upstream_unreachable(), 502, "server_error", "upstream_unreachable", id="unreachable"),
         pytest.param(errors.upstream_timeout(), 504, "server_error", "upstream_timeout", id="timeout"),
         pytest.param(errors.upstream_failure(429, {}), 429, "rate_limit_error", "rate_limit_exceeded", id="429"),
+        pytest.param(errors.upstream_failure(404, {}), 404, "invalid_request_error", "upstream_error", id="404"),
         pytest.param(errors.upstream_failure(500, {}), 500, "server_error", "upstream_error", id="500"),
         pytest.param(errors.upstream_failure(529, {}), 529, "server_error", "upstream_error", id="529"),
     ],

@@ -161,6 +161,7 @@ async def test_a_failed_verdict_that_may_pass_is_counted(tmp_path: Path, on_erro
     s = setup(tmp_path, *rules, model=EngineUnavailable("gone"))
     answer = await s.ask(["fine", "bad"])
     assert [r["categories"] for r in answer["results"]] == [{"word": False}, {"word": True}]
+    assert [r["flagged"] for r in answer["results"]] == [on_error is OnError.FLAG, True]
     assert s.exchange.headers()["x-safeguard-unjudged"] == "2"
 
 
