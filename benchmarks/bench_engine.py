@@ -41,6 +41,7 @@ from engine_exact import N_TOGETHER, Case, Together, cases_of_test_model, restor
 from engine_growth import Growth, chat, grow, stream
 from engine_latency import Latency, latencies
 from engine_model import SHAPES, generated, n_parameters
+from engine_python import python_ms
 from engine_rounds import ARMS, CASES, N_CONTENT, N_POLICY, Contents, Results, run_rounds
 from engine_texts import Texts
 from llama_server import CannotBuild, Tools, tools
@@ -117,6 +118,8 @@ class Found:
     restored: float | None = None
     encoder: list[Rates] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
+    python_ms: dict[int, float] = field(default_factory=dict)
+    """By the number of policies: see `engine_python`."""
 
 
 def run(name: str, plan: Plan, n_threads: int, gpu_layers: int, say: Callable[[str], None]) -> Found:
@@ -151,6 +154,11 @@ def run(name: str, plan: Plan, n_threads: int, gpu_layers: int, say: Callable[[s
     )
     found = Found(rounds, why_no_tools)
     six = [texts.policy(f"growing-{n}", N_POLICY) for n in range(6)]
+    say("Python alone")
+    for n_policies in CASES:
+        found.python_ms[n_policies] = python_ms(
+            path, tokeniser.vocabulary, texts, six[:n_policies], 24 // n_policies, N_CONTENT
+        )
     if on_gpu or name != "small":
         found.latencies = latencies(
             path, texts, six, **layers, n_calls=plan.latency_calls, n_content=N_CONTENT, say=say
@@ -194,6 +202,11 @@ def _case(texts: Texts) -> Case:
 def report(found: Found, title: str, console: Console) -> str:
     """Print the tables; gives the last line."""
     _print_rounds(found.rounds, title, console)
+    alone = " and ".join(f"{ms:.2f} with {n}" for n, ms in found.python_ms.items())
+    console.print(
+        f"Python alone, with a llama.cpp that computes nothing: {alone} policies. What the table has beyond is waiting for "
+        "memory: llama_decode leaves the caches empty."
+    )
     if found.growth:
         _print_growth(found.growth, console)
     if found.latencies:
