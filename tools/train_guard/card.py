@@ -70,9 +70,10 @@ def told(run: dict[str, Any]) -> str:
     """How weights were trained, from the record of the run."""
     settings, before = run["settings"], run.get("before")
     rows = "pairs" if settings.get("pairs_only") else "contents and pairs"
+    kept = f", its end averaged with its start ({settings['keep']:.0%} of that)" if settings.get("keep") else ""
     return (
         f"{run['rows']} rows ({rows}) in {run['steps']} steps of at most {settings['tokens']} tokens, {run['minutes']:.0f} minutes, "
-        f"rate {settings['rate']:g} (head {settings['head_rate']:g}), seed {settings['seed']}; begun with "
+        f"rate {settings['rate']:g} (head {settings['head_rate']:g}), seed {settings['seed']}{kept}; begun with "
         + (told(before) if before else "the base")
     )
 

@@ -212,7 +212,7 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder with checkpoints, GGUF files and validation.jsonl"
     )
     parser.add_argument("--kind", default="q8_0", help="the file that ships: q8_0 or f16")
-    parser.add_argument("--version", default="5")
+    parser.add_argument("--version", default="6")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -111,6 +111,12 @@ def main() -> None:
     parser.add_argument("--pairs-only", action="store_true", help="train on no content rows")
     parser.add_argument("--name", default="guard", help="of the checkpoint and the record: NAME.pt, NAME.json")
     parser.add_argument("--start", type=Path, help="checkpoint to go on from; the record beside it is kept in ours")
+    parser.add_argument(
+        "--keep",
+        type=float,
+        default=0.0,
+        help="share of the start in what is written: the average of both weights forgets less than the end alone (WiSE-FT)",
+    )
     args = parser.parse_args()
     before = json.loads(args.start.with_suffix(".json").read_text(encoding="utf-8")) if args.start else None
     torch.set_num_threads(args.threads)
@@ -123,6 +129,7 @@ def main() -> None:
     guard = model.from_base()
     if args.start:
         guard.load_state_dict(torch.load(args.start, weights_only=True))
+    kept = {name: value.clone() * args.keep for name, value in guard.state_dict().items()}
     guard.train()
     guard.token_embd.weight.requires_grad_(False)
     head = list(guard.cls.parameters())
@@ -169,7 +176,8 @@ def main() -> None:
             print(f"{progress} share {share:.2f} loss {running:.4f}", flush=True)
         if step % 500 == 0:
             torch.save(guard.state_dict(), args.work / f"{args.name}.partial.pt")
-    torch.save(guard.state_dict(), args.work / f"{args.name}.pt")
+    ends = {name: kept[name] + value * (1 - args.keep) for name, value in guard.state_dict().items()}
+    torch.save(ends, args.work / f"{args.name}.pt")
     done = {
         "steps": step,
         "rows": seen,
