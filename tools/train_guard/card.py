@@ -112,6 +112,7 @@ def card(
         f"moved up by {REFUSE_MARGIN} on the logit scale. The margin was 0.8 and the five of a thousand were three, until validation rows of this version showed that next to no injection was refused so.",
         "Which categories may refuse at all was chosen when a first version had refused 2.2 % of ToxicChat's benign rows: read the decisions as optimistic.",
         "Teen, vibecheck and spam sets come with policies of their own, which nobody trained on: the `pair` output reads policy and content.",
+        "That the second file averages the start and the end of its last run was decided after both had been measured on these sets (mean AUROC under policies by others: start 0.738, end 0.717, average 0.734; torch).",
         "The mitre_frr halves come from one generator and share phrases; their split is by hash of the text.", "",
         BEGIN, END,
     ]  # fmt: skip
