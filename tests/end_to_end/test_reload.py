@@ -34,6 +34,7 @@ from tests.end_to_end.servers import (
     running,
 )
 from tests.end_to_end.test_guard_process import WEIGHTS, until
+from tests.proxy.configs import head_of_gguf
 
 pytestmark = pytest.mark.skipif(not WEIGHTS.is_file(), reason="models/weights/embedded.gguf is not here")
 
@@ -503,8 +504,13 @@ async def test_a_policy_whose_canaries_fail_is_kept_out_and_the_running_guard_go
 
 async def test_a_guard_that_does_not_get_ready_is_ended_and_the_old_one_goes_on(site: Site) -> None:
     pid = await site.pid()
-    (site.folder / "broken.gguf").write_bytes(b"no model")
-    site.path.write_text(CONFIG.replace("model: embedded", "model: broken.gguf"), encoding="utf-8")
+    broken = site.folder / "broken.gguf"
+    broken.write_bytes(b"no model")
+    text = CONFIG.replace("model: embedded", "model: broken.gguf")
+    site.path.write_text(text, encoding="utf-8")
+    await site.refusal(r"config\.yaml:6: guards\.embedded\.model: .*broken\.gguf: not a GGUF file")
+    broken.write_text(head_of_gguf("bert"))
+    site.path.write_text(text + "# again\n", encoding="utf-8")
     await site.refusal(r"config\.yaml:6: guards\.embedded: not ready: ")
     assert await site.pid() == pid
     assert children(site.proxy.process.pid) == [pid]
