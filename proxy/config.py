@@ -581,8 +581,9 @@ class Route(Section):
     passthrough: tuple[Annotated[str, Field(pattern=r"^/v1/[A-Za-z0-9._~/*-]+$")], ...] = ()
     """Globs on paths from ``/v1`` on, e.g. ``/v1/files*``, that reach the upstream **unread and unjudged**, with their answers.
     Of the query cross ``limit``, ``after``, ``before``, ``order``, ``purpose``, ``include``, ``include[]`` (at most 128
-    letters, digits and ``_-.:``) and ``api-version``. Paths that are judged here never do, nor what lies below them, nor the
-    same endpoints at another address (``/v1/engines/…/completions``). Left out: every other path is 404."""
+    letters, digits and ``_-.:``) and ``api-version``. Paths that are judged here never do, nor what lies below them (but for
+    ``/v1/models/NAME``), nor the same endpoints at another address (``/v1/engines/…/completions``). Left out: every other
+    path is 404."""
     audit_content: Keep | None = None
     """What the audit keeps of this route's content: ``none``, ``redacted`` or ``full``; left out: as ``audit`` says."""
     input: tuple[RuleEntry, ...] = ()
