@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,16 @@ def check_engine(path: Path, engine: str) -> None:
     Raises:
         ModelLoadError: It is not, or the file is no GGUF.
     """
-    if (found := architecture_of(path)) != ARCHITECTURES[engine]:
+    check_architecture(path, architecture_of(path), engine)
+
+
+def check_architecture(path: Path, found: str, engine: str) -> None:
+    """The same for a model whose architecture is known.
+
+    Raises:
+        ModelLoadError: It is not one that the engine runs.
+    """
+    if found != ARCHITECTURES[engine]:
         raise ModelLoadError(f"{path} is a {found} model: engine {engine} runs {ARCHITECTURES[engine]} models only")
 
 
@@ -148,6 +157,12 @@ def outputs_of(path: Path) -> tuple[str, ...] | None:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         return None
     return (*labels, *([PAIR] if fields.get("pair_sha256") else []))
+
+
+def output_for(category: str | None, outputs: Collection[str]) -> str | None:
+    """The output of an encoder that judges a policy; None: it has none. `PAIR` is no category that a policy can name."""
+    label = PAIR if category is None else category
+    return label if label in outputs and category != PAIR else None
 
 
 def files_of(spec: GuardSpec) -> list[Path]:

@@ -20,7 +20,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from models.catalog import PAIR, pair_path, revision, sha256_of
+from models.catalog import PAIR, output_for, pair_path, revision, sha256_of
 from models.condensing import condense
 from models.engine import GuardPolicy
 from models.errors import ContentTooLong, EngineError, ModelLoadError
@@ -144,8 +144,7 @@ class EncoderInput:
         Raises:
             EngineError: The model, named in the message, has none.
         """
-        label = PAIR if policy.category is None else policy.category
-        if label in self._metadata.outputs and (policy.category is None or label != PAIR):
+        if (label := output_for(policy.category, self._metadata.outputs)) is not None:
             return label
         if policy.category is None:
             raise EngineError(f"{model} has no output for custom policies: policy {policy.name} needs another guard")

@@ -65,10 +65,8 @@ def read_margin(logits: Float32Array, violating: int, safe: int) -> float:
         NoLabel: Less than `MIN_LABEL_MASS` lies on the two labels.
     """
     top = _check(logits, violating, safe)
-    unsafe, harmless = (
-        logits.item(violating),
-        logits.item(safe),
-    )  # Python's floats: numpy's scalars are slow to work with
+    # Python's floats: numpy's scalars are slow to work with
+    unsafe, harmless = logits.item(violating), logits.item(safe)
     labels = math.exp(unsafe - top) + math.exp(harmless - top)
     # No less than the sum over the vocabulary: a weight is at most 1, and `_FAR` below the top at most exp(-_FAR). Mostly
     # that is enough, and it takes no exponential for each of 200,000 tokens.

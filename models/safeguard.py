@@ -30,6 +30,7 @@ from pathlib import Path
 
 from models.arrivals import Arrival
 from models.attention import DEFAULT_ATTENTION, Attention
+from models.catalog import check_architecture
 from models.commands import Batch, Open, Reading, Row, Says, Verdict, Want
 from models.engine import Effort, GuardPolicy, Passage, Score
 from models.errors import EngineError, EngineTimeout, ModelLoadError, VerdictError
@@ -56,7 +57,6 @@ from models.prompt import (
     render_content,
 )
 from models.scheduler import PREFIX_CHUNK, Scheduler
-from models.specs import ARCHITECTURES
 from models.trace import goes_in_circles, read_trace, verdict_error
 from models.transcript import LEAST_WINDOW, Transcript
 from models.turns import Turns
@@ -146,10 +146,7 @@ class SafeguardJudge:
         self._max_content_tokens = max_content_tokens
         self._loaded = Model(path, gpu_layers)
         try:
-            if self._loaded.architecture != ARCHITECTURES["llama"]:
-                raise ModelLoadError(
-                    f"{path} is a {self._loaded.architecture} model: engine llama runs {ARCHITECTURES['llama']} models only"
-                )
+            check_architecture(path, self._loaded.architecture, "llama")
             if lora is not None:
                 self._loaded.adapt(lora)
             self._vocabulary = vocabulary = self._loaded.vocabulary

@@ -446,13 +446,14 @@ class RuleEntry(Section):
     @field_validator("flag", "rewrite", "refuse", mode="before")
     @classmethod
     def _a_number(cls, value: Any) -> Any:
+        wrong = ValueError("must be a number from 0 to 1")
+        if isinstance(value, bool):
+            raise wrong
         if isinstance(value, str):  # from the environment: YAML cannot say so without quotes
             try:
                 return float(value)
             except ValueError:
-                pass
-        if isinstance(value, (bool, str)):
-            raise ValueError("must be a number from 0 to 1")
+                raise wrong from None
         return value
 
     @field_validator("pass_below", mode="before")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import enum
+import functools
 import inspect
 import itertools
 import re
@@ -68,15 +69,20 @@ def _section(title: str, section: type[config.Section]) -> str:
 
 def docstrings(section: type[config.Section]) -> dict[str, str]:
     """What stands below each key. pydantic would read it too, but at each start of the proxy: that takes a tenth of it."""
-    found: dict[str, str] = {}
     bases = {base.__name__ for base in section.__mro__}
-    for node in ast.parse(inspect.getsource(config)).body:
-        if isinstance(node, ast.ClassDef) and node.name in bases:
+    found: dict[str, str] = {}
+    for node in _classes():
+        if node.name in bases:
             for key, text in itertools.pairwise(node.body):
                 match key, text:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
                         found[name] = words
     return found
+
+
+@functools.cache
+def _classes() -> list[ast.ClassDef]:
+    return [node for node in ast.parse(inspect.getsource(config)).body if isinstance(node, ast.ClassDef)]
 
 
 def _line(text: str) -> str:

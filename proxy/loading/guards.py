@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.catalog import PAIR, check_engine, files_of, outputs_of, resolve
+from models.catalog import PAIR, check_engine, files_of, output_for, outputs_of, resolve
 from models.engine import Canary, Effort
 from models.errors import ModelLoadError
 from models.specs import GuardSpec, LocalSpec, RemoteSpec
@@ -164,14 +164,13 @@ def check_categories(
         categories = dict.fromkeys(sorted(set(outputs) - {PAIR}))
         for name in sorted(names):
             category = policies[name].category
-            if category is not None and category not in categories:
+            if output_for(category, outputs) is not None:
+                continue
+            if category is not None:
                 reason = f"guard {guard!r} has no category {category!r}{known(categories)}"
                 raise source.error(("policies", name, "category"), reason)
-            if category is None and PAIR not in outputs:
-                reason = (
-                    f"guard {guard!r} has no output for policies of one's own: it needs a category{known(categories)}"
-                )
-                raise source.error(("policies", name), reason)
+            reason = f"guard {guard!r} has no output for policies of one's own: it needs a category{known(categories)}"
+            raise source.error(("policies", name), reason)
 
 
 def canaries_of(
