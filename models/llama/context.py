@@ -360,5 +360,4 @@ class Context(Handle):
         pointer = native.llama_get_logits(self._pointer)
         if not pointer:
             raise DecodeFailed("llama.cpp gave no logits")
-        memory = (ctypes.c_float * (n_rows * self._n_vocab)).from_address(ctypes.addressof(pointer.contents))
-        return list(np.frombuffer(memoryview(memory), np.float32).reshape(n_rows, self._n_vocab))
+        return list(np.ctypeslib.as_array(pointer, (n_rows, self._n_vocab)))
