@@ -51,7 +51,7 @@ from rich.table import Table
 
 from models.engine import Passage
 from models.errors import EngineError
-from models.llama.library import has_gpu, library
+from models.llama.backend import has_gpu, library
 from models.llama.model import Model
 
 FOLDER = ROOT / ".bench"

@@ -21,8 +21,8 @@ from models.attention import DEFAULT_ATTENTION, Attention
 from models.commands import Batch, Branch, Cut, Open, Row, Shape, Want
 from models.errors import EngineError, ModelLoadError
 from models.labels import Float32Array
+from models.llama.backend import has_gpu
 from models.llama.context import Context, Part
-from models.llama.library import has_gpu
 from models.llama.model import Model
 from models.prefix_store import PrefixStore, complain
 

@@ -39,8 +39,8 @@ from models.gathering import Call, Finding, Part, Window
 from models.judge import Answer, Stop, never_due
 from models.labels import Float32Array, NoLabel, read_margin
 from models.layouts import DEFAULT_BATCH_TOKENS, make_layout
+from models.llama.backend import has_gpu, library
 from models.llama.errors import DecodeStopped
-from models.llama.library import has_gpu, library
 from models.llama.model import Model
 from models.llama.vocabulary import Tokenising
 from models.odds import sigmoid

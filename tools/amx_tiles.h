@@ -4,7 +4,7 @@
    compiler that 8 bytes are read, so that the others may never be written: the process ends at the first batch (llama.cpp issue
    20824, pull request 26954). Where the compiler does not know AMX, nothing happens here.
 
-   `models.llama.library.repacks_safely` looks for the symbol: another build of llama.cpp with AMX is not trusted. */
+   `models.llama.backend.repacks_safely` looks for the symbol: another build of llama.cpp with AMX is not trusted. */
 
 #if defined(__cplusplus) && defined(__AMX_TILE__)
 #include <immintrin.h>

@@ -3,7 +3,7 @@
 ::
 
     errors       what goes wrong in a native call
-    library      the native library: started once, its complaints, what it was built for
+    backend      the native library: started once, its complaints, what it was built for
     arrays       arrays as llama.cpp reads them
     vocabulary   text → token ids, none of them forged; and back
     model        a loaded file
@@ -23,5 +23,5 @@ A thin cover over the low-level interface of llama-cpp-python 0.3.36. Three rule
 One thread at a time. Native calls release the GIL; the abort callback takes it back for a moment at every node of the
 compute graph. llama.cpp asks that callback on CPU backends only, so on a GPU a stop is seen between batches.
 
-Still ugly: importing ``llama_cpp`` loads the native library and sets a log callback of its own; `library.backend` replaces it.
+Still ugly: importing ``llama_cpp`` loads the native library and sets a log callback of its own; `backend.backend` replaces it.
 """

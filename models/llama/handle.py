@@ -14,7 +14,7 @@ from llama_cpp import llama_cpp as native
 from models.attention import FlashAttention
 from models.errors import ModelLoadError
 from models.llama.arrays import Int32Array, int32_pointer
-from models.llama.library import backend
+from models.llama.backend import backend
 from models.llama.model import Model
 
 FULL_TILE = 64

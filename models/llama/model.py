@@ -10,7 +10,7 @@ from typing import Any
 from llama_cpp import llama_cpp as native
 
 from models.errors import ModelLoadError
-from models.llama.library import backend, library, loads_whole_tiles, repacks_safely
+from models.llama.backend import backend, library, loads_whole_tiles, repacks_safely
 from models.llama.vocabulary import Vocabulary
 from models.usage import Usage
 

@@ -243,7 +243,7 @@ from llama_cpp import llama_cpp as native
 from models import wire
 from models.engine import GuardPolicy, Passage
 from models.judge import Stop
-from models.llama.library import backend
+from models.llama.backend import backend
 from models.loading import load_judge
 backend()
 write = native.llama_log_callback(lambda level, text, _: sys.stdout.write(text.decode("utf-8", "replace")) and None)

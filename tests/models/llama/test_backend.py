@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.llama.library import repacks_safely
+from models.llama.backend import repacks_safely
 
 
 def test_what_the_proxy_imports_does_not_load_llama_cpp() -> None:
